@@ -1,0 +1,17 @@
+//! Latchkey's database steps, one file each, for SQLite and PostgreSQL alike.
+//!
+//! A crate of its own: a step cannot see the entities, so it stays true when they move on.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_accounts;
+
+/// Runs the steps in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_accounts::Migration)]
+    }
+}

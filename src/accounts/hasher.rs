@@ -1,0 +1,223 @@
+//! The one place where passwords are hashed, and the only one that may take 20 ms and 19 MiB.
+//!
+//! A thread for each core, at a lower priority than the server's, each with memory blocks of its own made
+//! once; a bounded queue in front. However many people log in at once, hashing costs cores × 19 MiB, pages
+//! are served meanwhile, and nobody who has gone away is waited for.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::{fmt, thread};
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::password::{HashedPassword, Password};
+use super::{Fault, Result};
+use crate::chance;
+
+type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
+
+/// Hashes and verifies passwords; cheap to clone.
+#[derive(Clone)]
+pub struct Hasher {
+    params: Params,
+    decoy: HashedPassword,
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// What came of comparing a password with a stored hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It is the password.
+    pub matches: bool,
+    /// The hash is of another kind or older parameters than new ones get.
+    pub outdated: bool,
+}
+
+impl Hasher {
+    /// How many may wait for each core, about 6 s of work; more are turned away with [`Fault::Busy`].
+    const PLACES_PER_CORE: usize = 256;
+
+    /// Starts a thread a core, hashing with argon2id, `memory` KiB, `passes` passes and one lane.
+    ///
+    /// # Errors
+    /// When argon2 refuses the parameters, or a thread cannot be started.
+    pub fn start(memory: u32, passes: u32) -> anyhow::Result<Self> {
+        let params = Params::new(memory, passes, 1, Some(32))?;
+        let cores = thread::available_parallelism()?.get();
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        for core in 0..cores {
+            let (queue, blocks) = (queue.clone(), params.block_count());
+            thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, blocks))?;
+        }
+        Ok(Self {
+            decoy: decoy(&params)?,
+            params,
+            places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
+            // Two a core: one that runs, and one that starts the moment it is done.
+            turns: Arc::new(Semaphore::new(cores * 2)),
+            jobs,
+        })
+    }
+
+    /// Hashes a password under a fresh salt.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when too many are waiting.
+    pub async fn hash(&self, password: Password) -> Result<HashedPassword> {
+        let params = self.params.clone();
+        self.run(move |blocks| hash(&params, &password, blocks)).await?
+    }
+
+    /// Compares a password with a stored hash. Without one (there is no such user) the work is the same,
+    /// so that the time it takes does not tell who has an account.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when too many are waiting.
+    pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
+        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        let params = self.params.clone();
+        self.run(move |blocks| verify(&params, &password, &stored, blocks)).await?
+    }
+
+    /// Runs `work` on one of the threads. A caller that is dropped while it waits leaves the queue.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut [Block]) -> T + Send + 'static) -> Result<T> {
+        let _place = self.places.try_acquire().map_err(|_| Fault::Busy)?;
+        let turn: OwnedSemaphorePermit = self.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |blocks| {
+            if !reply.is_closed() {
+                let _gone_by_now = reply.send(work(blocks));
+            }
+            drop(turn);
+        });
+        self.jobs.send(job).map_err(|_| Fault::Busy)?;
+        answer.await.map_err(|_| Fault::Internal("a hashing thread died".into()))
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, blocks: usize) {
+    // For this thread alone: Linux keeps a nice value a thread. Where it is refused, pages are a little slower.
+    let _best_effort = rustix::process::setpriority_process(None, 5);
+    let mut blocks = vec![Block::default(); blocks];
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(&mut blocks),
+            Err(mpsc::RecvError) => return,
+        }
+    }
+}
+
+/// A hash that no password has: its output is random instead of computed.
+fn decoy(params: &Params) -> anyhow::Result<HashedPassword> {
+    Ok(phc(params, &chance::bytes::<16>(), &chance::bytes::<32>())?)
+}
+
+fn hash(params: &Params, password: &Password, blocks: &mut [Block]) -> Result<HashedPassword> {
+    let salt = chance::bytes::<16>();
+    let mut output = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)
+        .map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+    phc(params, &salt, &output)
+}
+
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> Result<HashedPassword> {
+    let fault = |what: &str| Fault::Internal(format!("argon2: {what} does not fit a PHC string"));
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(|_| fault("parameters"))?,
+        salt: Some(Salt::new(salt).map_err(|_| fault("salt"))?),
+        hash: Some(Output::new(output).map_err(|_| fault("hash"))?),
+    };
+    Ok(HashedPassword(hash.to_string()))
+}
+
+/// Any argon2 hash can be verified; what is not exactly ours is to be made anew at the log-in.
+fn verify(params: &Params, password: &Password, stored: &HashedPassword, blocks: &mut [Block]) -> Result<Verdict> {
+    let fault = |what: &str| Fault::Internal(format!("a stored password hash has {what}"));
+    let phc = PasswordHash::new(&stored.0).map_err(|_| fault("no PHC form"))?;
+    let algorithm = Algorithm::new(phc.algorithm).map_err(|_| fault("an unknown algorithm"))?;
+    let version = match phc.version {
+        Some(version) => Version::try_from(version).map_err(|_| fault("an unknown version"))?,
+        None => Version::V0x10,
+    };
+    let theirs = Params::try_from(&phc).map_err(|_| fault("parameters that argon2 refuses"))?;
+    let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
+        return Err(fault("no salt or no output"));
+    };
+    let mut output = vec![0; expected.len()];
+    let argon2 = Argon2::new(algorithm, version, theirs.clone());
+    let outcome = if theirs.block_count() <= blocks.len() {
+        argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, &mut *blocks)
+    } else {
+        argon2.hash_password_into(password.as_bytes(), &salt, &mut output)
+    };
+    outcome.map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+
+    let matches = Output::new(&output).is_ok_and(|output| output == expected); // in constant time
+    let outdated = algorithm != Algorithm::Argon2id
+        || version != Version::V0x13
+        || (theirs.m_cost(), theirs.t_cost(), theirs.p_cost()) != (params.m_cost(), params.t_cost(), params.p_cost())
+        || expected.len() != 32;
+    Ok(Verdict { matches, outdated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTTER: &str = "velvet otter bakes rye";
+
+    fn hasher() -> Hasher {
+        Hasher::start(19_456, 2).expect("threads")
+    }
+
+    #[tokio::test]
+    async fn a_hash_matches_its_password_and_no_other() {
+        let hasher = hasher();
+        let stored = hasher.hash(Password::new(OTTER)).await.expect("hashed");
+        assert!(stored.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.0);
+        let verdict = |text| hasher.verify(Password::new(text), Some(stored.clone()));
+        assert_eq!(verdict(OTTER).await.expect("verified"), Verdict { matches: true, outdated: false });
+        assert!(!verdict("velvet otter bakes rye ").await.expect("verified").matches);
+        assert!(!hasher.verify(Password::new(OTTER), None).await.expect("decoy").matches);
+    }
+
+    /// Known answers from the reference implementation's own test file (argon2's `test.c`), so that what we
+    /// store can be read by others and what others stored by us.
+    #[tokio::test]
+    async fn hashes_of_other_kinds_are_verified_and_called_outdated() {
+        let old = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        let old_i = "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8";
+        for stored in [old, old_i] {
+            let verdict = hasher().verify(Password::new("password"), Some(HashedPassword(stored.into()))).await;
+            assert_eq!(verdict.expect("verified"), Verdict { matches: true, outdated: true }, "{stored}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_and_those_who_go_away_leave_it() {
+        let hasher = hasher();
+        let cores = thread::available_parallelism().expect("cores").get();
+        let all = cores * Hasher::PLACES_PER_CORE;
+        let mut waiting: Vec<_> = (0..all).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one.as_mut()).is_pending());
+        }
+        assert!(matches!(hasher.hash(Password::new(OTTER)).await, Err(Fault::Busy)));
+        drop(waiting);
+        assert!(hasher.hash(Password::new(OTTER)).await.is_ok(), "the places are free again");
+    }
+}

@@ -1,0 +1,84 @@
+//! What is true of accounts. Knows the database and the hash; knows no HTTP, no HTML and no mail.
+//!
+//! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
+//! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`outbox`]. Verbs, one file a feature:
+//! [`signup`], [`login`], [`password_reset`], [`profile`]. A verb takes values and the time, owns its
+//! transaction, and keeps hashing out of it.
+
+pub mod email;
+pub mod hasher;
+pub mod login;
+pub mod outbox;
+pub mod password;
+pub mod password_reset;
+pub mod pending_signup;
+pub mod profile;
+pub mod reset_token;
+pub mod session;
+pub mod signup;
+pub mod token;
+pub mod user;
+pub mod username;
+
+use std::fmt;
+
+use sea_orm::DbErr;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// What goes wrong without being anybody's mistake. What people do wrong is a value each verb returns.
+#[derive(Debug)]
+pub enum Fault {
+    /// Too many passwords are waiting to be hashed.
+    Busy,
+    /// The database is out of reach, or refused a statement.
+    Database(DbErr),
+    /// A state that should not be.
+    Internal(String),
+}
+
+/// What a verb returns: what it came to, or a fault.
+pub type Result<T, E = Fault> = std::result::Result<T, E>;
+
+impl From<DbErr> for Fault {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("too many passwords are waiting to be hashed"),
+            Self::Database(error) => write!(f, "database: {error}"),
+            Self::Internal(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Who asks, as far as the network tells.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The address.
+    pub ip: String,
+    /// What the browser says of itself; text of a stranger.
+    pub user_agent: String,
+}
+
+/// When and from where something was asked, for the letter about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// From which address.
+    pub ip: String,
+}
+
+impl Asked {
+    fn new(client: &Client, now: OffsetDateTime) -> Self {
+        Self { at: now, ip: client.ip.clone() }
+    }
+}

@@ -1,0 +1,233 @@
+//! `outbox`: letters to send. A letter is a row first, written in the transaction of its cause, so that
+//! neither can be lost without the other; the postman (`mail::postman`) sends it at least once.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, QueryOrder, Set};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{Asked, Fault, Result, pending_signup, reset_token};
+use crate::chance;
+
+/// A row of the outbox.
+pub type OutboxRow = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "outbox")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub letter: String,
+    pub data: Json,
+    pub to_address: String,
+    pub locale: String,
+    pub state: State,
+    pub attempts: i32,
+    pub next_attempt_at: OffsetDateTime,
+    pub leased_until: Option<OffsetDateTime>,
+    pub deadline: OffsetDateTime,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub last_error: Option<String>,
+    pub created_at: OffsetDateTime,
+    pub sent_at: Option<OffsetDateTime>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Where a letter is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
+pub enum State {
+    /// To be sent at `next_attempt_at`.
+    Waiting,
+    /// The mail server took it.
+    Sent,
+    /// There was nobody to send it to.
+    Dropped,
+    /// Given up; `last_error` says why.
+    Failed,
+}
+
+/// What a letter is about. No secrets: tokens are minted when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "letter", content = "data", rename_all = "snake_case")]
+pub enum Letter {
+    /// Somebody signed up with this address: the link, or a word that there is an account already.
+    Signup {
+        /// The row in `pending_signups`.
+        pending: Uuid,
+        /// When and from where.
+        asked: Asked,
+    },
+    /// Somebody forgot the password of this address, if it has an account.
+    ResetPassword {
+        /// When and from where.
+        asked: Asked,
+    },
+    /// The password of this address's account was changed.
+    PasswordChanged {
+        /// When and from where.
+        asked: Asked,
+    },
+}
+
+impl Letter {
+    /// How long it is worth sending.
+    fn worth_sending(&self) -> Duration {
+        match self {
+            Self::ResetPassword { .. } => reset_token::LIFETIME,
+            Self::Signup { .. } | Self::PasswordChanged { .. } => pending_signup::LIFETIME,
+        }
+    }
+}
+
+/// How long one attempt may take. A letter whose postman died is tried again after this.
+pub const LEASE: Duration = Duration::seconds(30);
+/// The pauses after the first, second, … failed attempt; the last one repeats.
+const PAUSES: [Duration; 6] = [
+    Duration::seconds(5),
+    Duration::seconds(20),
+    Duration::minutes(1),
+    Duration::minutes(3),
+    Duration::minutes(10),
+    Duration::minutes(30),
+];
+/// How long rows are kept after they are done with.
+const KEPT: Duration = Duration::days(30);
+/// What is kept of a mail server's words, in characters.
+const ERROR_MAX: usize = 500;
+
+/// Writes a letter to `to`, an address as typed. Call it in the transaction of its cause.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    to: &str,
+    locale: &str,
+    letter: &Letter,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let fault = |why: serde_json::Error| Fault::Internal(format!("a letter does not encode: {why}"));
+    let mut parts = serde_json::to_value(letter).map_err(fault)?;
+    let kind = parts["letter"].as_str().unwrap_or_default().to_owned();
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        letter: Set(kind),
+        data: Set(parts["data"].take()),
+        to_address: Set(to.to_owned()),
+        locale: Set(locale.to_owned()),
+        state: Set(State::Waiting),
+        attempts: Set(0),
+        next_attempt_at: Set(now),
+        leased_until: Set(None),
+        deadline: Set(now + letter.worth_sending()),
+        last_error: Set(None),
+        created_at: Set(now),
+        sent_at: Set(None),
+    };
+    row.insert(conn).await?;
+    Ok(())
+}
+
+impl Model {
+    /// What the letter is about.
+    ///
+    /// # Errors
+    /// When a newer or broken program wrote the row.
+    pub fn letter(&self) -> Result<Letter> {
+        let parts = serde_json::json!({ "letter": self.letter, "data": self.data });
+        serde_json::from_value(parts).map_err(|why| Fault::Internal(format!("outbox row {}: {why}", self.id)))
+    }
+}
+
+fn due(now: OffsetDateTime) -> Condition {
+    let unleased = Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now));
+    Condition::all().add(Column::State.eq(State::Waiting)).add(Column::NextAttemptAt.lte(now)).add(unleased)
+}
+
+/// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn lease(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
+    loop {
+        let next = Entity::find().filter(due(now)).order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
+        let Some(row) = next.one(conn).await? else { return Ok(None) };
+        let (attempts, leased_until) = (row.attempts + 1, Some(now + LEASE));
+        let changes = ActiveModel { attempts: Set(attempts), leased_until: Set(leased_until), ..Default::default() };
+        let taken =
+            Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id)).exec(conn).await?;
+        if taken.rows_affected == 1 {
+            return Ok(Some(OutboxRow { attempts, leased_until, ..row }));
+        }
+    }
+}
+
+/// When the next letter will be due, if any waits.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn next_due(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
+    let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).order_by_asc(Column::NextAttemptAt);
+    Ok(waiting.one(conn).await?.map(|row| row.leased_until.unwrap_or(row.next_attempt_at).max(row.next_attempt_at)))
+}
+
+/// The letter went out, or there was nobody to send it to.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn done(conn: &impl ConnectionTrait, row: &OutboxRow, state: State, now: OffsetDateTime) -> Result<()> {
+    let sent_at = (state == State::Sent).then_some(now);
+    let changes =
+        ActiveModel { state: Set(state), sent_at: Set(sent_at), leased_until: Set(None), ..Default::default() };
+    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(conn).await?;
+    Ok(())
+}
+
+/// The letter did not go out: it is tried again after a pause, unless that is `hopeless` or past the
+/// deadline. Returns the state it is in now.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn failed(
+    conn: &impl ConnectionTrait,
+    row: &OutboxRow,
+    why: &str,
+    hopeless: bool,
+    now: OffsetDateTime,
+) -> Result<State> {
+    let tried = usize::try_from(row.attempts.max(1)).unwrap_or(1);
+    let next = now + PAUSES[(tried - 1).min(PAUSES.len() - 1)];
+    let state = if hopeless || next >= row.deadline { State::Failed } else { State::Waiting };
+    let changes = ActiveModel {
+        state: Set(state),
+        next_attempt_at: Set(next),
+        leased_until: Set(None),
+        last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
+        ..Default::default()
+    };
+    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(conn).await?;
+    Ok(state)
+}
+
+/// Gives back what a process held that is dead for sure: on SQLite, any before this one.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
+    Entity::update_many().col_expr(Column::LeasedUntil, Expr::value(None::<OffsetDateTime>)).exec(conn).await?;
+    Ok(())
+}
+
+/// Deletes what was done with a month ago; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    let old = Entity::delete_many().filter(Column::State.ne(State::Waiting)).filter(Column::CreatedAt.lte(now - KEPT));
+    Ok(old.exec(conn).await?.rows_affected)
+}

@@ -1,0 +1,97 @@
+//! `pending_signups`: accounts that wait for the button on the mailed page. They reserve nothing.
+
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Result;
+use super::password::HashedPassword;
+use super::token::{Token, TokenDigest};
+use crate::chance;
+
+/// An account that is asked for and not yet confirmed.
+pub type PendingSignup = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "pending_signups")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    #[sea_orm(unique)]
+    pub token_digest: Option<TokenDigest>,
+    pub email: String,
+    pub email_canonical: String,
+    pub username: String,
+    pub username_canonical: String,
+    pub full_name: String,
+    pub hashed_password: HashedPassword,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// How long the link works.
+pub const LIFETIME: Duration = Duration::hours(24);
+
+pub(super) async fn insert(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<PendingSignup> {
+    let row: ActiveModel = pending.into();
+    Ok(row.reset_all().insert(conn).await?)
+}
+
+/// The row, if it has not expired.
+pub(super) async fn find(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
+    Ok(Entity::find_by_id(id).filter(Column::ExpiresAt.gt(now)).one(conn).await?)
+}
+
+/// The row that this link belongs to, if it still works. Reads only.
+pub(super) async fn by_token(
+    conn: &impl ConnectionTrait,
+    token: &Token,
+    now: OffsetDateTime,
+) -> Result<Option<PendingSignup>> {
+    let alive = Entity::find().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
+    Ok(alive.one(conn).await?)
+}
+
+/// Makes the link for a letter that is about to go out.
+///
+/// A letter may go out twice, when the first try ended without an answer or a person asks for it again. The
+/// first link must go on working, so a row that has its link already gets a twin for the second.
+pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<Token> {
+    let token = Token::random();
+    let digest = Some(token.digest());
+    if pending.token_digest.is_none() {
+        let row = ActiveModel { id: Set(pending.id), token_digest: Set(digest), ..Default::default() };
+        row.update(conn).await?;
+    } else {
+        insert(conn, PendingSignup { id: chance::id(), token_digest: digest, ..pending }).await?;
+    }
+    Ok(token)
+}
+
+/// Takes the row away: true for exactly one caller, however many try at once.
+pub(super) async fn redeem(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<bool> {
+    let this = Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
+    Ok(this.exec(conn).await?.rows_affected == 1)
+}
+
+/// Deletes every row for this address.
+pub(super) async fn delete_all(conn: &impl ConnectionTrait, email_canonical: &str) -> Result<()> {
+    Entity::delete_many().filter(Column::EmailCanonical.eq(email_canonical)).exec(conn).await?;
+    Ok(())
+}
+
+/// Deletes what has expired; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+}

@@ -1,0 +1,62 @@
+//! What a person who is logged in changes about their account.
+
+use sea_orm::{EntityTrait, Set};
+use time::OffsetDateTime;
+
+use super::hasher::Hasher;
+use super::outbox::{self, Letter};
+use super::password::{NewPassword, Password};
+use super::session::{self, Session};
+use super::user::{self, User};
+use super::username::FullName;
+use super::{Asked, Client, Result, reset_token};
+use crate::db::Db;
+
+/// Changes how the person is called.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn rename(db: &Db, user: &User, name: &FullName, now: OffsetDateTime) -> Result<()> {
+    let row = user::ActiveModel {
+        id: Set(user.id),
+        full_name: Set(name.as_str().to_owned()),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    user::Entity::update(row).validate()?.exec(db.write()).await?;
+    Ok(())
+}
+
+/// Changes the password of whoever knows the current one; false when that is not it. The other sessions
+/// end, mailed links die, and a letter says so.
+///
+/// A session alone is not enough: it may be a browser left open, or a stolen cookie (OWASP, Authentication
+/// Cheat Sheet, “Require Re-authentication for Sensitive Features”).
+///
+/// # Errors
+/// When the database is out of reach or too many passwords are waiting. Nothing has changed then.
+pub async fn change_password(
+    db: &Db,
+    hasher: &Hasher,
+    (user, session): (&User, &Session),
+    (current, new): (Password, NewPassword),
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
+        return Ok(false);
+    }
+    let hashed_password = hasher.hash(new.into_inner()).await?;
+
+    let tx = db.begin().await?;
+    if user::still(&tx, user.id, &user.hashed_password).await?.is_none() {
+        return Ok(false);
+    }
+    user::set_password(&tx, user.id, hashed_password, now).await?;
+    session::end_all(&tx, user.id, Some(session.id)).await?;
+    reset_token::kill_all(&tx, user.id).await?;
+    let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
+    outbox::insert(&tx, &user.email, "en", &letter, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}

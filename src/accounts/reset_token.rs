@@ -1,0 +1,124 @@
+//! `reset_tokens`: the links that let people back in.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect, Set};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Result;
+use super::token::{Token, TokenDigest};
+use super::user::{self, User};
+use crate::chance;
+
+/// A link that was mailed.
+pub type ResetToken = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "reset_tokens")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub user_id: Uuid,
+    #[sea_orm(unique)]
+    pub token_digest: TokenDigest,
+    pub email_at_issue: String,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub used_at: Option<OffsetDateTime>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {
+    #[sea_orm(belongs_to = "user::Entity", from = "Column::UserId", to = "user::Column::Id")]
+    User,
+}
+
+impl Related<user::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::User.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// How long a link works.
+pub const LIFETIME: Duration = Duration::hours(1);
+/// How many links of one user work at a time: whoever asks again because the first letter is slow may use
+/// whichever comes.
+const ALIVE_MAX: u64 = 3;
+
+/// Makes a token for the user; the oldest dies when there would be more than three.
+pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
+    let token = Token::random();
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        user_id: Set(user.id),
+        token_digest: Set(token.digest()),
+        email_at_issue: Set(user.email_canonical.clone()),
+        created_at: Set(now),
+        expires_at: Set(now + LIFETIME),
+        used_at: Set(None),
+    };
+    row.insert(conn).await?;
+
+    let newest = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::UserId.eq(user.id))
+        .order_by_desc(Column::Id)
+        .limit(ALIVE_MAX)
+        .into_tuple::<Uuid>()
+        .all(conn)
+        .await?;
+    let older = Entity::delete_many().filter(Column::UserId.eq(user.id)).filter(Column::Id.is_not_in(newest));
+    older.exec(conn).await?;
+    Ok(token)
+}
+
+/// Takes back a token whose letter certainly did not go out.
+pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
+    Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).exec(conn).await?;
+    Ok(())
+}
+
+/// Whose link this is, if it still works. Reads only: looking at a link never burns it.
+pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<Option<User>> {
+    let alive = Entity::find()
+        .filter(Column::TokenDigest.eq(token.digest()))
+        .filter(Column::UsedAt.is_null())
+        .filter(Column::ExpiresAt.gt(now));
+    let found = alive.find_also_related(user::Entity).one(conn).await?;
+    // A link goes to an address; once the account has another one, the old mailbox opens nothing.
+    Ok(found.and_then(|(row, user)| user.filter(|user| user.email_canonical == row.email_at_issue)))
+}
+
+/// Uses the token up: true for exactly one caller, however many try at once.
+///
+/// One guarded UPDATE, not a look and then a write: between the two, a second request with the same link
+/// would pass the look as well.
+pub(super) async fn redeem(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<bool> {
+    let done = Entity::update_many()
+        .col_expr(Column::UsedAt, Expr::value(now))
+        .filter(Column::TokenDigest.eq(token.digest()))
+        .filter(Column::UsedAt.is_null())
+        .filter(Column::ExpiresAt.gt(now))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Kills every link of the user that has not been used.
+pub(super) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::UsedAt.is_null()).exec(conn).await?;
+    Ok(())
+}
+
+/// Deletes what has expired; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+}

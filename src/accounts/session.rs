@@ -1,0 +1,146 @@
+//! `sessions`: who is logged in where. The row is the truth; a cookie without its row opens nothing.
+
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::user::{self, User};
+use super::{Client, Result};
+use crate::chance;
+
+/// A browser that is logged in.
+pub type Session = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "sessions")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub created_at: OffsetDateTime,
+    pub authenticated_at: OffsetDateTime,
+    pub last_seen_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub remember: bool,
+    pub ip: String,
+    pub user_agent: String,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {
+    #[sea_orm(belongs_to = "user::Entity", from = "Column::UserId", to = "user::Column::Id")]
+    User,
+}
+
+impl Related<user::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::User.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A session that is not used for this long ends.
+pub const IDLE: Duration = Duration::hours(2);
+/// A session ends this long after its log-in, however much it is used.
+pub const ABSOLUTE: Duration = Duration::hours(24);
+/// [`IDLE`] for “keep me logged in”.
+pub const REMEMBERED_IDLE: Duration = Duration::days(14);
+/// [`ABSOLUTE`] for “keep me logged in”.
+pub const REMEMBERED_ABSOLUTE: Duration = Duration::days(90);
+/// `last_seen_at` is written at most once in this time, so that reading a page is not a write.
+const SEEN_EVERY: Duration = Duration::minutes(5);
+/// What is kept of the browser's own description, in characters.
+const USER_AGENT_MAX: usize = 256;
+
+/// Starts a session. Every log-in gets a row of its own, so nobody can plant a session id on anybody
+/// (session fixation).
+pub(super) async fn start(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    remember: bool,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Session> {
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        user_id: Set(user.id),
+        created_at: Set(now),
+        authenticated_at: Set(now),
+        last_seen_at: Set(now),
+        expires_at: Set(deadline(now, remember, now)),
+        remember: Set(remember),
+        ip: Set(client.ip.clone()),
+        user_agent: Set(client.user_agent.chars().take(USER_AGENT_MAX).collect()),
+    };
+    Ok(row.insert(conn).await?)
+}
+
+fn deadline(created_at: OffsetDateTime, remember: bool, now: OffsetDateTime) -> OffsetDateTime {
+    let (idle, absolute) = if remember { (REMEMBERED_IDLE, REMEMBERED_ABSOLUTE) } else { (IDLE, ABSOLUTE) };
+    (now + idle).min(created_at + absolute)
+}
+
+/// The session, if it has not ended, and its user: one joined query.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn find(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<Option<(Session, User)>> {
+    let found =
+        Entity::find_by_id(id).filter(Column::ExpiresAt.gt(now)).find_also_related(user::Entity).one(conn).await?;
+    Ok(found.and_then(|(session, user)| Some((session, user?))))
+}
+
+/// Notes that the session was used and moves its deadline, at most once in five minutes. Returns the
+/// renewed session when it did, which is when the cookie is to be renewed as well.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn touch(conn: &impl ConnectionTrait, session: &Session, now: OffsetDateTime) -> Result<Option<Session>> {
+    if now - session.last_seen_at < SEEN_EVERY {
+        return Ok(None);
+    }
+    let expires_at = deadline(session.created_at, session.remember, now);
+    // An update of many, because the row may be gone by now, and that is no fault.
+    let row = ActiveModel { last_seen_at: Set(now), expires_at: Set(expires_at), ..Default::default() };
+    let done = Entity::update_many().set(row).filter(Column::Id.eq(session.id)).exec(conn).await?;
+    Ok((done.rows_affected == 1).then(|| Session { last_seen_at: now, expires_at, ..session.clone() }))
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+    Entity::delete_by_id(id).exec(conn).await?;
+    Ok(())
+}
+
+/// Ends every session of the user but the one to keep.
+pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid, keep: Option<Uuid>) -> Result<()> {
+    let mut those = Entity::delete_many().filter(Column::UserId.eq(user));
+    if let Some(keep) = keep {
+        those = those.filter(Column::Id.ne(keep));
+    }
+    those.exec(conn).await?;
+    Ok(())
+}
+
+/// How many sessions of the user have not ended.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now)).count(conn).await?)
+}
+
+/// Deletes what has expired; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+}

@@ -1,0 +1,207 @@
+//! Creating an account: asked for on a page, confirmed from a letter.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::email::Email;
+use super::hasher::Hasher;
+use super::outbox::{self, Letter};
+use super::password::{HashedPassword, NewPassword};
+use super::pending_signup::{self, PendingSignup};
+use super::session::{self, Session};
+use super::token::Token;
+use super::user::{self, Taken, User};
+use super::username::{FullName, Username};
+use super::{Asked, Client, Result};
+use crate::chance;
+use crate::db::Db;
+
+/// What a person fills in.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Where the letter goes.
+    pub email: Email,
+    /// To log in with.
+    pub username: Username,
+    /// May be empty.
+    pub full_name: FullName,
+    /// Good enough already.
+    pub password: NewPassword,
+}
+
+/// Asks for an account: a pending row and a letter, whoever has the address. Whether it has an account
+/// already is said in the letter only, so the page tells nobody. Usernames are public, and a taken one is
+/// answered at once: `None`.
+///
+/// # Errors
+/// When the database is out of reach or too many passwords are waiting.
+pub async fn ask(
+    db: &Db,
+    hasher: &Hasher,
+    new: NewAccount,
+    locale: &str,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<PendingSignup>> {
+    if user::by_username(db.read(), &new.username).await?.is_some() {
+        return Ok(None);
+    }
+    let hashed_password = hasher.hash(new.password.into_inner()).await?;
+    let pending = PendingSignup {
+        id: chance::id(),
+        token_digest: None,
+        email: new.email.as_str().to_owned(),
+        email_canonical: new.email.canonical().to_owned(),
+        username: new.username.as_str().to_owned(),
+        username_canonical: new.username.canonical().to_owned(),
+        full_name: new.full_name.as_str().to_owned(),
+        hashed_password,
+        created_at: now,
+        expires_at: now + pending_signup::LIFETIME,
+    };
+    let tx = db.begin().await?;
+    let pending = pending_signup::insert(&tx, pending).await?;
+    send(&tx, &pending, locale, client, now).await?;
+    tx.commit().await?;
+    Ok(Some(pending))
+}
+
+async fn send(
+    conn: &impl sea_orm::ConnectionTrait,
+    pending: &PendingSignup,
+    locale: &str,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let letter = Letter::Signup { pending: pending.id, asked: Asked::new(client, now) };
+    outbox::insert(conn, &pending.email, locale, &letter, now).await
+}
+
+/// Sends the letter once more, if the pending row is still there.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn ask_again(db: &Db, pending: Uuid, locale: &str, client: &Client, now: OffsetDateTime) -> Result<()> {
+    if let Some(pending) = pending_signup::find(db.read(), pending, now).await? {
+        send(db.write(), &pending, locale, client, now).await?;
+    }
+    Ok(())
+}
+
+/// What the letter says, made when it is sent.
+#[derive(Debug)]
+pub enum Mailed {
+    /// The link to the page with the button.
+    Link(Token),
+    /// The address has an account.
+    HasAccount,
+    /// It was confirmed or has expired meanwhile.
+    Nothing,
+}
+
+/// Makes the link for a letter that is about to go out.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Mailed> {
+    let Some(pending) = pending_signup::find(db.read(), pending, now).await? else { return Ok(Mailed::Nothing) };
+    let email = Email::parse(&pending.email).ok();
+    if let Some(email) = email
+        && user::by_email(db.read(), &email).await?.is_some()
+    {
+        return Ok(Mailed::HasAccount);
+    }
+    Ok(Mailed::Link(pending_signup::issue(db.write(), pending).await?))
+}
+
+/// The account that this link would create, if the link still works. Reads only.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn pending(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
+    pending_signup::by_token(db.read(), token, now).await
+}
+
+/// What pressing the button came to.
+#[derive(Debug)]
+pub enum Confirmed {
+    /// There is an account now.
+    Created(User),
+    /// Somebody took the username meanwhile; the link still works with another one.
+    UsernameTaken,
+    /// The link was used, has expired, or its address has an account by now.
+    Gone,
+}
+
+/// Creates the account that the link stands for, under another username if one is given.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: OffsetDateTime) -> Result<Confirmed> {
+    let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(Confirmed::Gone) };
+    let (username, username_canonical) = match other {
+        Some(name) => (name.as_str().to_owned(), name.canonical().to_owned()),
+        None => (pending.username, pending.username_canonical),
+    };
+    let user = User {
+        id: chance::id(),
+        email: pending.email,
+        email_canonical: pending.email_canonical,
+        username,
+        username_canonical,
+        full_name: pending.full_name,
+        hashed_password: pending.hashed_password,
+        created_at: now,
+        updated_at: now,
+    };
+    let tx = db.begin().await?;
+    if !pending_signup::redeem(&tx, token, now).await? {
+        return Ok(Confirmed::Gone);
+    }
+    match user::insert(&tx, user).await? {
+        Ok(user) => {
+            // Links of other tries with this address die with it, and the passwords planted in them.
+            pending_signup::delete_all(&tx, &user.email_canonical).await?;
+            tx.commit().await?;
+            Ok(Confirmed::Created(user))
+        }
+        Err(Taken::Username) => Ok(Confirmed::UsernameTaken), // rolled back: the link stays
+        Err(Taken::Email) => Ok(Confirmed::Gone),
+    }
+}
+
+/// Creates an account at once, for sites that do not ask for confirmation.
+///
+/// # Errors
+/// When the database is out of reach or too many passwords are waiting.
+pub async fn open(db: &Db, hasher: &Hasher, new: NewAccount, now: OffsetDateTime) -> Result<Result<User, Taken>> {
+    // A look first spares the hash; the unique columns judge in the end.
+    if user::by_username(db.read(), &new.username).await?.is_some() {
+        return Ok(Err(Taken::Username));
+    }
+    if user::by_email(db.read(), &new.email).await?.is_some() {
+        return Ok(Err(Taken::Email));
+    }
+    let hashed_password: HashedPassword = hasher.hash(new.password.into_inner()).await?;
+    let user = User {
+        id: chance::id(),
+        email: new.email.as_str().to_owned(),
+        email_canonical: new.email.canonical().to_owned(),
+        username: new.username.as_str().to_owned(),
+        username_canonical: new.username.canonical().to_owned(),
+        full_name: new.full_name.as_str().to_owned(),
+        hashed_password,
+        created_at: now,
+        updated_at: now,
+    };
+    user::insert(db.write(), user).await
+}
+
+/// Logs a person in who has just proven to be the new user: the button was pressed in the browser that
+/// began, or the site asks for no proof.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Session> {
+    session::start(db.write(), user, false, client, now).await
+}

@@ -1,0 +1,135 @@
+//! `users`: the people.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{QuerySelect, Set, SqlErr};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Result;
+use super::email::Email;
+use super::password::HashedPassword;
+use super::username::Username;
+
+/// A person with an account.
+pub type User = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub email: String,
+    #[sea_orm(unique)]
+    pub email_canonical: String,
+    pub username: String,
+    #[sea_orm(unique)]
+    pub username_canonical: String,
+    pub full_name: String,
+    pub hashed_password: HashedPassword,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Which of a user's names somebody else has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The address.
+    Email,
+    /// The username.
+    Username,
+}
+
+/// Adds a user. The unique columns are the judge: a look before the insert could not see a twin that is
+/// being inserted at the same moment.
+pub(super) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Result<User, Taken>> {
+    let row: ActiveModel = user.into();
+    match row.reset_all().insert(conn).await {
+        Ok(user) => Ok(Ok(user)),
+        Err(error) => match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("username_canonical") => {
+                Ok(Err(Taken::Username))
+            }
+            Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("email_canonical") => {
+                Ok(Err(Taken::Email))
+            }
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// The user with this address.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
+    Ok(Entity::find().filter(Column::EmailCanonical.eq(email.canonical())).one(conn).await?)
+}
+
+/// The user with this username.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn by_username(conn: &impl ConnectionTrait, username: &Username) -> Result<Option<User>> {
+    Ok(Entity::find().filter(Column::UsernameCanonical.eq(username.canonical())).one(conn).await?)
+}
+
+/// The user whom a person means who types an address or a username. No username holds an `@`, so the two
+/// never meet.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option<User>> {
+    if let Ok(email) = Email::parse(login) {
+        by_email(conn, &email).await
+    } else if let Ok(username) = Username::parse(login) {
+        by_username(conn, &username).await
+    } else {
+        Ok(None)
+    }
+}
+
+/// The user, if the password is still this one; locked until the transaction ends where rows can be locked.
+///
+/// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was
+/// checked before it must not open anything after it.
+pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &HashedPassword) -> Result<Option<User>> {
+    let same = Entity::find_by_id(id).filter(Column::HashedPassword.eq(password.clone()));
+    Ok(same.lock_exclusive().one(conn).await?)
+}
+
+/// Gives the user another password hash.
+pub(super) async fn set_password(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    password: HashedPassword,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let row = ActiveModel { id: Set(id), hashed_password: Set(password), updated_at: Set(now), ..Default::default() };
+    row.update(conn).await?;
+    Ok(())
+}
+
+/// Every user, in the order of their arrival.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<User>> {
+    use sea_orm::QueryOrder;
+    Ok(Entity::find().order_by_asc(Column::Id).all(conn).await?)
+}
+
+/// Deletes the user, and with them their sessions and links.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn delete(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+    Entity::delete_by_id(id).exec(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Usernames and full names.
+
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use precis_profiles::{UsernameCaseMapped, UsernameCasePreserved};
+use unicode_normalization::UnicodeNormalization;
+
+/// A name to log in with: 3 to 32 letters and digits of any script, and `-`, `_`, `.` between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Username {
+    typed: String,
+    canonical: String,
+}
+
+/// Why a text is not a [`Username`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsernameError {
+    /// Nothing was typed.
+    Empty,
+    /// Fewer than 3 characters.
+    TooShort,
+    /// More than 32 characters.
+    TooLong,
+    /// It holds something else than letters, digits and `-_.`, or begins or ends with one of those three.
+    Characters,
+    /// It would pass for the site itself.
+    Reserved,
+}
+
+/// Names that would let a person speak for the site, or that mean something in an address.
+const RESERVED: &[&str] = &[
+    "abuse",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "all",
+    "anonymous",
+    "api",
+    "billing",
+    "contact",
+    "dev",
+    "everyone",
+    "help",
+    "hostmaster",
+    "info",
+    "latchkey",
+    "login",
+    "logout",
+    "mailer-daemon",
+    "me",
+    "moderator",
+    "no-reply",
+    "nobody",
+    "noreply",
+    "null",
+    "official",
+    "owner",
+    "postmaster",
+    "privacy",
+    "profile",
+    "root",
+    "security",
+    "settings",
+    "signup",
+    "staff",
+    "static",
+    "support",
+    "sysadmin",
+    "system",
+    "undefined",
+    "user",
+    "username",
+    "users",
+    "webmaster",
+];
+
+impl Username {
+    /// The most characters.
+    pub const MAX: usize = 32;
+
+    /// Takes a name after the rules of RFC 8265, 3.3 (`UsernameCaseMapped`), narrowed to what reads well.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, UsernameError> {
+        let text = text.trim();
+        match text.chars().count() {
+            0 => return Err(UsernameError::Empty),
+            1..=2 => return Err(UsernameError::TooShort),
+            3..=Self::MAX => {}
+            _ => return Err(UsernameError::TooLong),
+        }
+        let canonical = UsernameCaseMapped::enforce(text).map_err(|_| UsernameError::Characters)?;
+        let typed = UsernameCasePreserved::enforce(text).map_err(|_| UsernameError::Characters)?;
+        let inside = |c: char| c.is_alphanumeric() || is_mark(c) || "-_.".contains(c);
+        let at_end = |c: Option<char>| c.is_some_and(|c| !"-_.".contains(c));
+        if !canonical.chars().all(inside) || !at_end(canonical.chars().next()) || !at_end(canonical.chars().last()) {
+            return Err(UsernameError::Characters);
+        }
+        match canonical.chars().count() {
+            0..=2 => return Err(UsernameError::TooShort),
+            3..=Self::MAX => {}
+            _ => return Err(UsernameError::TooLong),
+        }
+        if RESERVED.contains(&canonical.as_ref()) {
+            return Err(UsernameError::Reserved);
+        }
+        Ok(Self { typed: typed.into_owned(), canonical: canonical.into_owned() })
+    }
+
+    /// As it was typed: what pages show.
+    pub fn as_str(&self) -> &str {
+        &self.typed
+    }
+
+    /// Two names with one canonical form are one account.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+}
+
+/// Marks belong to the letter before them (Devanagari, Thai, …); PRECIS has let only sound ones through.
+fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c)
+}
+
+/// How a person wants to be called; may be empty. Shown as text everywhere, never in a letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FullName(String);
+
+/// Why a text is not a [`FullName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullNameError {
+    /// More than 100 characters.
+    TooLong,
+    /// It holds a control character, or one that turns the direction of the text around it.
+    Characters,
+}
+
+impl FullName {
+    /// The most characters.
+    pub const MAX: usize = 100;
+
+    /// Takes any text of one line; spaces around it and runs of spaces in it are levelled.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, FullNameError> {
+        if text.contains(is_unprintable) {
+            return Err(FullNameError::Characters);
+        }
+        let name: String = text.split_whitespace().collect::<Vec<_>>().join(" ").nfc().collect();
+        if name.chars().count() > Self::MAX {
+            return Err(FullNameError::TooLong);
+        }
+        Ok(Self(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Controls, what a broken encoding leaves behind, and the marks that reorder a line so that it reads as
+/// something else (Trojan Source).
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{fffd}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_is_kept_as_typed_and_compared_in_one_form() {
+        let name = Username::parse(" Sam_Smith.99 ").expect("a name");
+        assert_eq!((name.as_str(), name.canonical()), ("Sam_Smith.99", "sam_smith.99"));
+        assert_eq!(Username::parse("ＳＡＭＭＹ").expect("wide").canonical(), "sammy");
+        assert_eq!(Username::parse("张小明").expect("Chinese").canonical(), "张小明");
+        assert_eq!(Username::parse("प्रिया").expect("Devanagari").canonical(), "प्रिया");
+    }
+
+    #[test]
+    fn a_canonical_username_is_its_own_canonical_form() {
+        for text in ["Sam", "ＳＡＭＭＹ", "Émile", "张小明", "İpek"] {
+            let once = Username::parse(text).expect(text);
+            assert_eq!(Username::parse(once.canonical()).expect(text).canonical(), once.canonical());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_username_is_refused() {
+        for (text, why) in [
+            ("", UsernameError::Empty),
+            ("ab", UsernameError::TooShort),
+            ("a@b.example", UsernameError::Characters),
+            ("a b c", UsernameError::Characters),
+            ("a/b", UsernameError::Characters),
+            ("-sam", UsernameError::Characters),
+            ("sam.", UsernameError::Characters),
+            ("sa\u{0}m", UsernameError::Characters),
+            ("sa\u{202e}m", UsernameError::Characters),
+            ("<b>sam</b>", UsernameError::Characters),
+            ("Admin", UsernameError::Reserved),
+            ("ＲＯＯＴ", UsernameError::Reserved),
+        ] {
+            assert_eq!(Username::parse(text), Err(why), "{text:?}");
+        }
+        assert_eq!(Username::parse(&"a".repeat(33)), Err(UsernameError::TooLong));
+        assert_eq!(Username::parse(&"a".repeat(10_000)), Err(UsernameError::TooLong));
+    }
+
+    #[test]
+    fn a_full_name_is_one_line_of_text() {
+        assert_eq!(FullName::parse("  Sam   <b>Smith</b> ").expect("text").as_str(), "Sam <b>Smith</b>");
+        assert_eq!(FullName::parse("").expect("empty is fine"), FullName::default());
+        assert_eq!(FullName::parse("Sam\r\nBcc: eve@example.com"), Err(FullNameError::Characters));
+        assert_eq!(FullName::parse("Sam \u{202e}htimS"), Err(FullNameError::Characters));
+        assert_eq!(FullName::parse(&"é".repeat(101)), Err(FullNameError::TooLong));
+        assert!(FullName::parse(&"é".repeat(100)).is_ok());
+    }
+}

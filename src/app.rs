@@ -1,0 +1,76 @@
+//! What every part of the running program shares.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use anyhow::Context;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+
+use crate::accounts::hasher::Hasher;
+use crate::accounts::password::PasswordPolicy;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::keys::{Keys, Secret};
+use crate::urls::PublicUrl;
+
+/// The shared state; one a process.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// Where people find the site.
+    pub public_url: PublicUrl,
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// For session cookies.
+    pub keys: Keys,
+    /// For passwords.
+    pub hasher: Hasher,
+    /// What a new password must be.
+    pub policy: PasswordPolicy,
+    /// Rung when a letter was put into the outbox.
+    pub bell: Notify,
+}
+
+impl App {
+    /// Checks the settings, makes the data folder and the secret where there are none, connects and
+    /// migrates.
+    ///
+    /// # Errors
+    /// One line that names the setting to look at.
+    pub async fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+        config.check().map_err(anyhow::Error::msg)?;
+        let dir = &config.data_dir;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", dir.display()))?;
+        let secret = match config.secret() {
+            Ok(secret) => secret,
+            Err(file) => Secret::load_or_create(&file).with_context(|| format!("the secret in {}", file.display()))?,
+        };
+        let db = Db::open(&config.database_url()).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
+        db.migrate().await.context("LATCHKEY_DATABASE_URL: cannot bring the tables up to date")?;
+        let hasher = Hasher::start(config.hash_memory, config.hash_passes)
+            .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
+        let public_url = config.public_url();
+        Ok(Arc::new(Self {
+            keys: Keys::new(&secret, public_url.origin()),
+            policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
+            clock: Clock::default(),
+            bell: Notify::new(),
+            public_url,
+            db,
+            hasher,
+            config,
+        }))
+    }
+
+    /// The current time.
+    pub fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+}

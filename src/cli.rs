@@ -1,0 +1,238 @@
+//! The command line: serve, and what an operator does once.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::accounts::email::Email;
+use crate::accounts::user::User;
+use crate::accounts::{password_reset, session, user};
+use crate::app::App;
+use crate::config::{Config, LogFormat};
+use crate::mail::Mailer;
+use crate::mail::letters::{MailTest, Site, when};
+use crate::{chance, server, urls};
+
+/// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
+///
+/// Without settings it serves on http://localhost:3000 and keeps everything in the folder data.
+/// Each setting is a flag or an environment variable; the flag wins.
+#[derive(Parser)]
+#[command(name = "latchkey", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the site until SIGTERM or Ctrl-C (what happens without a command).
+    Serve,
+    /// Bring the database's tables up to date, and stop. Serve does so at every start.
+    Migrate,
+    /// Send one letter and say what the mail server answered.
+    MailTest {
+        /// Where to.
+        address: String,
+    },
+    /// Look at users, help them back in, delete them.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// List all users: username, e-mail address, since when.
+    List,
+    /// Show one user.
+    Show {
+        /// An e-mail address or a username.
+        login: String,
+    },
+    /// Print a link that lets the user choose a new password; it works for an hour, once.
+    ResetLink {
+        /// An e-mail address or a username.
+        login: String,
+    },
+    /// Delete a user with all sessions and links. Asks first when a person is there to answer.
+    Delete {
+        /// An e-mail address or a username.
+        login: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    // Whatever we make, the database and kept letters included, is for our own user only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_why(format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say_why(why: impl AsRef<str>) {
+    let _nobody_reads = writeln!(io::stderr(), "latchkey: {}", why.as_ref());
+}
+
+/// Parses flags and environment. Help goes out in full; anything wrong is one line that names the setting.
+fn parse() -> Result<Cli, ExitCode> {
+    if let Some(name) = unknown_setting() {
+        say_why(format!("{name} is not a setting; `latchkey serve --help` lists them all"));
+        return Err(ExitCode::from(2));
+    }
+    Cli::try_parse().map_err(|error| {
+        if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
+            say_why(named(&error));
+            return ExitCode::from(2);
+        }
+        let _nobody_reads = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// A misspelt setting would be a default that nobody chose.
+fn unknown_setting() -> Option<String> {
+    let command = Cli::command();
+    let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).collect();
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("LATCHKEY_"));
+    ours.into_iter().find(|name| !known.contains(&name.as_os_str())).map(|name| name.to_string_lossy().into_owned())
+}
+
+/// `LATCHKEY_PUBLIC_URL (--public-url): …` for a value that will not do. The value itself is not repeated
+/// when it may be a secret.
+fn named(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let argument = text(ContextKind::InvalidArg);
+    let flag = argument.split_whitespace().next().unwrap_or_default();
+    let command = Cli::command();
+    let secret = command
+        .get_arguments()
+        .any(|arg| arg.is_hide_env_values_set() && Some(flag.trim_start_matches("--")) == arg.get_long());
+    let setting = format!("LATCHKEY_{}", flag.trim_start_matches("--").replace('-', "_").to_uppercase());
+    let value = if secret { "its value".to_owned() } else { format!("{:?}", text(ContextKind::InvalidValue)) };
+    let why = match (std::error::Error::source(error), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(ContextValue::Strings(values))) => format!("must be one of {}", values.join(", ")),
+        _ => "is not a value it takes".to_owned(),
+    };
+    format!("{setting} ({flag}): {value} {why}")
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    start_log(&cli.config)?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => server::serve(cli.config).await,
+        Command::Migrate => {
+            App::open(cli.config).await?;
+            out("The tables are up to date.")
+        }
+        Command::MailTest { address } => mail_test(cli.config, &address).await,
+        Command::User(command) => on_users(cli.config, command).await,
+    }
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|why| anyhow::anyhow!("LATCHKEY_LOG: {why}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn out(line: impl AsRef<str>) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout(), "{}", line.as_ref())?)
+}
+
+async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
+    let Ok(email) = Email::parse(address) else { anyhow::bail!("{address} is not an e-mail address") };
+    config.check().map_err(anyhow::Error::msg)?;
+    let public_url = config.public_url();
+    let mailer = Mailer::new(&config, &public_url)?;
+    let now = crate::clock::Clock::default().now();
+    let site = Site { name: &config.site_name, home: public_url.origin(), address: email.as_str() };
+    let letter = MailTest { when: &when(now) }.render(site)?;
+    let message = letter.message(mailer.from(), email.sendable(), chance::id(), now);
+    let message = message.map_err(|why| anyhow::anyhow!("{address}: {why}"))?;
+    match (mailer.send(message).await, config.dev_mailbox()) {
+        (Ok(answer), None) => out(format!("The mail server took the letter to {address}: {answer}")),
+        (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the letter is kept in {}.", dir.display())),
+        (Err(refused), _) => anyhow::bail!("the letter did not go out: {refused}"),
+    }
+}
+
+async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
+    let app = App::open(config).await?;
+    match command {
+        UserCommand::List => {
+            for user in user::all(app.db.read()).await? {
+                out(format!("{:<32}  {:<40}  {}", user.username, user.email, when(user.created_at)))?;
+            }
+            Ok(())
+        }
+        UserCommand::Show { login } => {
+            let user = find(&app, &login).await?;
+            let sessions = session::count(app.db.read(), user.id, app.now()).await?;
+            out(format!(
+                "Username:      {}\nEmail address: {}\nFull name:     {}\nMember since:  {}\nLogged in on:  {sessions} devices\nId:            {}",
+                user.username,
+                user.email,
+                user.full_name,
+                when(user.created_at),
+                user.id
+            ))
+        }
+        UserCommand::ResetLink { login } => {
+            let user = find(&app, &login).await?;
+            let email = Email::parse(&user.email).map_err(|_| anyhow::anyhow!("{} is not an address", user.email))?;
+            let Some((_, token)) = password_reset::issue(&app.db, &email, app.now()).await? else {
+                anyhow::bail!("{login} was deleted a moment ago");
+            };
+            out(app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal()))
+        }
+        UserCommand::Delete { login, yes } => {
+            let user = find(&app, &login).await?;
+            if !yes && io::stdin().is_terminal() && !confirmed(&user)? {
+                return out("Nothing was deleted.");
+            }
+            user::delete(app.db.write(), user.id).await?;
+            out(format!("Deleted {} ({}).", user.username, user.email))
+        }
+    }
+}
+
+async fn find(app: &App, login: &str) -> anyhow::Result<User> {
+    let found = user::by_login(app.db.read(), login).await?;
+    found.ok_or_else(|| anyhow::anyhow!("there is no user {login}; `latchkey user list` lists them all"))
+}
+
+fn confirmed(user: &User) -> anyhow::Result<bool> {
+    write!(io::stdout(), "Delete {} ({}) with all sessions? [y/N] ", user.username, user.email)?;
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

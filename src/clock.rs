@@ -1,0 +1,29 @@
+//! The one place that asks what time it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use time::{Duration, OffsetDateTime};
+
+/// UTC in whole seconds. Cheap to clone; every clone shows the same time.
+///
+/// Whole seconds, because SQLite compares times as text, and RFC 3339 text sorts by time only while
+/// every stamp has the same number of digits.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    ahead: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The current time.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn now(&self) -> OffsetDateTime {
+        let seconds = OffsetDateTime::now_utc().unix_timestamp() + self.ahead.load(Ordering::Relaxed);
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// Moves this clock and all its clones forward, so that a test can watch a link expire.
+    pub fn advance(&self, by: Duration) {
+        self.ahead.fetch_add(by.whole_seconds(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,243 @@
+//! The settings: one field, one sentence and one environment variable each. The doc comments are the help.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use lettre::message::Mailbox;
+use url::{Host, Url};
+
+use crate::keys::Secret;
+use crate::urls::PublicUrl;
+
+/// Everything an operator can choose.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings")]
+pub struct Config {
+    /// Address and port to listen on.
+    #[arg(long, env = "LATCHKEY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000", global = true)]
+    pub listen: SocketAddr,
+
+    /// The address people type, such as https://accounts.example.com; links in letters begin with it.
+    /// Default: http://localhost and the port of LISTEN; must be given when LISTEN is not on loopback.
+    #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true)]
+    public_url: Option<PublicUrl>,
+
+    /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME.
+    /// Default: sqlite, in latchkey.db in DATA_DIR.
+    #[arg(long, env = "LATCHKEY_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    database_url: Option<Hidden>,
+
+    /// The folder for the database, the secret and kept letters; made with mode 0700.
+    #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
+    pub data_dir: PathBuf,
+
+    /// The file that holds the secret; made at the first start. Default: secret in DATA_DIR.
+    #[arg(long, env = "LATCHKEY_SECRET_FILE", value_name = "FILE", global = true)]
+    secret_file: Option<PathBuf>,
+
+    /// The secret itself, 32 characters or more; several, newest first, with commas between them.
+    /// Must be given (this way or as a file) with PostgreSQL, so that all machines share it.
+    #[arg(long, env = "LATCHKEY_SECRET", value_name = "SECRET", hide_env_values = true, global = true)]
+    secret: Option<Secret>,
+
+    /// The mail server: smtps://USER:PASSWORD@HOST, or smtp://… for STARTTLS.
+    /// Without it letters are kept in DATA_DIR/mailbox and shown at /dev/mailbox.
+    #[arg(long, env = "LATCHKEY_SMTP_URL", value_name = "URL", hide_env_values = true, global = true)]
+    smtp_url: Option<Hidden>,
+
+    /// The sender of letters, such as "Acme <no-reply@example.com>"; must be given with SMTP_URL.
+    #[arg(long, env = "LATCHKEY_MAIL_FROM", value_name = "MAILBOX", global = true)]
+    pub mail_from: Option<Mailbox>,
+
+    /// The site's name, in pages and letters.
+    #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = site_name, global = true)]
+    pub site_name: String,
+
+    /// Who may create an account.
+    #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true)]
+    pub signup: Signup,
+
+    /// The least characters in a new password; NIST asks for 15 where the password is all there is.
+    #[arg(long, env = "LATCHKEY_PASSWORD_MIN_LENGTH", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(8..=64), global = true)]
+    pub password_min_length: u32,
+
+    /// Memory for one password hash (argon2id), in KiB.
+    #[arg(long, env = "LATCHKEY_HASH_MEMORY", value_name = "KIB", default_value = "19456", value_parser = clap::value_parser!(u32).range(19_456..=1_048_576), global = true)]
+    pub hash_memory: u32,
+
+    /// Passes over that memory for one password hash.
+    #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true)]
+    pub hash_passes: u32,
+
+    /// Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; commas between them.
+    #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', global = true)]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Limits on tries. None are built yet, so both values behave alike; "off" is for load tests and
+    /// refused unless PUBLIC_URL is loopback.
+    #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true)]
+    rate_limits: Switch,
+
+    /// What to log: error, warn, info, debug, trace, or per module as in "info,latchkey::mail=debug".
+    #[arg(long, env = "LATCHKEY_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    pub log: String,
+
+    /// How log lines look.
+    #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// Who may create an account.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signup {
+    /// Anyone who can read mail at the address they give.
+    Verify,
+    /// Anyone, at once; the address is not checked.
+    Open,
+    /// Nobody.
+    Closed,
+}
+
+/// How log lines look.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// A URL that may hold a password, and so never prints.
+#[derive(Clone)]
+pub struct Hidden(String);
+
+impl FromStr for Hidden {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+/// How letters leave the house.
+#[derive(Clone)]
+pub enum Smtp {
+    /// TLS from the first byte.
+    Tls(Url),
+    /// STARTTLS, and no mail without it.
+    StartTls(Url),
+    /// No TLS: a server on this machine.
+    Plain(Url),
+}
+
+impl Config {
+    /// Refuses unsafe combinations of settings, which no single field can see.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if self.public_url.is_none() && !self.listen.ip().is_loopback() {
+            return Err("LATCHKEY_PUBLIC_URL must be given, because LATCHKEY_LISTEN is not on loopback".into());
+        }
+        let public_url = self.public_url();
+        if !public_url.is_loopback() && self.smtp()?.is_none() {
+            return Err(format!(
+                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
+            ));
+        }
+        if self.smtp()?.is_some() && self.mail_from.is_none() {
+            return Err("LATCHKEY_MAIL_FROM must be given with LATCHKEY_SMTP_URL".into());
+        }
+        if self.rate_limits == Switch::Off && !public_url.is_loopback() {
+            return Err(format!("LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_PUBLIC_URL is {public_url}"));
+        }
+        let url = self.database_url();
+        if !url.starts_with("sqlite:") && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
+            return Err("LATCHKEY_DATABASE_URL must begin with sqlite: or postgres:".into());
+        }
+        if url.starts_with("postgres") && self.secret.is_none() && self.secret_file.is_none() {
+            return Err("LATCHKEY_SECRET or LATCHKEY_SECRET_FILE must be given with PostgreSQL".into());
+        }
+        if self.secret.is_some() && self.secret_file.is_some() {
+            return Err("LATCHKEY_SECRET and LATCHKEY_SECRET_FILE are both given; keep one".into());
+        }
+        Ok(())
+    }
+
+    /// Where people find the site.
+    pub fn public_url(&self) -> PublicUrl {
+        self.public_url.clone().unwrap_or_else(|| {
+            let local = format!("http://localhost:{}", self.listen.port());
+            local.parse().expect("an origin")
+        })
+    }
+
+    /// The database's address; may hold a password.
+    pub fn database_url(&self) -> String {
+        match &self.database_url {
+            Some(url) => url.0.clone(),
+            None => format!("sqlite://{}", self.data_dir.join("latchkey.db").display()),
+        }
+    }
+
+    /// The secret as a setting, or else the file to keep it in.
+    pub fn secret(&self) -> Result<Secret, PathBuf> {
+        match (&self.secret, &self.secret_file) {
+            (Some(secret), _) => Ok(secret.clone()),
+            (None, Some(file)) => Err(file.clone()),
+            (None, None) => Err(self.data_dir.join("secret")),
+        }
+    }
+
+    /// The mail server, or none when letters stay in the mailbox folder.
+    ///
+    /// # Errors
+    /// One line that names the setting and does not repeat its value, which may hold a password.
+    pub fn smtp(&self) -> Result<Option<Smtp>, String> {
+        let Some(url) = &self.smtp_url else { return Ok(None) };
+        let url = Url::parse(&url.0).map_err(|why| format!("LATCHKEY_SMTP_URL is not a URL: {why}"))?;
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name == "127.0.0.1" || name == "::1",
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => return Err("LATCHKEY_SMTP_URL has no host".into()),
+        };
+        let asks_for_tls = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+        match url.scheme() {
+            "smtps" => Ok(Some(Smtp::Tls(url))),
+            "smtp" if !loopback || asks_for_tls => Ok(Some(Smtp::StartTls(url))),
+            "smtp" => Ok(Some(Smtp::Plain(url))),
+            _ => Err("LATCHKEY_SMTP_URL must begin with smtp:// or smtps://".into()),
+        }
+    }
+
+    /// The folder of the development mailbox, while there is no mail server.
+    pub fn dev_mailbox(&self) -> Option<PathBuf> {
+        self.smtp_url.is_none().then(|| self.data_dir.join("mailbox"))
+    }
+}
+
+fn site_name(text: &str) -> Result<String, &'static str> {
+    let name = text.trim();
+    match name.chars().count() {
+        0 => Err("is empty"),
+        1..=60 if !name.chars().any(char::is_control) => Ok(name.to_owned()),
+        _ => Err("must be 60 characters or fewer, on one line"),
+    }
+}

@@ -1,0 +1,133 @@
+//! Mail: what letters say ([`letters`]), when they go ([`postman`]), and how they leave the house ([`Mailer`]).
+
+pub mod letters;
+pub mod postman;
+
+use std::fmt;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::response::{Category, Severity};
+use lettre::transport::smtp::{self, PoolConfig};
+use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use crate::config::{Config, Smtp};
+use crate::urls::PublicUrl;
+
+/// Hands letters to the mail server, or to the mailbox folder when there is none.
+pub struct Mailer {
+    transport: Transport,
+    from: Mailbox,
+}
+
+enum Transport {
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Folder { incoming: AsyncFileTransport<Tokio1Executor>, dir: PathBuf },
+}
+
+/// A letter that did not go out.
+#[derive(Debug)]
+pub struct Refused {
+    /// The server's words, or the network's.
+    pub why: String,
+    /// Another try would get the same answer.
+    pub hopeless: bool,
+    /// Nobody has the letter. After a time-out, somebody may.
+    pub certain: bool,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Mailer {
+    /// How long the mail server may take over each step, shorter than an outbox lease.
+    const TIMEOUT: Duration = Duration::from_secs(15);
+    /// Where a letter is written before it is moved into the mailbox, so that no reader sees half of one.
+    const INCOMING: &str = ".incoming";
+
+    /// A mailer after the settings.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub fn new(config: &Config, public_url: &PublicUrl) -> anyhow::Result<Self> {
+        let transport = match (config.smtp().map_err(anyhow::Error::msg)?, config.dev_mailbox()) {
+            (Some(smtp), _) => Transport::Smtp(Self::smtp(&smtp)?),
+            (None, Some(dir)) => {
+                let incoming = dir.join(Self::INCOMING);
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&incoming);
+                made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", incoming.display()))?;
+                Transport::Folder { incoming: AsyncFileTransport::new(incoming), dir }
+            }
+            (None, None) => anyhow::bail!("LATCHKEY_SMTP_URL must be given"),
+        };
+        let from = match &config.mail_from {
+            Some(from) => from.clone(),
+            None => Mailbox::new(Some(config.site_name.clone()), format!("no-reply@{}", public_url.host()).parse()?),
+        };
+        Ok(Self { transport, from })
+    }
+
+    fn smtp(smtp: &Smtp) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
+        // Certificates are verified always. STARTTLS is required, never just tried: whoever sits between
+        // could take the server's offer of it away and read every reset link (RFC 8314, 4.1).
+        let (mut url, tls) = match smtp {
+            Smtp::Tls(url) => (url.clone(), None),
+            Smtp::StartTls(url) => (url.clone(), Some("required")),
+            Smtp::Plain(url) => (url.clone(), None),
+        };
+        url.set_query(tls.map(|tls| format!("tls={tls}")).as_deref());
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.as_str());
+        // The address is not repeated: it may hold a password.
+        let builder = builder.map_err(|why| anyhow::anyhow!("LATCHKEY_SMTP_URL: {why}"))?;
+        let pool = PoolConfig::new().max_size(postman::AT_ONCE as u32).idle_timeout(Duration::from_secs(20));
+        Ok(builder.timeout(Some(Self::TIMEOUT)).pool_config(pool).build())
+    }
+
+    /// The sender.
+    pub fn from(&self) -> &Mailbox {
+        &self.from
+    }
+
+    /// Hands the letter over. When this returns, the mail server has taken it or the file is in the folder;
+    /// with the server's words, or the file's name.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub async fn send(&self, message: Message) -> Result<String, Refused> {
+        match &self.transport {
+            Transport::Smtp(smtp) => match smtp.send(message).await {
+                Ok(answer) => Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))),
+                Err(error) => Err(refusal(&error)),
+            },
+            Transport::Folder { incoming, dir } => {
+                let full = |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
+                let id = incoming.send(message).await.map_err(|why| full(&why))?;
+                let name = format!("{id}.eml");
+                fs::rename(dir.join(Self::INCOMING).join(&name), dir.join(&name)).map_err(|why| full(&why))?;
+                Ok(name)
+            }
+        }
+    }
+}
+
+fn refusal(error: &smtp::Error) -> Refused {
+    use std::error::Error;
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    // 5xx is about this letter and final; 53x is about our own log-in, which the operator can mend.
+    let hopeless = error.status().is_some_and(|code| {
+        code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
+    });
+    Refused { why, hopeless, certain: error.status().is_some() || error.is_tls() || error.is_client() }
+}

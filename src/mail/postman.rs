@@ -1,0 +1,144 @@
+//! The worker that turns outbox rows into sent mail: at least once, four at a time, until the deadline.
+//!
+//! It mints the token of a link just before the letter goes out, so that the plain token is nowhere but in
+//! its memory and in the letter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site, when};
+use super::{Mailer, Refused};
+use crate::accounts::email::Email;
+use crate::accounts::outbox::{self, Letter, OutboxRow, State};
+use crate::accounts::signup::{self, Mailed};
+use crate::accounts::token::Token;
+use crate::accounts::{Fault, password_reset};
+use crate::app::App;
+use crate::urls;
+
+/// How many letters may be on their way at once.
+pub const AT_ONCE: usize = 4;
+/// How often to look without being rung, for letters that other processes wrote.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Sends letters until told to stop, then finishes those on their way.
+pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<bool>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.len() < AT_ONCE {
+            match outbox::lease(app.db.write(), app.now()).await {
+                Ok(Some(row)) => {
+                    let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts);
+                    under_way.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
+                }
+                Ok(None) => break,
+                Err(fault) => {
+                    warn!(%fault, "the outbox cannot be read; trying again");
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            _ = stop.changed() => break,
+            () = app.bell.notified() => {}
+            Some(_) = under_way.join_next() => {}
+            () = tokio::time::sleep(until_next(&app).await) => {}
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+async fn until_next(app: &App) -> Duration {
+    let due = outbox::next_due(app.db.read()).await.ok().flatten();
+    let wait = due.map_or(LOOK_EVERY, |due| (due - app.now()).try_into().unwrap_or_default());
+    wait.clamp(Duration::from_secs(1), LOOK_EVERY)
+}
+
+async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, row: OutboxRow) {
+    let outcome = match compose(&app, &row).await {
+        Ok(Some(letter)) => send(&app, &mailer, &row, letter).await,
+        Ok(None) => outbox::done(app.db.write(), &row, State::Dropped, app.now()).await,
+        Err(fault) => Err(fault),
+    };
+    // The lease runs out and the letter is tried again.
+    if let Err(fault) = outcome {
+        error!(%fault, "a letter could not be worked on");
+    }
+}
+
+/// A letter ready to go, and the token to take back if it cannot.
+struct Composed {
+    to: String,
+    rendered: Rendered,
+    reset: Option<Token>,
+}
+
+/// Writes the letter, or finds that there is nobody to write to.
+async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> {
+    let site = Site { name: &app.config.site_name, home: app.public_url.origin(), address: &row.to_address };
+    let to = row.to_address.clone();
+    let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
+    let composed = match row.letter()? {
+        Letter::Signup { pending, asked } => {
+            let (when, ip) = (&when(asked.at), &asked.ip);
+            match signup::issue(&app.db, pending, app.now()).await? {
+                Mailed::Link(token) => {
+                    let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
+                    (to, ConfirmSignup { link, when, ip }.render(site), None)
+                }
+                Mailed::HasAccount => {
+                    let login_link = &app.public_url.at(urls::LOGIN);
+                    (to, AlreadyRegistered { login_link, reset_link: &reset_link, when, ip }.render(site), None)
+                }
+                Mailed::Nothing => return Ok(None),
+            }
+        }
+        Letter::ResetPassword { asked } => {
+            let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
+            let Some((user, token)) = password_reset::issue(&app.db, &email, app.now()).await? else { return Ok(None) };
+            let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
+            let letter = ResetPassword { link, when: &when(asked.at), ip: &asked.ip };
+            let rendered = letter.render(Site { address: &user.email, ..site });
+            (user.email, rendered, Some(token))
+        }
+        Letter::PasswordChanged { asked } => {
+            let letter = PasswordChanged { reset_link: &reset_link, when: &when(asked.at), ip: &asked.ip };
+            (to, letter.render(site), None)
+        }
+    };
+    let (to, rendered, reset) = composed;
+    let rendered = rendered.map_err(|why| Fault::Internal(format!("letter: {why}")))?;
+    Ok(Some(Composed { to, rendered, reset }))
+}
+
+async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
+    let to = Email::parse(&letter.to).map(|email| email.sendable().to_owned()).unwrap_or(letter.to);
+    let sent = match letter.rendered.message(mailer.from(), &to, row.id, app.now()) {
+        Ok(message) => match tokio::time::timeout(outbox_lease(), mailer.send(message)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Refused { why: "the mail server took too long".into(), hopeless: false, certain: false }),
+        },
+        Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
+    };
+    let Err(refused) = sent else {
+        info!("sent");
+        return outbox::done(app.db.write(), row, State::Sent, app.now()).await;
+    };
+    if let Some(token) = letter.reset.filter(|_| refused.certain) {
+        password_reset::discard(&app.db, &token).await?;
+    }
+    match outbox::failed(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
+        State::Failed => error!(why = refused.why, "given up"),
+        _ => warn!(why = refused.why, "not sent; trying again later"),
+    }
+    Ok(())
+}
+
+/// A little less than the lease, so that no other postman takes the letter while this one still tries.
+fn outbox_lease() -> Duration {
+    Duration::try_from(outbox::LEASE).unwrap_or_default().saturating_sub(Duration::from_secs(5))
+}

@@ -1,0 +1,203 @@
+//! Every path, written once, and the two types that keep addresses honest: [`PublicUrl`] for what
+//! goes out in a letter, [`Next`] for what comes back from a form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+pub const HOME: &str = "/";
+pub const SIGNUP: &str = "/signup";
+pub const SIGNUP_SENT: &str = "/signup/sent";
+pub const SIGNUP_RESEND: &str = "/signup/resend";
+pub const SIGNUP_CONFIRM: &str = "/signup/confirm";
+pub const LOGIN: &str = "/login";
+pub const LOGOUT: &str = "/logout";
+pub const PROFILE: &str = "/profile";
+pub const PROFILE_PASSWORD: &str = "/profile/password";
+pub const FORGOT_PASSWORD: &str = "/forgot-password";
+pub const FORGOT_PASSWORD_SENT: &str = "/forgot-password/sent";
+pub const RESET_PASSWORD: &str = "/reset-password";
+pub const CHANGE_PASSWORD: &str = "/.well-known/change-password";
+pub const DEV_MAILBOX: &str = "/dev/mailbox";
+pub const DEV_MAILBOX_JSON: &str = "/dev/mailbox.json";
+pub const HEALTHZ: &str = "/healthz";
+pub const READYZ: &str = "/readyz";
+pub const STATIC: &str = "/static";
+
+/// The site's own origin, such as `https://accounts.example.com`.
+///
+/// Links in letters are built from this alone. Built from the `Host` header, anybody could make us mail
+/// a working reset token to a link on their own server (host header poisoning).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: String,
+    host: String,
+    https: bool,
+    loopback: bool,
+}
+
+impl PublicUrl {
+    /// The origin without a trailing slash, as browsers send it in `Origin`.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The host's name, without the port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether browsers reach us over TLS, which is when cookies are `Secure`.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether only this machine can reach us under this address.
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The full address of one of our paths.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    /// The full address of a path that takes a token.
+    pub fn with_token(&self, path: &str, token: &str) -> String {
+        format!("{}{path}?token={token}", self.origin)
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|_| "not a URL such as https://accounts.example.com")?;
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err("must begin with http:// or https://"),
+        };
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !bare || !url.username().is_empty() || url.password().is_some() {
+            return Err("must be scheme, host and port only, without a path");
+        }
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => return Err("has no host"),
+        };
+        Ok(Self {
+            origin: url.origin().ascii_serialization(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            https,
+            loopback,
+        })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)
+    }
+}
+
+/// Where to go after the log-in: a path on this site and nothing else.
+///
+/// An open redirect would let a phisher send people through our own log-in page to theirs (OWASP,
+/// Unvalidated Redirects and Forwards). Browsers read `//host` and `/\host` as another site and drop tabs
+/// and line breaks from addresses, so those are refused by their looks, before the URL parser has a say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next(String);
+
+impl Next {
+    /// The longest path that is carried along, in bytes.
+    const MAX: usize = 512;
+
+    /// The path, if `text` is one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+        if text.len() > Self::MAX || !text.starts_with('/') || text.starts_with("//") || text.contains(odd) {
+            return None;
+        }
+        let base = Url::parse("http://latchkey.invalid").ok()?;
+        let url = base.join(text).ok()?;
+        if url.origin() != base.origin() || url.path().starts_with("//") {
+            return None;
+        }
+        Some(Self(match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        }))
+    }
+
+    /// The path and query, safe to put into `Location`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_keeps_local_paths() {
+        for path in ["/", "/profile", "/profile?tab=1", "/a/b%20c", "/%2f%2fevil.example", "/x?u=https://a.example"] {
+            assert_eq!(Next::parse(path).expect(path).as_str(), path);
+        }
+        assert_eq!(Next::parse("/资料").expect("local").as_str(), "/%E8%B5%84%E6%96%99");
+    }
+
+    #[test]
+    fn next_refuses_other_sites() {
+        let long = format!("/{}", "a".repeat(600));
+        for text in [
+            "",
+            "profile",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            " /profile",
+            "/a\\b",
+            "///evil.example",
+            "/.//evil.example",
+            "/a/..//evil.example",
+            &long,
+        ] {
+            assert_eq!(Next::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn next_is_stable_under_parsing_again() {
+        for text in ["/profile", "/资料?q=名", "/a/../b", "/.hidden"] {
+            let once = Next::parse(text).expect(text);
+            assert_eq!(Next::parse(once.as_str()), Some(once));
+        }
+    }
+
+    #[test]
+    fn public_url_is_an_origin() {
+        let url: PublicUrl = "https://Accounts.Example.com/".parse().expect("an origin");
+        assert_eq!(url.at(LOGIN), "https://accounts.example.com/login");
+        assert!(url.is_https() && !url.is_loopback());
+        let local: PublicUrl = "http://127.0.0.1:3000".parse().expect("an origin");
+        assert!(!local.is_https() && local.is_loopback());
+        for bad in [
+            "example.com",
+            "ftp://example.com",
+            "https://example.com/base",
+            "https://u:p@example.com",
+            "https://e.com?x",
+        ] {
+            assert!(bad.parse::<PublicUrl>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! tower-sessions over SeaORM: the table `visits`.
+//!
+//! The published stores are still on an older core, and a row a visitor is all there is to it. A visit's id
+//! is a secret like a token is, so the table holds its digest.
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use tower_sessions::SessionStore;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store::{self, Error};
+
+use crate::clock::Clock;
+use crate::db::Db;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "visits")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    #[sea_orm(column_type = "Text")]
+    pub data: String,
+    pub expires_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Keeps visits in the database.
+#[derive(Clone, Debug)]
+pub struct VisitStore {
+    db: Db,
+    clock: Clock,
+}
+
+impl VisitStore {
+    /// A store over this database.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+}
+
+fn digest(id: &Id) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(id.0.to_be_bytes()))
+}
+
+fn row(record: &Record) -> session_store::Result<ActiveModel> {
+    let data = serde_json::to_string(&record.data).map_err(|why| Error::Encode(why.to_string()))?;
+    let expires_at = record.expiry_date.replace_nanosecond(0).map_err(|why| Error::Encode(why.to_string()))?;
+    Ok(ActiveModel { id: Set(digest(&record.id)), data: Set(data), expires_at: Set(expires_at) })
+}
+
+fn backend(error: DbErr) -> Error {
+    Error::Backend(error.to_string())
+}
+
+#[async_trait]
+impl SessionStore for VisitStore {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        // 128 random bits do not meet themselves again; if they did, the insert fails and nothing is shared.
+        row(record)?.insert(self.db.write()).await.map_err(backend)?;
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        let newest = OnConflict::column(Column::Id).update_columns([Column::Data, Column::ExpiresAt]).to_owned();
+        Entity::insert(row(record)?).on_conflict(newest).exec(self.db.write()).await.map_err(backend)?;
+        Ok(())
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        let alive = Entity::find_by_id(digest(id)).filter(Column::ExpiresAt.gt(self.clock.now()));
+        let Some(row) = alive.one(self.db.read()).await.map_err(backend)? else { return Ok(None) };
+        let data = serde_json::from_str(&row.data).map_err(|why| Error::Decode(why.to_string()))?;
+        Ok(Some(Record { id: *id, data, expiry_date: row.expires_at }))
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        Entity::delete_by_id(digest(id)).exec(self.db.write()).await.map_err(backend)?;
+        Ok(())
+    }
+}
+
+/// Deletes what has expired; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64, DbErr> {
+    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(db.write()).await?.rows_affected)
+}

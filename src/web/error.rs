@@ -1,0 +1,182 @@
+//! Failures that end a request: one page in the site's frame, one line in the log, the same request id on
+//! both.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{error, warn};
+
+use super::guard::RequestId;
+use super::page::{Page, html};
+use crate::accounts::Fault;
+use crate::app::App;
+use crate::urls;
+
+/// A failure. Handlers return it with `?`; [`pages`] gives it its page.
+#[derive(Clone, Debug)]
+pub struct Error {
+    status: StatusCode,
+    /// For the log only: nothing of it is shown.
+    cause: Option<String>,
+}
+
+impl Error {
+    /// There is nothing at this path.
+    pub fn not_found() -> Self {
+        StatusCode::NOT_FOUND.into()
+    }
+
+    /// The request did not come from one of our own pages.
+    pub fn cross_site(cause: String) -> Self {
+        Self { status: StatusCode::FORBIDDEN, cause: Some(cause) }
+    }
+
+    /// Something that should not happen.
+    pub fn internal(cause: impl ToString) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Some(cause.to_string()) }
+    }
+
+    /// Something that will be over soon.
+    pub fn unavailable(cause: impl ToString) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, cause: Some(cause.to_string()) }
+    }
+}
+
+impl From<StatusCode> for Error {
+    fn from(status: StatusCode) -> Self {
+        Self { status, cause: None }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // A database out of reach is never “you are logged out” or “wrong password”.
+            Fault::Busy | Fault::Database(_) => Self::unavailable(fault),
+            Fault::Internal(_) => Self::internal(fault),
+        }
+    }
+}
+
+impl From<askama::Error> for Error {
+    fn from(error: askama::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<tower_sessions::session::Error> for Error {
+    fn from(error: tower_sessions::session::Error) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Nothing at this path.
+pub async fn not_found() -> Error {
+    Error::not_found()
+}
+
+/// Something at this path, for another method; axum adds `Allow`.
+pub async fn method_not_allowed() -> Error {
+    StatusCode::METHOD_NOT_ALLOWED.into()
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    page: Page,
+    heading: &'static str,
+    what_to_do: &'static str,
+    way_out: (&'static str, &'static str),
+    request_id: String,
+}
+
+/// What a person reads: what happened, what to do, and a way out.
+fn words(status: StatusCode) -> (&'static str, &'static str, (&'static str, &'static str)) {
+    let home = (urls::HOME, "Go to the first page");
+    match status {
+        StatusCode::FORBIDDEN => (
+            "This request came from another site",
+            "To keep your account safe, forms work only from our own pages. Open the page here and send it again.",
+            home,
+        ),
+        StatusCode::NOT_FOUND => (
+            "Page not found",
+            "There is nothing at this address. If you typed it, check it; if you followed a link, it may be an old one.",
+            home,
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("This address works differently", "It cannot be opened this way. Start again from the first page.", home)
+        }
+        StatusCode::REQUEST_TIMEOUT => {
+            ("That took too long", "The form did not arrive in full. Go back and send it again.", home)
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("That is too much text", "The form was larger than we take. Go back, shorten it and send it again.", home)
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            ("This is not a form", "This address takes forms only. Open the page and fill in its form.", home)
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            ("We are busy at the moment", "Nothing was changed. Wait a few seconds, then go back and try again.", home)
+        }
+        _ if status.is_client_error() => {
+            ("We could not read this request", "Go back and try again, or start from the first page.", home)
+        }
+        _ => (
+            "Something went wrong on our side",
+            "Try again in a moment. If it happens again, tell us the number below.",
+            home,
+        ),
+    }
+}
+
+/// Gives every failure its page, whoever it comes from: a handler, a layer, or axum itself.
+pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let known = response.extensions_mut().remove::<Error>();
+    // A form that needs another try (422) or a spent link (410) is a page already.
+    if known.is_none()
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind != "text/plain; charset=utf-8")
+    {
+        return response;
+    }
+    let cause = known.and_then(|error| error.cause);
+    match (&cause, status.is_server_error()) {
+        (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
+        (Some(cause), false) => warn!(status = status.as_u16(), cause, "refused"),
+        (None, false) => {}
+    }
+
+    let (heading, what_to_do, way_out) = words(status);
+    let page = ErrorPage { page: Page::plain(&app), heading, what_to_do, way_out, request_id: id.0 };
+    let mut framed = match html(status, &page) {
+        Ok(framed) => framed,
+        Err(_) => return response,
+    };
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            framed.headers_mut().append(name, value.clone());
+        }
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        framed.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    framed
+}

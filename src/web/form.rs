@@ -1,0 +1,91 @@
+//! Forms and queries, decoded so that nothing a client can send is a fault.
+
+use std::convert::Infallible;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+
+use super::error::Error;
+
+/// The fields of a form or a query.
+///
+/// A field that is missing is empty, and so is one that came twice: two readers of a doubled field may each
+/// see another one (HTTP parameter pollution). Broken UTF-8 turns into U+FFFD, which no type of ours takes.
+#[derive(Clone, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn parse(bytes: &[u8]) -> Self {
+        Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    /// The field's text.
+    pub fn text(&self, name: &str) -> &str {
+        let mut all = self.0.iter().filter(|(field, _)| field == name);
+        match (all.next(), all.next()) {
+            (Some((_, text)), None) => text,
+            _ => "",
+        }
+    }
+
+    /// Whether a box is ticked.
+    pub fn ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.0.iter_mut().for_each(|(_, text)| text.zeroize());
+    }
+}
+
+/// A posted form.
+pub struct Form(pub Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        let is_form = essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| rejection.status())?;
+        // A button without fields may come without a body, and then without a type.
+        if !body.is_empty() && !is_form {
+            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE.into());
+        }
+        Ok(Self(Fields::parse(&body)))
+    }
+}
+
+/// The query of the address.
+pub struct Query(pub Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(Fields::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_missing_or_doubled_is_empty() {
+        let fields = Fields::parse(b"a=1&b=2&b=3&c=%FF&d=%zz&e&=x&f=a+b%20c");
+        assert_eq!(fields.text("a"), "1");
+        assert_eq!(fields.text("b"), "");
+        assert_eq!(fields.text("c"), "\u{fffd}");
+        assert_eq!(fields.text("d"), "%zz");
+        assert_eq!(fields.text("e"), "");
+        assert_eq!(fields.text("f"), "a b c");
+        assert_eq!(fields.text("none"), "");
+    }
+}

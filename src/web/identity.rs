@@ -1,0 +1,98 @@
+//! Who is logged in. The signature is the policy: a handler that names [`CurrentUser`] is closed to anyone
+//! else.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::extract::{Extension, FromRequestParts, OptionalFromRequestParts};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use tower_cookies::Cookies;
+
+use super::cookie::{self, Name};
+use super::error::Error;
+use crate::accounts::session::{self, Session};
+use crate::accounts::user::User;
+use crate::app::App;
+use crate::keys::Pointer;
+use crate::urls::{self, Next};
+
+/// The person who is logged in, and the session that says so.
+pub struct CurrentUser {
+    /// The person.
+    pub user: User,
+    /// The session.
+    pub session: Session,
+}
+
+impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Option<Self>, Error> {
+        let Extension(cookies): Extension<Cookies> = parts.extract().await.map_err(Error::internal)?;
+        let Some(token) = cookie::get(&cookies, app, Name::Session) else { return Ok(None) };
+        let now = app.now();
+        let Some(pointer) = app.keys.verify(&token, now) else { return Ok(None) };
+        // The row is the truth: whatever the cookie says, without its row nobody is logged in.
+        let Some((session, user)) = session::find(app.db.read(), pointer.session, now).await? else { return Ok(None) };
+        if user.id != pointer.user {
+            return Ok(None);
+        }
+        let session = match session::touch(app.db.write(), &session, now).await? {
+            Some(renewed) => {
+                remember(&cookies, app, &renewed)?;
+                renewed
+            }
+            None => session,
+        };
+        Ok(Some(Self { user, session }))
+    }
+}
+
+/// Everybody else is sent to the log-in, and from there back to the page they wanted.
+pub enum Closed {
+    /// Nobody is logged in.
+    LogIn(Option<Next>),
+    /// Nobody can tell.
+    Failed(Error),
+}
+
+impl FromRequestParts<Arc<App>> for CurrentUser {
+    type Rejection = Closed;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Closed> {
+        let found = <Self as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await;
+        let wanted = || {
+            let path = parts.uri.path_and_query().map_or(urls::PROFILE, |path| path.as_str());
+            let path = if parts.method == Method::GET { path } else { parts.uri.path() };
+            Next::parse(path).filter(|next| next.as_str() != urls::PROFILE)
+        };
+        found.map_err(Closed::Failed)?.ok_or_else(|| Closed::LogIn(wanted()))
+    }
+}
+
+impl IntoResponse for Closed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::LogIn(None) => Redirect::to(urls::LOGIN).into_response(),
+            Self::LogIn(Some(next)) => {
+                let next: String = form_urlencoded::byte_serialize(next.as_str().as_bytes()).collect();
+                Redirect::to(&format!("{}?next={next}", urls::LOGIN)).into_response()
+            }
+            Self::Failed(error) => error.into_response(),
+        }
+    }
+}
+
+/// Gives the browser the cookie of its session: kept as long as the session with “keep me logged in”, else
+/// until the browser is closed.
+///
+/// # Errors
+/// When the cookie cannot be signed.
+pub fn remember(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+    let (now, pointer) = (app.now(), Pointer { user: session.user_id, session: session.id });
+    let token = app.keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
+    cookie::set(cookies, app, Name::Session, token, session.remember.then(|| session.expires_at - now));
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Logging in and out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use tower_cookies::Cookies;
+
+use super::client::Client;
+use super::cookie::{self, Name};
+use super::error::Error;
+use super::form::{Form, Query};
+use super::identity::{CurrentUser, remember};
+use super::page::{Page, html};
+use super::problems::Problems;
+use super::visit::{Flash, Visit};
+use crate::accounts::login;
+use crate::accounts::password::Password;
+use crate::app::App;
+use crate::urls::{self, Next};
+
+/// After so many misses the page offers the reset.
+const MISSES_TO_OFFER: u8 = 3;
+
+#[derive(Template)]
+#[template(path = "login/login.html")]
+struct LoginPage {
+    page: Page,
+    problems: Problems,
+    login: String,
+    remember: bool,
+    next: Option<Next>,
+    misses: u8,
+}
+
+impl LoginPage {
+    fn offer_reset(&self) -> bool {
+        self.misses >= MISSES_TO_OFFER
+    }
+}
+
+fn onward(next: Option<Next>) -> Response {
+    Redirect::to(next.as_ref().map_or(urls::PROFILE, Next::as_str)).into_response()
+}
+
+/// GET /login
+pub async fn show(user: Option<CurrentUser>, Query(query): Query, page: Page) -> Result<Response, Error> {
+    let next = Next::parse(query.text("next"));
+    if user.is_some() {
+        return Ok(onward(next));
+    }
+    let (problems, login) = (Problems::default(), String::new());
+    html(StatusCode::OK, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
+}
+
+/// POST /login
+pub async fn log_in(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+    Form(fields): Form,
+) -> Result<Response, Error> {
+    let (typed, keep) = (fields.text("login"), fields.ticked("remember"));
+    let next = Next::parse(fields.text("next"));
+    let password = Password::new(fields.text("password"));
+    let session = login::with_password(&app.db, &app.hasher, (typed, password), keep, &client, app.now()).await?;
+    let Some(session) = session else {
+        let problems = Problems::one("login", "Email, username or password is not right");
+        let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
+        let page = Page::plain(&app);
+        let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    };
+    // The session that this browser had before would live on with nobody to end it.
+    if let Some(token) = cookie::get(&cookies, &app, Name::Session)
+        && let Some(before) = app.keys.verify(&token, app.now())
+    {
+        login::log_out(&app.db, before.session).await?;
+    }
+    visit.rotate().await?;
+    remember(&cookies, &app, &session)?;
+    Ok(onward(next))
+}
+
+/// POST /logout: open to everybody, so that a second click finds the same page.
+pub async fn log_out(
+    State(app): State<Arc<App>>,
+    user: Option<CurrentUser>,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+) -> Result<Response, Error> {
+    if let Some(CurrentUser { session, .. }) = user {
+        login::log_out(&app.db, session.id).await?;
+        visit.rotate().await?;
+    }
+    cookie::remove(&cookies, &app, Name::Session);
+    visit.flash(Flash::LoggedOut).await?;
+    Ok(Redirect::to(urls::LOGIN).into_response())
+}

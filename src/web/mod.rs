@@ -1,0 +1,68 @@
+//! The door for browsers: which path leads where, and what every request passes on its way.
+
+mod assets;
+mod client;
+mod cookie;
+mod dev_mailbox;
+mod error;
+mod form;
+mod guard;
+mod health;
+mod home;
+mod identity;
+mod login;
+mod page;
+mod password_reset;
+mod problems;
+mod profile;
+mod replay;
+mod signup;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+use crate::app::App;
+use crate::urls;
+
+/// Every path of the site, ready to be served.
+pub fn router(app: Arc<App>) -> Router {
+    let pages = Router::new()
+        .route(urls::HOME, get(home::show))
+        .route(urls::SIGNUP, get(signup::show).post(signup::ask))
+        .route(urls::SIGNUP_SENT, get(signup::sent))
+        .route(urls::SIGNUP_RESEND, post(signup::ask_again))
+        .route(urls::SIGNUP_CONFIRM, get(signup::show_confirm).post(signup::confirm))
+        .route(urls::LOGIN, get(login::show).post(login::log_in))
+        .route(urls::LOGOUT, post(login::log_out))
+        .route(urls::PROFILE, get(profile::show).post(profile::rename))
+        .route(urls::PROFILE_PASSWORD, get(profile::show_password).post(profile::change_password))
+        .route(urls::FORGOT_PASSWORD, get(password_reset::show_ask).post(password_reset::ask))
+        .route(urls::FORGOT_PASSWORD_SENT, get(password_reset::sent))
+        .route(urls::RESET_PASSWORD, get(password_reset::show).post(password_reset::reset))
+        .route(urls::CHANGE_PASSWORD, get(profile::well_known))
+        .route(urls::DEV_MAILBOX, get(dev_mailbox::list))
+        .route(urls::DEV_MAILBOX_JSON, get(dev_mailbox::json))
+        .route("/dev/mailbox/{id}", get(dev_mailbox::letter))
+        .route("/dev/mailbox/{id}/html", get(dev_mailbox::html))
+        .layer(visit::layer(&app))
+        .layer(from_fn_with_state(Arc::<replay::Answers>::default(), replay::answer_once))
+        .layer(from_fn_with_state(app.clone(), cookie::refuse_doubles))
+        .layer(from_fn(guard::limits))
+        .layer(from_fn_with_state(app.clone(), guard::same_origin));
+
+    Router::new()
+        .merge(pages)
+        .route(urls::HEALTHZ, get(health::alive))
+        .route(urls::READYZ, get(health::ready))
+        .route("/static/{name}", get(assets::serve))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), error::pages))
+        .layer(from_fn_with_state(app.clone(), guard::headers))
+        .layer(from_fn(guard::trace))
+        .with_state(app)
+}

@@ -1,0 +1,144 @@
+//! Getting back in: the form that asks, the form that the letter links to.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use tower_cookies::Cookies;
+
+use super::client::Client;
+use super::cookie::{self, Name};
+use super::error::Error;
+use super::form::{Form, Query};
+use super::page::{Page, html};
+use super::problems::Problems;
+use super::signup::{SEND_AGAIN_AFTER, keep_link, new_password};
+use super::visit::{Flash, Sent, Visit};
+use crate::accounts::email::Email;
+use crate::accounts::password_reset;
+use crate::accounts::token::Token;
+use crate::accounts::user::User;
+use crate::app::App;
+use crate::urls;
+
+#[derive(Template)]
+#[template(path = "password_reset/ask.html")]
+struct AskPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+}
+
+/// GET /forgot-password
+pub async fn show_ask(page: Page) -> Result<Response, Error> {
+    html(StatusCode::OK, &AskPage { page, problems: Problems::default(), email: String::new() })
+}
+
+/// POST /forgot-password
+pub async fn ask(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Form(fields): Form,
+) -> Result<Response, Error> {
+    let typed = fields.text("email").to_owned();
+    let mut problems = Problems::default();
+    let Some(email) = problems.note("email", Email::parse(&typed)) else {
+        return html(StatusCode::UNPROCESSABLE_ENTITY, &AskPage { page: Page::plain(&app), problems, email: typed });
+    };
+    let now = app.now();
+    if fields.ticked("again") {
+        let before = visit.reset().await?.filter(|sent| sent.email == typed);
+        if before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER) {
+            visit.flash(Flash::SentJustNow).await?;
+            return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
+        }
+        visit.flash(Flash::SentAgain).await?;
+    }
+    password_reset::ask(&app.db, &email, "en", &client, now).await?;
+    app.bell.notify_one();
+    visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await?;
+    Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "password_reset/sent.html")]
+struct SentPage {
+    page: Page,
+    email: Option<String>,
+}
+
+/// GET /forgot-password/sent
+pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
+    let email = visit.reset().await?.map(|sent| sent.email);
+    html(StatusCode::OK, &SentPage { page, email })
+}
+
+#[derive(Template)]
+#[template(path = "password_reset/reset.html")]
+struct ResetPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+}
+
+#[derive(Template)]
+#[template(path = "password_reset/gone.html")]
+struct GonePage {
+    page: Page,
+}
+
+/// GET /reset-password: with a token, puts it into a cookie and goes on to the clean address; without, shows
+/// the form. Neither burns the link: mail scanners open links before people do.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Query(query): Query,
+    Extension(cookies): Extension<Cookies>,
+    page: Page,
+) -> Result<Response, Error> {
+    let token = query.text("token");
+    if !token.is_empty() {
+        return Ok(keep_link(&cookies, &app, Name::ResetLink, token, urls::RESET_PASSWORD));
+    }
+    match holder(&app, &cookies).await? {
+        Some((_, user)) => html(StatusCode::OK, &ResetPage { page, problems: Problems::default(), email: user.email }),
+        None => html(StatusCode::GONE, &GonePage { page }),
+    }
+}
+
+async fn holder(app: &App, cookies: &Cookies) -> Result<Option<(Token, User)>, Error> {
+    let Some(token) = cookie::get(cookies, app, Name::ResetLink).and_then(|text| Token::parse(&text)) else {
+        return Ok(None);
+    };
+    Ok(password_reset::holder(&app.db, &token, app.now()).await?.map(|user| (token, user)))
+}
+
+/// POST /reset-password
+pub async fn reset(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+    Form(fields): Form,
+) -> Result<Response, Error> {
+    let gone = || html(StatusCode::GONE, &GonePage { page: Page::plain(&app) });
+    let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
+    let mut problems = Problems::default();
+    let about = [user.email.as_str(), &user.username, &user.full_name];
+    let Some(new) = problems.note("password", new_password(&app, fields.text("password"), &about)) else {
+        let page = ResetPage { page: Page::plain(&app), problems, email: user.email };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    };
+    if !password_reset::reset(&app.db, &app.hasher, (&token, new), "en", &client, app.now()).await? {
+        return gone();
+    }
+    app.bell.notify_one();
+    cookie::remove(&cookies, &app, Name::ResetLink);
+    visit.forget_reset().await?;
+    visit.rotate().await?;
+    visit.flash(Flash::PasswordReset).await?;
+    // To the log-in, not into the account: a link that leaked must not become a session.
+    Ok(Redirect::to(urls::LOGIN).into_response())
+}

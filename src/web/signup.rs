@@ -1,0 +1,257 @@
+//! Creating an account: the form, the letter's page, the button.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use time::Duration;
+use tower_cookies::Cookies;
+
+use super::client::Client;
+use super::cookie::{self, Name};
+use super::error::Error;
+use super::form::{Form, Query};
+use super::identity::{CurrentUser, remember};
+use super::page::{Page, html};
+use super::problems::{Problems, Words};
+use super::visit::{Flash, Sent, Visit};
+use crate::accounts::email::Email;
+use crate::accounts::password::NewPassword;
+use crate::accounts::pending_signup::PendingSignup;
+use crate::accounts::signup::{self, Confirmed, NewAccount};
+use crate::accounts::token::Token;
+use crate::accounts::user::Taken;
+use crate::accounts::username::{FullName, Username};
+use crate::app::App;
+use crate::config::Signup;
+use crate::urls;
+
+/// How soon the same letter is sent again at the earliest.
+pub const SEND_AGAIN_AFTER: Duration = Duration::seconds(60);
+/// How long the link's token stays in its cookie, between the click and the button.
+pub const LINK_COOKIE: Duration = Duration::hours(1);
+
+#[derive(Template)]
+#[template(path = "signup/signup.html")]
+struct SignupPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+    username: String,
+    full_name: String,
+}
+
+#[derive(Template)]
+#[template(path = "signup/closed.html")]
+struct ClosedPage {
+    page: Page,
+}
+
+/// GET /signup
+pub async fn show(State(app): State<Arc<App>>, user: Option<CurrentUser>, page: Page) -> Result<Response, Error> {
+    if user.is_some() {
+        return Ok(Redirect::to(urls::PROFILE).into_response());
+    }
+    if app.config.signup == Signup::Closed {
+        return html(StatusCode::FORBIDDEN, &ClosedPage { page });
+    }
+    let empty = String::new;
+    html(
+        StatusCode::OK,
+        &SignupPage { page, problems: Problems::default(), email: empty(), username: empty(), full_name: empty() },
+    )
+}
+
+/// POST /signup
+pub async fn ask(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+    Form(fields): Form,
+) -> Result<Response, Error> {
+    if app.config.signup == Signup::Closed {
+        return html(StatusCode::FORBIDDEN, &ClosedPage { page: Page::plain(&app) });
+    }
+    let text = |name| fields.text(name).to_owned();
+    let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
+    let mut problems = Problems::default();
+    let parsed = (
+        problems.note("email", Email::parse(&email)),
+        problems.note("username", Username::parse(&username)),
+        problems.note("full_name", FullName::parse(&full_name)),
+        problems.note("password", new_password(&app, fields.text("password"), &[&email, &username, &full_name])),
+    );
+    let (Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) = parsed else {
+        let page = Page::plain(&app);
+        return html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name });
+    };
+    let new = NewAccount { email: email_ok, username: username_ok, full_name: full_name_ok, password };
+    let now = app.now();
+
+    let taken = if app.config.signup == Signup::Open {
+        match signup::open(&app.db, &app.hasher, new, now).await? {
+            Ok(user) => {
+                let session = signup::log_in(&app.db, &user, &client, now).await?;
+                visit.rotate().await?;
+                visit.flash(Flash::Welcome).await?;
+                remember(&cookies, &app, &session)?;
+                return Ok(Redirect::to(urls::PROFILE).into_response());
+            }
+            Err(taken) => taken,
+        }
+    } else {
+        match signup::ask(&app.db, &app.hasher, new, "en", &client, now).await? {
+            Some(pending) => {
+                app.bell.notify_one();
+                visit.remember_signup(&Sent { email, pending: Some(pending.id), at: now }).await?;
+                return Ok(Redirect::to(urls::SIGNUP_SENT).into_response());
+            }
+            None => Taken::Username,
+        }
+    };
+    let field = if taken == Taken::Email { "email" } else { "username" };
+    let (page, problems) = (Page::plain(&app), Problems::one(field, taken.words()));
+    html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name })
+}
+
+/// Takes a new password, given what an attacker would know of the person.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn new_password(
+    app: &App,
+    typed: &str,
+    about: &[&str],
+) -> Result<NewPassword, crate::accounts::password::PasswordError> {
+    let mut known = about.to_vec();
+    known.extend(about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local));
+    NewPassword::parse(typed, &app.policy, &known)
+}
+
+#[derive(Template)]
+#[template(path = "signup/sent.html")]
+struct SentPage {
+    page: Page,
+    email: Option<String>,
+}
+
+/// GET /signup/sent
+pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
+    let email = visit.signup().await?.map(|sent| sent.email);
+    html(StatusCode::OK, &SentPage { page, email })
+}
+
+/// POST /signup/resend
+pub async fn ask_again(State(app): State<Arc<App>>, Client(client): Client, visit: Visit) -> Result<Response, Error> {
+    let now = app.now();
+    if let Some(sent) = visit.signup().await?
+        && let Some(pending) = sent.pending
+    {
+        if now - sent.at < SEND_AGAIN_AFTER {
+            visit.flash(Flash::SentJustNow).await?;
+        } else {
+            signup::ask_again(&app.db, pending, "en", &client, now).await?;
+            app.bell.notify_one();
+            visit.remember_signup(&Sent { at: now, ..sent }).await?;
+            visit.flash(Flash::SentAgain).await?;
+        }
+    }
+    Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "signup/confirm.html")]
+struct ConfirmPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+    /// Asked for only when the one from the form was taken meanwhile.
+    other_username: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "signup/gone.html")]
+struct GonePage {
+    page: Page,
+}
+
+/// GET /signup/confirm: with a token, puts it into a cookie and goes on to the clean address, so that it
+/// stays out of the history and of `Referer`; without, shows the button. Reading burns nothing.
+pub async fn show_confirm(
+    State(app): State<Arc<App>>,
+    Query(query): Query,
+    Extension(cookies): Extension<Cookies>,
+    page: Page,
+) -> Result<Response, Error> {
+    let token = query.text("token");
+    if !token.is_empty() {
+        return Ok(keep_link(&cookies, &app, Name::SignupLink, token, urls::SIGNUP_CONFIRM));
+    }
+    match pending(&app, &cookies).await? {
+        Some((_, pending)) => html(
+            StatusCode::OK,
+            &ConfirmPage { page, problems: Problems::default(), email: pending.email, other_username: None },
+        ),
+        None => html(StatusCode::GONE, &GonePage { page }),
+    }
+}
+
+/// Moves a link's token from the address into a cookie. What is no token takes the cookie away, so that a
+/// broken link never shows the page of an older one.
+pub fn keep_link(cookies: &Cookies, app: &App, name: Name, token: &str, path: &str) -> Response {
+    match Token::parse(token) {
+        Some(token) => cookie::set(cookies, app, name, token.reveal().to_string(), Some(LINK_COOKIE)),
+        None => cookie::remove(cookies, app, name),
+    }
+    Redirect::to(path).into_response()
+}
+
+async fn pending(app: &App, cookies: &Cookies) -> Result<Option<(Token, PendingSignup)>, Error> {
+    let Some(token) = cookie::get(cookies, app, Name::SignupLink).and_then(|text| Token::parse(&text)) else {
+        return Ok(None);
+    };
+    Ok(signup::pending(&app.db, &token, app.now()).await?.map(|pending| (token, pending)))
+}
+
+/// POST /signup/confirm
+pub async fn confirm(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+    Form(fields): Form,
+) -> Result<Response, Error> {
+    let gone = || html(StatusCode::GONE, &GonePage { page: Page::plain(&app) });
+    let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
+    let (now, typed) = (app.now(), fields.text("username").to_owned());
+    let mut problems = Problems::default();
+    let other = if typed.is_empty() { None } else { problems.note("username", Username::parse(&typed)) };
+    if problems.is_empty() {
+        match signup::confirm(&app.db, &token, other, now).await? {
+            Confirmed::Created(user) => {
+                cookie::remove(&cookies, &app, Name::SignupLink);
+                let began_here = visit.signup().await?.is_some_and(|sent| sent.email == user.email);
+                visit.forget_signup().await?;
+                visit.rotate().await?;
+                // Logged in only in the browser that began: a link that was forwarded, or that somebody sends
+                // to a stranger, must not put that stranger into the sender's account (log-in CSRF).
+                if began_here {
+                    let session = signup::log_in(&app.db, &user, &client, now).await?;
+                    remember(&cookies, &app, &session)?;
+                    visit.flash(Flash::Welcome).await?;
+                    return Ok(Redirect::to(urls::PROFILE).into_response());
+                }
+                visit.flash(Flash::AccountCreated).await?;
+                return Ok(Redirect::to(urls::LOGIN).into_response());
+            }
+            Confirmed::UsernameTaken => problems = Problems::one("username", Taken::Username.words()),
+            Confirmed::Gone => return gone(),
+        }
+    }
+    let other_username = Some(if typed.is_empty() { pending.username } else { typed });
+    let page = ConfirmPage { page: Page::plain(&app), problems, email: pending.email, other_username };
+    html(StatusCode::UNPROCESSABLE_ENTITY, &page)
+}

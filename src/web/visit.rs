@@ -1,0 +1,193 @@
+//! The visit: what one browser is doing right now, logged in or not. Nothing is written, in the database or
+//! in the browser, until there is something to remember.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::extract::{Extension, FromRequestParts};
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use tower_sessions::cookie::SameSite;
+use tower_sessions::{Expiry, Session, SessionManagerLayer};
+use uuid::Uuid;
+
+use super::cookie::Name;
+use super::error::Error;
+use crate::app::App;
+use crate::visit_store::VisitStore;
+
+/// How long a visit is kept after it was last written.
+const LIFETIME: Duration = Duration::hours(24);
+
+/// The layer that lends each request its visit.
+pub fn layer(app: &App) -> SessionManagerLayer<VisitStore> {
+    SessionManagerLayer::new(VisitStore::new(app.db.clone(), app.clock.clone()))
+        .with_name(Name::Visit.on(app))
+        .with_secure(app.public_url.is_https())
+        .with_http_only(true)
+        .with_same_site(SameSite::Lax)
+        .with_path("/")
+        .with_expiry(Expiry::OnInactivity(LIFETIME))
+}
+
+/// What just happened, to be shown once on the next page. A value, not a text in the address: nobody can
+/// send people a link that makes our page say what they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Flash {
+    /// The account exists and is logged in.
+    Welcome,
+    /// The account exists; now log in.
+    AccountCreated,
+    /// The session has ended.
+    LoggedOut,
+    /// The reset is done.
+    PasswordReset,
+    /// The name is another one.
+    NameChanged,
+    /// The password is another one.
+    PasswordChanged,
+    /// The letter went out again.
+    SentAgain,
+    /// It went out a moment ago; another one would not come sooner.
+    SentJustNow,
+}
+
+impl Flash {
+    /// The words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Welcome => "Your account is ready and you are logged in.",
+            Self::AccountCreated => "Your account is ready. Log in with it.",
+            Self::LoggedOut => "You are logged out.",
+            Self::PasswordReset => "Your password was changed. Log in with it. All other devices are logged out.",
+            Self::NameChanged => "Your name was changed.",
+            Self::PasswordChanged => "Your password was changed. All other devices are logged out.",
+            Self::SentAgain => "We sent it again.",
+            Self::SentJustNow => "We sent it less than a minute ago. Give it a moment, and look in spam.",
+        }
+    }
+}
+
+/// A letter that this browser asked for, so that it can be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// To which address.
+    pub email: String,
+    /// The row that waits, for a sign-up.
+    pub pending: Option<Uuid>,
+    /// When.
+    #[serde(with = "time::serde::timestamp")]
+    pub at: OffsetDateTime,
+}
+
+/// The visit of this request.
+pub struct Visit(Session);
+
+impl Visit {
+    const FLASH: &str = "flash";
+    const SIGNUP: &str = "signup";
+    const RESET: &str = "reset";
+
+    /// Leaves a word for the next page.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn flash(&self, flash: Flash) -> Result<(), Error> {
+        Ok(self.0.insert(Self::FLASH, flash).await?)
+    }
+
+    /// Takes the word, if there is one.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn take_flash(&self) -> Result<Option<Flash>, Error> {
+        self.take(Self::FLASH).await
+    }
+
+    /// Remembers a sign-up that waits for its letter.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn remember_signup(&self, sent: &Sent) -> Result<(), Error> {
+        Ok(self.0.insert(Self::SIGNUP, sent).await?)
+    }
+
+    /// The sign-up that waits for its letter.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn signup(&self) -> Result<Option<Sent>, Error> {
+        Ok(self.0.get(Self::SIGNUP).await?)
+    }
+
+    /// Forgets the sign-up.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn forget_signup(&self) -> Result<(), Error> {
+        self.take::<Sent>(Self::SIGNUP).await.map(drop)
+    }
+
+    /// Remembers a reset that waits for its letter.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn remember_reset(&self, sent: &Sent) -> Result<(), Error> {
+        Ok(self.0.insert(Self::RESET, sent).await?)
+    }
+
+    /// The reset that waits for its letter.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn reset(&self) -> Result<Option<Sent>, Error> {
+        Ok(self.0.get(Self::RESET).await?)
+    }
+
+    /// Forgets the reset.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn forget_reset(&self) -> Result<(), Error> {
+        self.take::<Sent>(Self::RESET).await.map(drop)
+    }
+
+    /// Gives the visit another id, at every change of who is logged in: whoever knew the old one, or planted
+    /// it, is left behind (session fixation).
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn rotate(&self) -> Result<(), Error> {
+        if self.0.id().is_some() {
+            self.0.cycle_id().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a value, and the whole visit with its last one. Looking first keeps a page that finds nothing
+    /// from being a write.
+    async fn take<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        if self.0.id().is_none() || self.0.get_value(key).await?.is_none() {
+            return Ok(None);
+        }
+        let value = self.0.remove(key).await?;
+        let mut rest = false;
+        for other in [Self::FLASH, Self::SIGNUP, Self::RESET] {
+            rest |= self.0.get_value(other).await?.is_some();
+        }
+        if !rest {
+            self.0.flush().await?;
+        }
+        Ok(value)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Visit {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Error> {
+        let Extension(session): Extension<Session> = parts.extract().await.map_err(Error::internal)?;
+        Ok(Self(session))
+    }
+}

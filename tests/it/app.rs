@@ -1,0 +1,154 @@
+//! The whole program in the test's own process, on a folder that goes away with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use latchkey::app::App;
+use latchkey::config::Config;
+use latchkey::mail::Mailer;
+use latchkey::server;
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::browser::Browser;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A running Latchkey.
+pub struct TestApp {
+    pub app: Arc<App>,
+    pub url: String,
+    pub dir: Arc<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// A letter as `/dev/mailbox.json` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Letter {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+    pub links: Vec<String>,
+}
+
+impl TestApp {
+    /// Starts with the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts with these flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), flags).await
+    }
+
+    /// Starts on a folder that may hold a database already.
+    pub async fn start_in(dir: Arc<TempDir>, flags: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen: SocketAddr = listener.local_addr().unwrap();
+        let url = format!("http://{listen}");
+        let data = dir.path().to_str().unwrap();
+        let ours = ["test", "--listen", &listen.to_string(), "--data-dir", data];
+        let given = |flag: &str| flags.contains(&flag);
+        let mut all: Vec<&str> = ours.to_vec();
+        if !given("--public-url") {
+            all.extend(["--public-url", &url]);
+        }
+        all.extend(flags);
+        let config = Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}")).config;
+        let app = App::open(config).await.unwrap();
+        let mailer = Mailer::new(&app.config, &app.public_url).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server::run(app.clone(), mailer, listener, async {
+            let _dropped = stopped.await;
+        }));
+        Self { app, url, dir, stop: Some(stop), server: Some(server) }
+    }
+
+    /// Stops as SIGTERM does, and waits until all is done.
+    pub async fn stop(mut self) -> Arc<TempDir> {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.server.take().unwrap().await.unwrap().unwrap();
+        self.dir.clone()
+    }
+
+    /// A new browser, which has never been here.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.url)
+    }
+
+    /// All letters, newest first.
+    pub async fn letters(&self) -> Vec<Letter> {
+        reqwest::get(format!("{}/dev/mailbox.json", self.url)).await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until `count` letters have come to this address, and returns them, newest first.
+    pub async fn letters_to(&self, address: &str, count: usize) -> Vec<Letter> {
+        let arrived = async {
+            loop {
+                let mut letters = self.letters().await;
+                letters.retain(|letter| letter.to == address);
+                if letters.len() >= count {
+                    return letters;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), arrived)
+            .await
+            .unwrap_or_else(|_| panic!("no {count} letters to {address}"))
+    }
+
+    /// Waits until the postman has nothing left to do.
+    pub async fn outbox_is_done(&self) {
+        use latchkey::accounts::outbox::{Column, Entity, State};
+        use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+        let done = async {
+            let waiting = Entity::find().filter(Column::State.eq(State::Waiting));
+            while waiting.clone().count(self.app.db.read()).await.unwrap() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
+    }
+
+    /// A person with an account, logged in: signed up, confirmed from the letter.
+    pub async fn someone(&self, name: &str, password: &str) -> Browser {
+        let mut browser = self.browser();
+        let address = format!("{name}@example.com");
+        let sent = browser.open("/signup").await.form("/signup");
+        let sent = sent
+            .fill("email", &address)
+            .fill("username", name)
+            .fill("full_name", "Sam Smith")
+            .fill("password", password);
+        let page = browser.submit(sent).await;
+        assert_eq!(page.path, "/signup/sent", "{}", page.html);
+        let link = self.letters_to(&address, 1).await[0].links[0].clone();
+        let form = browser.open(&link).await.form("/signup/confirm");
+        let page = browser.submit(form).await;
+        assert_eq!(page.path, "/profile", "{}", page.html);
+        browser
+    }
+
+    /// Asks for a reset link by the page and takes it out of the newest letter.
+    pub async fn reset_link(&self, address: &str, letters: usize) -> String {
+        let mut browser = self.browser();
+        let form = browser.open("/forgot-password").await.form("/forgot-password").fill("email", address);
+        assert_eq!(browser.submit(form).await.path, "/forgot-password/sent");
+        let letter = self.letters_to(address, letters).await.remove(0);
+        assert!(letter.subject.contains("Reset"), "{}", letter.subject);
+        letter.links[0].clone()
+    }
+}

@@ -1,0 +1,193 @@
+//! A browser without script: keeps cookies, follows redirects, submits the real forms that it finds.
+
+use std::collections::BTreeMap;
+
+use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
+use scraper::{ElementRef, Html, Selector};
+
+/// One browser.
+#[derive(Clone)]
+pub struct Browser {
+    client: Client,
+    pub base: String,
+    /// What it keeps, and what an attack changes.
+    pub cookies: BTreeMap<String, String>,
+}
+
+/// A page as it was shown.
+#[derive(Debug)]
+pub struct Page {
+    pub status: StatusCode,
+    pub path: String,
+    pub html: String,
+    pub headers: reqwest::header::HeaderMap,
+}
+
+/// A form that was found on a page.
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub action: String,
+    pub fields: Vec<(String, String)>,
+}
+
+impl Browser {
+    pub fn new(base: &str) -> Self {
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Self { client, base: base.to_owned(), cookies: BTreeMap::new() }
+    }
+
+    fn address(&self, path: &str) -> String {
+        if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) }
+    }
+
+    /// One request, no redirect followed.
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Page {
+        let request = self.client.request(method.clone(), self.address(path));
+        let mut request = if method == Method::POST { request.header(ORIGIN, &self.base) } else { request };
+        if !self.cookies.is_empty() {
+            let all: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header(COOKIE, all.join("; "));
+        }
+        let response = with(request).send().await.unwrap();
+        self.keep_cookies(&response);
+        let (status, headers) = (response.status(), response.headers().clone());
+        let path = response.url()[url::Position::BeforePath..].to_owned();
+        Page { status, path, html: response.text().await.unwrap(), headers }
+    }
+
+    fn keep_cookies(&mut self, response: &Response) {
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            let text = cookie.to_str().unwrap();
+            let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
+            if text.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    async fn follow(&mut self, mut page: Page) -> Page {
+        for _ in 0..5 {
+            let Some(next) = page.headers.get(LOCATION) else { return page };
+            let next = next.to_str().unwrap().to_owned();
+            page = self.send(Method::GET, &next, |request| request).await;
+        }
+        panic!("redirected in circles, at last to {}", page.path)
+    }
+
+    /// Opens an address.
+    pub async fn open(&mut self, path: &str) -> Page {
+        let page = self.send(Method::GET, path, |request| request).await;
+        self.follow(page).await
+    }
+
+    /// Submits a form and follows where it leads.
+    pub async fn submit(&mut self, form: Form) -> Page {
+        let page = self.post(&form.action, &form.fields).await;
+        self.follow(page).await
+    }
+
+    /// Posts fields, whatever page they are from, and follows nothing.
+    pub async fn post<N: AsRef<str>, V: AsRef<str>>(&mut self, path: &str, fields: &[(N, V)]) -> Page {
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+        self.send(Method::POST, path, |request| request.form(&fields)).await
+    }
+
+    /// Logs in by the page.
+    pub async fn log_in(&mut self, login: &str, password: &str) -> Page {
+        let form = self.open("/login").await.form("/login").fill("login", login).fill("password", password);
+        self.submit(form).await
+    }
+
+    /// Whether the profile opens.
+    pub async fn is_logged_in(&mut self) -> bool {
+        self.open("/profile").await.path == "/profile"
+    }
+}
+
+impl Page {
+    fn all(&self, selector: &str) -> Vec<String> {
+        let selector = Selector::parse(selector).unwrap();
+        let text = |element: ElementRef| element.text().collect::<String>().trim().to_owned();
+        Html::parse_document(&self.html).select(&selector).map(text).collect()
+    }
+
+    /// The form that posts to `action`, with the fields as the page fills them.
+    pub fn form(&self, action: &str) -> Form {
+        let document = Html::parse_document(&self.html);
+        let form = Selector::parse(&format!("form[method=post][action='{action}']")).unwrap();
+        let form = document
+            .select(&form)
+            .next()
+            .unwrap_or_else(|| panic!("no form for {action} on {}: {}", self.path, self.html));
+        let input = Selector::parse("input[name]").unwrap();
+        let ticked = |input: &ElementRef| input.attr("type") != Some("checkbox") || input.attr("checked").is_some();
+        let field = |input: ElementRef| {
+            (input.attr("name").unwrap().to_owned(), input.attr("value").unwrap_or_default().to_owned())
+        };
+        Form { action: action.to_owned(), fields: form.select(&input).filter(ticked).map(field).collect() }
+    }
+
+    /// The page's title.
+    pub fn title(&self) -> String {
+        self.all("title").concat()
+    }
+
+    /// The page's heading.
+    pub fn heading(&self) -> String {
+        assert_eq!(self.all("h1").len(), 1, "one h1 on {}", self.path);
+        self.all("h1").concat()
+    }
+
+    /// What is said once, after something was done.
+    pub fn flash(&self) -> String {
+        self.all("[role=status]").concat()
+    }
+
+    /// The words in the summary of what is wrong.
+    pub fn problems(&self) -> Vec<String> {
+        self.all("#errors li")
+    }
+
+    /// The words at one field.
+    pub fn problem_at(&self, field: &str) -> String {
+        self.all(&format!("#{field}-error")).concat().replace("Error: ", "")
+    }
+
+    /// What stands in a field.
+    pub fn value_of(&self, field: &str) -> String {
+        let selector = Selector::parse(&format!("input[name='{field}']")).unwrap();
+        let document = Html::parse_document(&self.html);
+        document.select(&selector).next().and_then(|input| input.attr("value")).unwrap_or_default().to_owned()
+    }
+
+    /// A page of ours, whatever happened: the frame, one heading, the headers of every answer.
+    pub fn assert_framed(&self, status: u16) -> &Self {
+        assert_eq!(self.status.as_u16(), status, "{}: {}", self.path, self.html);
+        assert!(
+            self.html.contains("<footer class=\"foot\">") && !self.heading().is_empty(),
+            "{}: {}",
+            self.path,
+            self.html
+        );
+        assert!(self.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+        assert_eq!(self.headers["x-content-type-options"], "nosniff");
+        self
+    }
+}
+
+impl Form {
+    /// Types into a field.
+    pub fn fill(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}

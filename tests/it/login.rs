@@ -1,0 +1,302 @@
+//! Logging in and out, and what the session cookie is worth.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+const SESSION: &str = "latchkey_session";
+
+#[tokio::test]
+async fn people_log_in_by_address_or_by_username() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    for login in ["sam@example.com", "SAM@Example.COM", "sam", " Sam "] {
+        let page = app.browser().log_in(login, OTTER).await;
+        assert_eq!(page.path, "/profile", "{login}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_log_in_gets_the_same_answer() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let long = "x".repeat(10_000);
+    let mut bodies = vec![];
+    for (login, password) in
+        [("sam", HERON), ("nobody", OTTER), ("sam", ""), ("sam", &long), ("nobody@example.com", OTTER), ("", "")]
+    {
+        let page = app.browser().log_in(login, password).await;
+        page.assert_framed(422);
+        assert_eq!(page.problems(), ["Email, username or password is not right"]);
+        assert_eq!(page.value_of("login"), login);
+        assert!(page.headers.get("set-cookie").is_none());
+        let text = page.html.split("form_id").next().unwrap().to_owned();
+        bodies.push(text);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the pages differ");
+}
+
+#[tokio::test]
+async fn a_password_survives_another_keyboard_and_is_never_trimmed() {
+    let app = TestApp::start().await;
+    app.someone("sam", "café  ﬁve otters rye ").await;
+    assert_eq!(app.browser().log_in("sam", "cafe\u{301}  five otters rye ").await.path, "/profile");
+    assert_eq!(app.browser().log_in("sam", "café  five otters rye").await.status, 422);
+}
+
+#[tokio::test]
+async fn after_three_misses_the_page_offers_the_reset() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let mut page = sam.log_in("sam", HERON).await;
+    for _ in 0..2 {
+        assert!(!page.html.contains("Not sure of your password?"));
+        let form = page.form("/login").fill("password", HERON);
+        page = sam.submit(form).await;
+    }
+    assert!(page.html.contains("Not sure of your password?"));
+}
+
+#[tokio::test]
+async fn log_in_goes_on_to_a_local_next_and_nowhere_else() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    let page = sam.open("/profile/password").await;
+    assert_eq!(page.path, "/login?next=%2Fprofile%2Fpassword");
+    let form = page.form("/login").fill("login", "sam").fill("password", OTTER);
+    assert_eq!(sam.submit(form).await.path, "/profile/password");
+    assert_eq!(sam.open("/login?next=/profile/password").await.path, "/profile/password", "already logged in");
+
+    for evil in [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "javascript:alert(1)",
+        "/%0d%0aSet-Cookie:a=b//",
+    ] {
+        let fields = [("login", "sam"), ("password", OTTER), ("next", evil)];
+        let page = app.browser().post("/login", &fields).await;
+        let location = page.headers["location"].to_str().unwrap();
+        assert!(location == "/profile" || location.starts_with("/%0d%0a"), "{evil} led to {location}");
+    }
+}
+
+#[tokio::test]
+async fn log_out_ends_the_session_everywhere_it_was_copied_to() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut thief = sam.clone();
+    assert!(thief.is_logged_in().await);
+    let form = sam.open("/profile").await.form("/logout");
+    let page = sam.submit(form.clone()).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "You are logged out."));
+    assert!(!sam.cookies.contains_key(SESSION));
+    assert!(!thief.is_logged_in().await);
+    let page = sam.open("/profile").await; // “back”: pages are not kept
+    assert_eq!(page.path, "/login");
+    assert_eq!(page.headers["cache-control"], "no-store");
+    assert_eq!(sam.submit(form).await.path, "/login", "a second click");
+    let page = sam.send(reqwest::Method::GET, "/logout", |request| request).await;
+    page.assert_framed(405);
+}
+
+#[tokio::test]
+async fn every_log_in_is_a_session_of_its_own() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let before = sam.cookies[SESSION].clone();
+    let mut planted = app.browser();
+    planted.cookies.insert(SESSION.into(), before.clone());
+    planted.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
+    assert_ne!(planted.cookies[SESSION], before);
+    assert!(planted.is_logged_in().await);
+    assert!(!sam.is_logged_in().await, "the session that the browser had before has ended");
+}
+
+#[tokio::test]
+async fn cookies_are_http_only_lax_and_for_the_whole_site() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let log_in = |remember: &'static str| {
+        let mut browser = app.browser();
+        async move {
+            let page = browser.post("/login", &[("login", "sam"), ("password", OTTER), ("remember", remember)]).await;
+            page.headers["set-cookie"].to_str().unwrap().to_owned()
+        }
+    };
+    let cookie = log_in("").await;
+    assert!(cookie.starts_with("latchkey_session=ey"), "{cookie}");
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("Max-Age") && !cookie.contains("Secure") && !cookie.contains("Domain"), "{cookie}");
+    assert!(log_in("1").await.contains("Max-Age=1209600"), "14 days");
+}
+
+#[tokio::test]
+async fn on_https_only_host_cookies_count() {
+    let app = TestApp::start_with(&["--public-url", "https://localhost"]).await;
+    let mut sam = app.browser();
+    sam.base = app.url.clone();
+    let origin = |request: reqwest::RequestBuilder| request.header("sec-fetch-site", "same-origin");
+    let fields = [("email", "sam@example.com"), ("username", "sam"), ("password", OTTER)];
+    let page = sam.send(reqwest::Method::POST, "/signup", |request| origin(request).form(&fields)).await;
+    assert_eq!(page.status, 303);
+    let cookie = page.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.starts_with("__Host-latchkey_visit=") && cookie.contains("; Secure"), "{cookie}");
+    assert!(page.headers["strict-transport-security"].to_str().unwrap().contains("max-age="));
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].replace("https://localhost", &app.url);
+    sam.open(&link).await;
+    let page = sam.send(reqwest::Method::POST, "/signup/confirm", origin).await;
+    assert_eq!(page.headers["location"], "/profile");
+    assert!(sam.is_logged_in().await);
+    let value = sam.cookies.remove("__Host-latchkey_session").unwrap();
+    sam.cookies.insert(SESSION.into(), value);
+    assert!(!sam.is_logged_in().await, "a plain name is not read on https");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_is_not_used_and_is_renewed_when_it_is() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let first = sam.cookies[SESSION].clone();
+    app.app.clock.advance(time::Duration::minutes(4));
+    assert!(sam.is_logged_in().await);
+    assert_eq!(sam.cookies[SESSION], first, "not written more often than every five minutes");
+    app.app.clock.advance(time::Duration::minutes(100));
+    assert!(sam.is_logged_in().await);
+    assert_ne!(sam.cookies[SESSION], first);
+    app.app.clock.advance(time::Duration::minutes(100));
+    assert!(sam.is_logged_in().await, "used in time, again and again");
+    app.app.clock.advance(time::Duration::minutes(121));
+    assert!(!sam.is_logged_in().await);
+
+    sam.log_in("sam", OTTER).await;
+    for _ in 0..23 {
+        app.app.clock.advance(time::Duration::minutes(60));
+        assert!(sam.is_logged_in().await);
+    }
+    app.app.clock.advance(time::Duration::minutes(61));
+    assert!(!sam.is_logged_in().await, "a day is the end, however much it is used");
+}
+
+#[tokio::test]
+async fn forged_cookies_are_nobody() {
+    let app = TestApp::start_with(&["--secret", "secret-secret-secret-secret-secret-1"]).await;
+    let sam = app.someone("sam", OTTER).await;
+    let real = sam.cookies[SESSION].clone();
+    let parts: Vec<&str> = real.split('.').collect();
+    let decode =
+        |part: &str| -> serde_json::Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+    let raw = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let (header, claims) = (decode(parts[0]), decode(parts[1]));
+    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("HS256"), Some("session+jwt")));
+    assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), ["iss", "aud", "sub", "sid", "iat", "exp"]);
+
+    let with = |key: &str, value: serde_json::Value| {
+        let mut claims = claims.clone();
+        claims[key] = value;
+        claims
+    };
+    let signed = |alg, claims: &serde_json::Value, secret: &str| {
+        let header = Header {
+            typ: Some("session+jwt".into()),
+            kid: header["kid"].as_str().map(str::to_owned),
+            ..Header::new(alg)
+        };
+        encode(&header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    };
+    let none = json!({"alg": "none", "typ": "session+jwt", "kid": header["kid"]});
+    let forged = [
+        String::new(),
+        "x".repeat(5000),
+        "a.b.c".into(),
+        format!("{}.{}.", parts[0], parts[1]),
+        format!("{}.{}", parts[0], parts[1]),
+        format!("{}.{}.{}", raw(&none), parts[1], parts[2]),
+        format!("{}.{}.", raw(&none), parts[1]),
+        format!("{}.{}.{}", parts[0], raw(&with("exp", json!(9_999_999_999i64))), parts[2]),
+        format!("{}.{}.{}", parts[0], parts[1], parts[2].chars().rev().collect::<String>()),
+        signed(Algorithm::HS256, &claims, ""),
+        signed(Algorithm::HS256, &claims, "secret-secret-secret-secret-secret-1"), // the root secret is no key
+        signed(Algorithm::HS384, &claims, "secret-secret-secret-secret-secret-1"),
+    ];
+    for cookie in forged {
+        let mut thief = app.browser();
+        thief.cookies.insert(SESSION.into(), cookie.clone());
+        assert!(!thief.is_logged_in().await, "{cookie}");
+    }
+    let mut honest = app.browser();
+    honest.cookies.insert(SESSION.into(), real);
+    assert!(honest.is_logged_in().await, "the real one works, so the test can fail");
+}
+
+#[tokio::test]
+async fn the_same_cookie_twice_is_none() {
+    let app = TestApp::start().await;
+    let sam = app.someone("sam", OTTER).await;
+    let mut eve = app.someone("eve", OTTER).await;
+    let both = format!("{SESSION}={}; {SESSION}={}; other=1", sam.cookies[SESSION], eve.cookies[SESSION]);
+    eve.cookies.clear();
+    let page = eve.send(reqwest::Method::GET, "/profile", |request| request.header("cookie", both)).await;
+    assert_eq!(page.status, 303);
+}
+
+#[tokio::test]
+async fn a_cookie_of_a_deleted_user_is_nobody() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let user = latchkey::accounts::user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
+    latchkey::accounts::user::delete(app.app.db.write(), user.id).await.unwrap();
+    assert_eq!(sam.open("/profile").await.path, "/login");
+    sam.post("/profile", &[("full_name", "x")]).await;
+    assert_eq!(sam.log_in("sam", OTTER).await.status, 422);
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_restart() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let url = app.url.clone();
+    let dir = app.stop().await;
+    let again = TestApp::start_in(dir, &["--public-url", &url]).await;
+    sam.base = again.url.clone();
+    assert!(sam.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn an_old_hash_is_renewed_at_log_in() {
+    use latchkey::accounts::user;
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let dir = app.stop().await;
+    let app = TestApp::start_in(dir, &["--hash-passes", "3"]).await;
+    let hash = || async { user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap().hashed_password };
+    let before = hash().await;
+    assert_eq!(app.browser().log_in("sam", HERON).await.status, 422);
+    assert!(hash().await == before);
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
+    let after = hash().await;
+    assert!(after != before, "made anew under the parameters of now");
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
+    assert!(hash().await == after, "once");
+}
+
+#[tokio::test]
+async fn a_second_click_starts_one_session() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    let form = sam.open("/login").await.form("/login").fill("login", "sam").fill("password", OTTER);
+    let (mut one, mut two) = (sam.clone(), sam.clone());
+    let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form));
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
+    assert_eq!(one.cookies[SESSION], two.cookies[SESSION]);
+}

@@ -1,0 +1,20 @@
+//! Every test comes in by the front door: the production router on a real socket, a real database file, the
+//! real letter out of the mailbox. Nobody logs in by writing a row.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod app;
+mod bad_input;
+mod browser;
+mod guard;
+mod house;
+mod login;
+mod outbox;
+mod password_reset;
+mod profile;
+mod signup;
+mod visit;
+
+/// A password that zxcvbn likes.
+const OTTER: &str = "velvet otter bakes rye";
+/// Another one.
+const HERON: &str = "seven herons paint slowly";

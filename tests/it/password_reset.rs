@@ -1,0 +1,221 @@
+//! Getting back in.
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+#[tokio::test]
+async fn a_person_who_forgot_gets_back_in() {
+    let app = TestApp::start().await;
+    let mut elsewhere = app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "SAM@example.com");
+    let page = sam.submit(form).await;
+    assert_eq!(page.path, "/forgot-password/sent");
+    assert!(page.html.contains("If <strong>SAM@example.com</strong> has an account"), "{}", page.html);
+
+    let letter = app.letters_to("sam@example.com", 2).await.remove(0);
+    assert_eq!(letter.subject, "Reset your Latchkey password");
+    assert!(letter.links[0].starts_with(&format!("{}/reset-password?token=", app.url)));
+    let page = sam.open(&letter.links[0]).await;
+    assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/reset-password"), "the token is out of the address");
+    assert!(!page.html.contains("token"), "and not in the page");
+    assert!(page.html.contains("value=\"sam@example.com\" readonly"));
+    let page = sam.submit(page.form("/reset-password").fill("password", HERON)).await;
+    assert_eq!(page.path, "/login", "a link does not become a session");
+    assert!(page.flash().starts_with("Your password was changed. Log in with it."));
+    assert!(!elsewhere.is_logged_in().await, "every session has ended");
+    assert_eq!(sam.log_in("sam", OTTER).await.status, 422);
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
+
+    let letter = app.letters_to("sam@example.com", 3).await.remove(0);
+    assert_eq!(letter.subject, "Your Latchkey password was changed");
+    assert!(letter.text.contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn known_and_unknown_addresses_get_the_same_answer_and_only_one_a_letter() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let ask = |address: &'static str| {
+        let mut browser = app.browser();
+        async move {
+            let form = browser.open("/forgot-password").await.form("/forgot-password").fill("email", address);
+            let page = browser.submit(form).await;
+            (page.status, page.path, page.html.split("form_id").next().unwrap().replace(address, "x"))
+        }
+    };
+    assert_eq!(ask("sam@example.com").await, ask("who@example.com").await);
+    app.letters_to("sam@example.com", 2).await;
+    app.outbox_is_done().await;
+    assert!(app.letters().await.iter().all(|letter| letter.to == "sam@example.com"));
+}
+
+#[tokio::test]
+async fn a_link_works_once() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut sam = app.browser();
+    let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
+    assert_eq!(sam.submit(form).await.path, "/login");
+    let page = sam.open(&link).await;
+    page.assert_framed(410);
+    assert!(page.html.contains("Email me a new link"));
+    let page = sam.post("/reset-password", &[("password", OTTER)]).await;
+    page.assert_framed(410);
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn of_two_resets_at_once_exactly_one_wins() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    for round in 0..5 {
+        let link = app.reset_link("sam@example.com", 2 + round * 2).await;
+        let (mut one, mut two) = (app.browser(), app.browser());
+        one.open(&link).await;
+        two.open(&link).await;
+        let (a, b) = (format!("{HERON} one {round}"), format!("{HERON} two {round}"));
+        let (fields_a, fields_b) = ([("password", a.as_str())], [("password", b.as_str())]);
+        let (first, second) =
+            tokio::join!(one.post("/reset-password", &fields_a), two.post("/reset-password", &fields_b));
+        let mut answers = [first.status.as_u16(), second.status.as_u16()];
+        let winner = if answers[0] == 303 { &a } else { &b };
+        assert_eq!(app.browser().log_in("sam", winner).await.path, "/profile");
+        answers.sort_unstable();
+        assert_eq!(answers, [303, 410]);
+        app.letters_to("sam@example.com", 3 + round * 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_click_gets_the_first_answer() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut sam = app.browser();
+    let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
+    let (mut one, mut two) = (sam.clone(), sam);
+    let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form));
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/login"; 2]);
+}
+
+#[tokio::test]
+async fn looking_at_a_link_never_burns_it() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    for _ in 0..3 {
+        let mut scanner = app.browser();
+        let page = scanner.send(reqwest::Method::HEAD, &link, |request| request).await;
+        assert_eq!((page.status.as_u16(), &page.headers["location"]), (303, &"/reset-password".parse().unwrap()));
+        assert_eq!(scanner.open(&link).await.status, 200);
+    }
+    let mut sam = app.browser();
+    let form = sam.open(&link).await.form("/reset-password").fill("password", "short");
+    let page = sam.submit(form).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("password"), "Password must be 8 characters or more");
+    let form = page.form("/reset-password").fill("password", HERON);
+    assert_eq!(sam.submit(form).await.path, "/login", "a weak try does not burn it either");
+}
+
+#[tokio::test]
+async fn three_links_work_at_a_time_and_all_die_after_the_first_success() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut links = vec![];
+    for n in 0..4 {
+        links.push(app.reset_link("sam@example.com", 2 + n).await);
+    }
+    app.browser().open(&links[0]).await.assert_framed(410);
+    for link in &links[1..] {
+        assert_eq!(app.browser().open(link).await.status, 200);
+    }
+    let mut sam = app.browser();
+    let form = sam.open(&links[1]).await.form("/reset-password").fill("password", HERON);
+    assert_eq!(sam.submit(form).await.path, "/login");
+    for link in &links {
+        app.browser().open(link).await.assert_framed(410);
+    }
+}
+
+#[tokio::test]
+async fn a_link_expires_after_an_hour_and_dies_with_a_change_of_password() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    app.browser().open(&link).await.assert_framed(410);
+
+    let link = app.reset_link("sam@example.com", 4).await;
+    let mut other = app.browser();
+    let page = other.open(&link).await;
+    assert_eq!(page.status, 200);
+    app.app.clock.advance(time::Duration::minutes(61));
+    let page = other.submit(page.form("/reset-password").fill("password", OTTER)).await;
+    page.assert_framed(410);
+}
+
+#[tokio::test]
+async fn foreign_and_broken_tokens_are_one_friendly_page() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let (base, token) = link.split_once("token=").unwrap();
+    let flipped: String = token.chars().rev().collect();
+    for bad in [
+        &token[..40],
+        &format!("{token}A"),
+        &flipped,
+        "x",
+        "%ff%fe",
+        "%00",
+        &"a".repeat(9000),
+        "../../etc/passwd",
+        "' OR 1=1--",
+    ] {
+        let mut sam = app.browser();
+        sam.open(&link).await; // a good one before it does not shine through
+        sam.open(&format!("{base}token={bad}")).await.assert_framed(410);
+        sam.post("/reset-password", &[("password", HERON)]).await.assert_framed(410);
+    }
+    app.browser().open("/reset-password").await.assert_framed(410);
+    app.browser().post("/reset-password", &[("password", HERON)]).await.assert_framed(410);
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile", "nothing has changed");
+}
+
+#[tokio::test]
+async fn the_host_header_never_reaches_a_letter() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut eve = app.browser();
+    let fields = [("email", "sam@example.com")];
+    let poisoned = |request: reqwest::RequestBuilder| {
+        request
+            .header("host", "evil.example")
+            .header("x-forwarded-host", "evil.example")
+            .header("forwarded", "host=evil.example")
+            .form(&fields)
+    };
+    eve.send(reqwest::Method::POST, "/forgot-password", poisoned).await;
+    let letter = app.letters_to("sam@example.com", 2).await.remove(0);
+    assert!(letter.links.iter().all(|link| link.starts_with(&app.url)), "{:?}", letter.links);
+    assert!(!letter.text.contains("evil") && !letter.html.contains("evil"));
+}
+
+#[tokio::test]
+async fn send_again_waits_a_minute() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
+    let page = sam.submit(form).await;
+    let page = sam.submit(page.form("/forgot-password")).await;
+    assert!(page.flash().contains("less than a minute ago"), "{}", page.flash());
+    app.app.clock.advance(time::Duration::seconds(61));
+    let page = sam.submit(page.form("/forgot-password")).await;
+    assert_eq!(page.flash(), "We sent it again.");
+    assert_eq!(app.letters_to("sam@example.com", 3).await.len(), 3);
+}

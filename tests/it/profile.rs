@@ -1,0 +1,93 @@
+//! What a person changes about their account.
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+#[tokio::test]
+async fn the_profile_shows_the_account_and_changes_the_name() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let page = sam.open("/profile").await;
+    for text in ["sam", "sam@example.com", "Sam Smith", "Member since"] {
+        assert!(page.html.contains(text), "{text}");
+    }
+    let page = sam.submit(page.form("/profile").fill("full_name", "  萨姆 · O'Neil  ")).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/profile", "Your name was changed."));
+    assert_eq!(page.value_of("full_name"), "萨姆 · O'Neil");
+    let page = sam.submit(page.form("/profile").fill("full_name", &"x".repeat(101))).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("full_name"), "Full name must be 100 characters or fewer");
+    assert_eq!(page.value_of("full_name"), "x".repeat(101), "what was typed is kept");
+}
+
+#[tokio::test]
+async fn fields_that_are_not_on_the_form_change_nothing() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let fields = [
+        ("full_name", "Sam"),
+        ("email", "eve@example.com"),
+        ("username", "eve"),
+        ("hashed_password", "x"),
+        ("id", "1"),
+    ];
+    assert_eq!(sam.post("/profile", &fields).await.status, 303);
+    let html = sam.open("/profile").await.html;
+    assert!(html.contains("sam@example.com") && !html.contains("eve"));
+}
+
+#[tokio::test]
+async fn a_change_of_password_needs_the_current_one_and_ends_other_sessions() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut elsewhere = app.browser();
+    elsewhere.log_in("sam", OTTER).await;
+
+    let page = sam.open("/profile/password").await;
+    let page =
+        sam.submit(page.form("/profile/password").fill("current_password", HERON).fill("new_password", HERON)).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("current_password"), "This is not your current password. Type it again");
+    let page = sam.submit(page.form("/profile/password").fill("new_password", "12345678")).await;
+    assert_eq!(page.problem_at("current_password"), "Enter your current password");
+    assert!(page.problem_at("new_password").starts_with("Choose a password that is harder to guess"));
+    assert!(page.title().starts_with("Error: "));
+    assert!(elsewhere.is_logged_in().await, "nothing has happened yet");
+
+    let page =
+        sam.submit(page.form("/profile/password").fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!(
+        (page.path.as_str(), page.flash().as_str()),
+        ("/profile", "Your password was changed. All other devices are logged out.")
+    );
+    assert!(sam.is_logged_in().await);
+    assert!(!elsewhere.is_logged_in().await);
+    assert_eq!(app.browser().log_in("sam", OTTER).await.status, 422);
+    assert_eq!(app.browser().log_in("sam", HERON).await.path, "/profile");
+    assert_eq!(app.letters_to("sam@example.com", 2).await[0].subject, "Your Latchkey password was changed");
+}
+
+#[tokio::test]
+async fn a_second_click_changes_the_password_once() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    let form = form.fill("current_password", OTTER).fill("new_password", HERON);
+    let (mut one, mut two) = (sam.clone(), sam);
+    let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form));
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn account_pages_are_closed_to_strangers() {
+    let app = TestApp::start().await;
+    for path in ["/profile", "/profile/password"] {
+        assert!(app.browser().open(path).await.path.starts_with("/login"), "{path}");
+        let page = app.browser().post(path, &[("full_name", "x")]).await;
+        assert!(page.headers["location"].to_str().unwrap().starts_with("/login"), "{path}");
+    }
+    let page = app.browser().send(reqwest::Method::GET, "/.well-known/change-password", |request| request).await;
+    assert_eq!((page.status.as_u16(), &page.headers["location"]), (302, &"/profile/password".parse().unwrap()));
+}

@@ -1,0 +1,254 @@
+//! Creating an account.
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+#[tokio::test]
+async fn an_account_exists_once_the_button_from_the_letter_is_pressed() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    let form = form
+        .fill("email", "Sam@Example.com")
+        .fill("username", "Sam")
+        .fill("full_name", "Sam <b>Smith</b>")
+        .fill("password", OTTER);
+    let page = sam.submit(form).await;
+    assert_eq!(page.path, "/signup/sent");
+    assert!(page.html.contains("Sam@Example.com"));
+    assert!(!sam.is_logged_in().await, "nothing exists yet");
+    assert_eq!(sam.log_in("sam@example.com", OTTER).await.status, 422);
+
+    let letter = app.letters_to("Sam@Example.com", 1).await.remove(0);
+    assert_eq!(letter.subject, "Confirm your email address for Latchkey");
+    assert!(letter.links[0].starts_with(&format!("{}/signup/confirm?token=", app.url)), "{}", letter.links[0]);
+    assert!(
+        letter.html.contains(&letter.links[0]) && !letter.text.contains("Smith"),
+        "no text of strangers in a letter"
+    );
+
+    let page = sam.open(&letter.links[0]).await;
+    assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/signup/confirm"));
+    let page = sam.open(&letter.links[0]).await; // looking twice burns nothing
+    assert!(page.html.contains("Sam@Example.com"));
+    let page = sam.submit(page.form("/signup/confirm")).await;
+    assert_eq!(page.path, "/profile");
+    assert_eq!(page.flash(), "Your account is ready and you are logged in.");
+    assert!(page.html.contains("Sam &#60;b&#62;Smith&#60;/b&#62;"), "{}", page.html);
+    assert_eq!(sam.open("/profile").await.flash(), "", "said once");
+}
+
+#[tokio::test]
+async fn another_browser_may_press_the_button_but_is_not_logged_in() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+
+    let mut phone = app.browser();
+    let form = phone.open(&link).await.form("/signup/confirm");
+    let page = phone.submit(form).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "Your account is ready. Log in with it."));
+    assert!(!phone.is_logged_in().await);
+    assert_eq!(phone.log_in("sam", OTTER).await.path, "/profile");
+
+    let page = sam.open(&link).await;
+    page.assert_framed(410);
+    assert_eq!(page.heading(), "This link no longer works");
+}
+
+#[tokio::test]
+async fn a_known_address_gets_the_same_page_and_another_letter() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut stranger = app.browser();
+    let form = stranger.open("/signup").await.form("/signup");
+    let known =
+        stranger.submit(form.fill("email", "SAM@example.com").fill("username", "eve").fill("password", HERON)).await;
+    let mut other = app.browser();
+    let form = other.open("/signup").await.form("/signup");
+    let unknown =
+        other.submit(form.fill("email", "new@example.com").fill("username", "eve").fill("password", HERON)).await;
+    assert_eq!((known.status, &known.path), (unknown.status, &unknown.path));
+    let without_ids = |html: &str| html.split("form_id").next().unwrap().replace("SAM@", "new@");
+    assert_eq!(without_ids(&known.html), without_ids(&unknown.html));
+
+    let letter = app.letters_to("SAM@example.com", 1).await.remove(0);
+    assert_eq!(letter.subject, "You already have an account at Latchkey");
+    assert!(!letter.text.contains("token="), "nothing in it to press");
+    assert!(app.browser().log_in("sam", OTTER).await.path == "/profile", "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_taken_username_is_said_at_once_and_nothing_typed_is_lost() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut eve = app.browser();
+    let form = eve.open("/signup").await.form("/signup");
+    let form =
+        form.fill("email", "eve@example.com").fill("username", "SAM").fill("full_name", "Eve").fill("password", OTTER);
+    let page = eve.submit(form).await;
+    page.assert_framed(422);
+    assert!(page.title().starts_with("Error: "));
+    assert_eq!(page.problem_at("username"), "Choose another username: this one is taken");
+    assert_eq!(page.problems().len(), 1);
+    assert_eq!(
+        [page.value_of("email"), page.value_of("username"), page.value_of("full_name")],
+        ["eve@example.com", "SAM", "Eve"]
+    );
+    assert_eq!(page.value_of("password"), "", "a password is never sent back");
+}
+
+#[tokio::test]
+async fn a_username_taken_meanwhile_is_asked_for_again() {
+    let app = TestApp::start().await;
+    let mut first = app.browser();
+    let form = first.open("/signup").await.form("/signup");
+    first.submit(form.fill("email", "first@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let link = app.letters_to("first@example.com", 1).await[0].links[0].clone();
+    app.someone("sam", HERON).await;
+
+    let form = first.open(&link).await.form("/signup/confirm");
+    let page = first.submit(form).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("username"), "Choose another username: this one is taken");
+    let form = page.form("/signup/confirm").fill("username", "-");
+    let page = first.submit(form).await;
+    page.assert_framed(422);
+    let form = page.form("/signup/confirm").fill("username", "sam2");
+    assert_eq!(first.submit(form).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn twenty_sign_ups_with_one_address_make_one_user() {
+    let app = TestApp::start().await;
+    let ask = |n: usize| {
+        let mut browser = app.browser();
+        async move {
+            let name = format!("sam{n:02}");
+            let fields = [("email", "sam@example.com"), ("username", &name), ("password", OTTER)];
+            browser.post("/signup", &fields).await.status.as_u16()
+        }
+    };
+    let answers = futures_util::future::join_all((0..20).map(ask)).await;
+    assert_eq!(answers, [303; 20]);
+
+    let letters = app.letters_to("sam@example.com", 20).await;
+    let press = |link: String| {
+        let mut browser = app.browser();
+        async move {
+            browser.open(&link).await;
+            browser.post("/signup/confirm", &[("", "")]).await.status.as_u16()
+        }
+    };
+    let mut answers = futures_util::future::join_all(letters.iter().map(|letter| press(letter.links[0].clone()))).await;
+    answers.sort_unstable();
+    assert_eq!(answers[0], 303);
+    assert_eq!(answers[1..], [410; 19]);
+    let users = latchkey::accounts::user::all(app.app.db.read()).await.unwrap();
+    assert_eq!(users.len(), 1);
+}
+
+#[tokio::test]
+async fn in_open_mode_an_account_exists_at_once() {
+    let app = TestApp::start_with(&["--signup", "open"]).await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    let page = sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    assert_eq!(
+        (page.path.as_str(), page.flash().as_str()),
+        ("/profile", "Your account is ready and you are logged in.")
+    );
+
+    let mut eve = app.browser();
+    let form = eve.open("/signup").await.form("/signup");
+    let page = eve.submit(form.fill("email", "sam@EXAMPLE.com").fill("username", "eve").fill("password", OTTER)).await;
+    page.assert_framed(422);
+    assert!(page.problem_at("email").contains("has an account already"));
+
+    let ask = |n: usize| {
+        let mut browser = app.browser();
+        async move {
+            let name = format!("ann{n:02}");
+            browser
+                .post("/signup", &[("email", "ann@example.com"), ("username", &name), ("password", OTTER)])
+                .await
+                .status
+                .as_u16()
+        }
+    };
+    let mut answers = futures_util::future::join_all((0..20).map(ask)).await;
+    answers.sort_unstable();
+    assert_eq!(answers[0], 303);
+    assert_eq!(answers[1..], [422; 19]);
+    assert_eq!(latchkey::accounts::user::all(app.app.db.read()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn in_closed_mode_nobody_signs_up() {
+    let app = TestApp::start_with(&["--signup", "closed"]).await;
+    let mut sam = app.browser();
+    sam.open("/signup").await.assert_framed(403);
+    let fields = [("email", "sam@example.com"), ("username", "sam"), ("password", OTTER)];
+    sam.post("/signup", &fields).await.assert_framed(403);
+    assert!(!sam.open("/").await.html.contains("/signup"));
+    assert!(latchkey::accounts::user::all(app.app.db.read()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    let page = sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let first = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    let page = sam.submit(page.form("/signup/resend")).await;
+    assert!(page.flash().contains("less than a minute ago"), "{}", page.flash());
+
+    app.app.clock.advance(time::Duration::seconds(61));
+    let page = sam.submit(page.form("/signup/resend")).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/signup/sent", "We sent it again."));
+    let second = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    assert_ne!(first, second);
+    assert_eq!(sam.open(&second).await.status, 200);
+    let form = sam.open(&first).await.form("/signup/confirm");
+    assert_eq!(sam.submit(form).await.path, "/profile");
+    sam.open(&second).await.assert_framed(410);
+}
+
+#[tokio::test]
+async fn a_link_expires_after_a_day() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    app.app.clock.advance(time::Duration::hours(23));
+    let page = sam.open(&link).await;
+    assert_eq!(page.status, 200);
+    app.app.clock.advance(time::Duration::hours(1));
+    let page = sam.submit(page.form("/signup/confirm")).await;
+    page.assert_framed(410);
+}
+
+#[tokio::test]
+async fn a_second_click_gets_the_first_answer() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    let form = form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER);
+    let (mut one, mut two) = (sam.clone(), sam.clone());
+    let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form));
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/signup/sent"; 2]);
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 1).await;
+    assert_eq!(letters.len(), 1, "one effect");
+
+    let mut sam = two;
+    let form = sam.open(&letters[0].links[0]).await.form("/signup/confirm");
+    let (mut one, mut two) = (sam.clone(), sam.clone());
+    let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form.clone()));
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
+    assert_eq!(sam.submit(form).await.path, "/profile", "a little later as well");
+}

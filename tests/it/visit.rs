@@ -1,0 +1,69 @@
+//! The visit: nothing is written until there is something to remember.
+
+use latchkey::visit_store;
+use sea_orm::{EntityTrait, PaginatorTrait};
+
+use crate::OTTER;
+use crate::app::TestApp;
+
+async fn rows(app: &TestApp) -> u64 {
+    visit_store::Entity::find().count(app.app.db.read()).await.unwrap()
+}
+
+#[tokio::test]
+async fn ten_thousand_anonymous_page_views_write_no_row() {
+    let app = TestApp::start().await;
+    let client = reqwest::Client::new();
+    let view = |n: usize| {
+        let path = ["/", "/login", "/signup", "/forgot-password", "/nowhere"][n % 5];
+        let request = client.get(format!("{}{path}", app.url));
+        async move {
+            let answer = request.send().await.unwrap();
+            assert!(answer.headers().get("set-cookie").is_none());
+            answer.bytes().await.unwrap();
+        }
+    };
+    for batch in 0..100 {
+        futures_util::future::join_all((0..100).map(|n| view(batch + n))).await;
+    }
+    assert_eq!(rows(&app).await, 0);
+}
+
+#[tokio::test]
+async fn a_visit_goes_with_the_last_thing_in_it_and_changes_its_id_at_log_in() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    assert_eq!(rows(&app).await, 0, "the flash was shown, the sign-up is done");
+    let page = sam.open("/profile").await;
+    let page = sam.submit(page.form("/logout")).await;
+    assert_eq!(page.flash(), "You are logged out.");
+    assert_eq!(rows(&app).await, 0);
+    assert!(sam.cookies.is_empty(), "{:?}", sam.cookies);
+
+    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
+    sam.submit(form).await;
+    let before = sam.cookies["latchkey_visit"].clone();
+    sam.log_in("sam", OTTER).await;
+    assert_ne!(sam.cookies["latchkey_visit"], before);
+    assert_eq!(rows(&app).await, 1, "the old one is gone");
+}
+
+#[tokio::test]
+async fn the_table_does_not_hold_what_the_cookie_says() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
+    sam.submit(form).await;
+    let row = visit_store::Entity::find().one(app.app.db.read()).await.unwrap().unwrap();
+    assert_ne!(row.id, sam.cookies["latchkey_visit"]);
+}
+
+#[tokio::test]
+async fn a_broken_visit_cookie_is_a_new_visitor() {
+    let app = TestApp::start().await;
+    for broken in ["", "x", "AAAAAAAAAAAAAAAAAAAAAA", "%00", &"a".repeat(4000)] {
+        let mut sam = app.browser();
+        sam.cookies.insert("latchkey_visit".into(), broken.to_owned());
+        assert_eq!(sam.open("/login").await.status, 200, "{broken}");
+    }
+}
