@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! 4   main
-//! 3   server      cli                       serve for ever / run once
-//! 2   web   mail                            doors and the postman; neither imports the other
-//! 1½  app   visit_store                     shared state; tower-sessions over SeaORM
+//! 3   cli  server                           run once / serve for ever
+//! 2   web  mail                             the door and the postman; neither imports the other
+//! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
-//! 0   chance clock config db keys urls      settings, time, randomness, keys, paths, the database
+//! 0   config > keys > chance clock db urls  settings, keys, randomness, time, the database, paths
 //! ```
 
 pub mod accounts;

@@ -21,9 +21,12 @@ pub const RESET_PASSWORD: &str = "/reset-password";
 pub const CHANGE_PASSWORD: &str = "/.well-known/change-password";
 pub const DEV_MAILBOX: &str = "/dev/mailbox";
 pub const DEV_MAILBOX_JSON: &str = "/dev/mailbox.json";
+pub const DEV_MAILBOX_LETTER: &str = "/dev/mailbox/{id}";
+pub const DEV_MAILBOX_HTML: &str = "/dev/mailbox/{id}/html";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
-pub const STATIC: &str = "/static";
+pub const STATIC: &str = "/static/";
+pub const STATIC_FILE: &str = "/static/{name}";
 
 /// The site's own origin, such as `https://accounts.example.com`.
 ///

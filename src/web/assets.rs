@@ -34,7 +34,7 @@ impl Asset {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(plain).expect("memory takes all");
         let gzip = gzip.finish().expect("memory takes all");
-        Self { path: format!("{}/{stem}.{hash}.{extension}", urls::STATIC), kind, plain, gzip }
+        Self { path: format!("{}{stem}.{hash}.{extension}", urls::STATIC), kind, plain, gzip }
     }
 }
 
@@ -55,7 +55,7 @@ pub fn icon() -> &'static str {
 
 /// GET /static/{name}
 pub async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
-    let path = format!("{}/{name}", urls::STATIC);
+    let path = format!("{}{name}", urls::STATIC);
     let asset = [&*CSS, &*JS, &*ICON].into_iter().find(|asset| asset.path == path).ok_or_else(Error::not_found)?;
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
     let fixed = [

@@ -13,7 +13,6 @@ use super::error::Error;
 use super::visit::{Flash, Visit};
 use crate::app::App;
 use crate::config::Signup;
-use crate::urls;
 
 /// The frame of a page. Named by a handler that answers GET, it takes the flash out of the visit: shown
 /// once, gone after.
@@ -60,11 +59,6 @@ impl Page {
     /// What a password must be, for its hint.
     pub fn password_hint(&self) -> String {
         format!("{} characters or more. Three random words work well.", self.password_min_length)
-    }
-
-    /// The development mailbox.
-    pub fn mailbox(&self) -> &'static str {
-        urls::DEV_MAILBOX
     }
 
     /// A fresh id for a form, so that its double click can be told from a second wish.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::RequestPartsExt;
 use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::SameSite;
@@ -118,7 +119,7 @@ impl Visit {
     /// # Errors
     /// When the database is out of reach.
     pub async fn signup(&self) -> Result<Option<Sent>, Error> {
-        Ok(self.0.get(Self::SIGNUP).await?)
+        self.look(Self::SIGNUP).await
     }
 
     /// Forgets the sign-up.
@@ -142,7 +143,7 @@ impl Visit {
     /// # Errors
     /// When the database is out of reach.
     pub async fn reset(&self) -> Result<Option<Sent>, Error> {
-        Ok(self.0.get(Self::RESET).await?)
+        self.look(Self::RESET).await
     }
 
     /// Forgets the reset.
@@ -165,13 +166,18 @@ impl Visit {
         Ok(())
     }
 
+    /// A value. One that cannot be read, because another version wrote it, is none.
+    async fn look<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        Ok(self.0.get_value(key).await?.and_then(|value| serde_json::from_value(value).ok()))
+    }
+
     /// Removes a value, and the whole visit with its last one. Looking first keeps a page that finds nothing
     /// from being a write.
-    async fn take<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         if self.0.id().is_none() || self.0.get_value(key).await?.is_none() {
             return Ok(None);
         }
-        let value = self.0.remove(key).await?;
+        let value = self.0.remove_value(key).await?;
         let mut rest = false;
         for other in [Self::FLASH, Self::SIGNUP, Self::RESET] {
             rest |= self.0.get_value(other).await?.is_some();
@@ -179,7 +185,7 @@ impl Visit {
         if !rest {
             self.0.flush().await?;
         }
-        Ok(value)
+        Ok(value.and_then(|value| serde_json::from_value(value).ok()))
     }
 }
 

@@ -1,1 +1,200 @@
+//! Whatever is sent, a page in the site's frame answers: what to do, what was typed, nothing lost, never a 500.
 
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+
+use crate::app::TestApp;
+use crate::browser::{Browser, Page};
+use crate::{HERON, OTTER};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Every form of the site and its fields.
+const FORMS: &[(&str, &[&str])] = &[
+    ("/signup", &["email", "username", "full_name", "password"]),
+    ("/login", &["login", "password", "remember", "next"]),
+    ("/forgot-password", &["email"]),
+    ("/reset-password", &["password"]),
+    ("/profile", &["full_name"]),
+    ("/profile/password", &["current_password", "new_password"]),
+    ("/signup/confirm", &["username"]),
+    ("/signup/resend", &[]),
+];
+
+async fn post_raw(browser: &mut Browser, path: &str, kind: &str, body: Vec<u8>) -> Page {
+    browser.send(Method::POST, path, |request| request.header(CONTENT_TYPE, kind).body(body)).await
+}
+
+/// A page of ours, or a redirect to one.
+fn assert_calm(page: &Page, what: &str) {
+    match page.status.as_u16() {
+        303 => {}
+        status @ (410 | 422) => {
+            page.assert_framed(status);
+        }
+        status => panic!("{what}: {status} {}", page.html),
+    }
+}
+
+/// A browser for which every form is open: logged in, with a link for a reset.
+async fn everywhere(app: &TestApp) -> Browser {
+    let mut sam = app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    sam.open(&link).await;
+    sam
+}
+
+#[tokio::test]
+async fn nonsense_in_any_field_of_any_form_is_answered_calmly() {
+    let app = TestApp::start().await;
+    let sam = everywhere(&app).await;
+    let long = "x".repeat(10_000);
+    let nonsense = [
+        "",
+        "%00",
+        "%01%02%03",
+        "%0d%0aSet-Cookie:%20a=b",
+        "%ff%fe",
+        "%",
+        "%zz",
+        "%E2%80%AE",
+        "%F0%9F%92%A9",
+        "<script>alert(1)</script>",
+        "'%20OR%201=1--",
+        "..%2f..%2fetc%2fpasswd",
+        "{{7*7}}",
+        "+",
+        &long,
+        "%EF%BF%BD",
+    ];
+    for (path, fields) in FORMS {
+        for value in nonsense {
+            let body: Vec<String> = fields.iter().map(|field| format!("{field}={value}")).collect();
+            let mut sam = sam.clone();
+            let body = body.join("&");
+            if body.len() > 16 * 1024 {
+                continue; // that is another test
+            }
+            let page = post_raw(&mut sam, path, FORM, body.into_bytes()).await;
+            assert_calm(&page, &format!("{path} with {}", &value[..value.len().min(30)]));
+            assert!(!page.html.contains("<script>alert"), "{path} lets code through");
+            assert!(
+                page.headers.get_all("set-cookie").iter().all(|cookie| !cookie.to_str().unwrap().starts_with("a=b"))
+            );
+        }
+    }
+    // Some of it is a fine password; the account is there whichever it has now.
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 1).await.len();
+    let mut sam = app.browser();
+    sam.open(&app.reset_link("sam@example.com", letters + 1).await).await;
+    assert_eq!(sam.post("/reset-password", &[("password", HERON)]).await.status, 303);
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile", "nothing is lost");
+}
+
+#[tokio::test]
+async fn missing_and_doubled_fields_ask_for_the_field() {
+    let app = TestApp::start().await;
+    let mut sam = everywhere(&app).await;
+    for (path, fields) in FORMS {
+        let page = post_raw(&mut sam.clone(), path, FORM, vec![]).await;
+        assert_calm(&page, path);
+        let doubled: Vec<String> = fields.iter().map(|field| format!("{field}=one&{field}=two")).collect();
+        let page = post_raw(&mut sam.clone(), path, FORM, doubled.join("&").into_bytes()).await;
+        assert_calm(&page, path);
+        assert!(!page.html.contains("\"one\"") && !page.html.contains("\"two\""), "{path} chose one of two");
+    }
+    let page =
+        post_raw(&mut sam, "/signup", FORM, b"email=a@b.example&email=c@d.example&username=ann&password=x".to_vec())
+            .await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("email"), "Enter your email address");
+    assert_eq!(page.value_of("username"), "ann");
+}
+
+#[tokio::test]
+async fn every_mistake_on_the_sign_up_form_is_said_at_once_in_the_order_of_the_fields() {
+    let app = TestApp::start().await;
+    let mut eve = app.browser();
+    let form = eve.open("/signup").await.form("/signup");
+    let form = form
+        .fill("email", "sam@example")
+        .fill("username", "a b")
+        .fill("full_name", "\u{202e}x")
+        .fill("password", "12345678");
+    let page = eve.submit(form).await;
+    page.assert_framed(422);
+    let said = [
+        page.problem_at("email"),
+        page.problem_at("username"),
+        page.problem_at("full_name"),
+        page.problem_at("password"),
+    ];
+    assert_eq!(page.problems(), said);
+    assert_eq!(said[0], "Enter an email address like name@example.com");
+    assert!(said[3].contains("Three random words work well"));
+    assert!(page.title().starts_with("Error: "));
+    for field in ["email", "username", "password"] {
+        assert!(page.html.contains(&format!("href=\"#{field}\"")), "{field}");
+    }
+    assert!(page.html.contains("tabindex=\"-1\" autofocus id=\"errors\""));
+    assert!(
+        page.html.contains("aria-describedby=\"username-hint username-error\" aria-invalid=\"true\""),
+        "{}",
+        page.html
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_a_form_or_too_much_is_said_so() {
+    let app = TestApp::start().await;
+    let sam = everywhere(&app).await;
+    for (path, _) in FORMS.iter().filter(|(path, _)| *path != "/signup/resend") {
+        let page = post_raw(&mut sam.clone(), path, "application/json", b"{\"email\":1}".to_vec()).await;
+        page.assert_framed(415);
+        let page = post_raw(&mut sam.clone(), path, "multipart/form-data; boundary=x", b"--x--".to_vec()).await;
+        page.assert_framed(415);
+        let page = post_raw(&mut sam.clone(), path, FORM, vec![b'a'; 17 * 1024]).await;
+        page.assert_framed(413);
+    }
+    let page =
+        sam.clone().send(Method::PUT, "/profile", |request| request.header("sec-fetch-site", "same-origin")).await;
+    page.assert_framed(405);
+}
+
+#[tokio::test]
+async fn a_page_left_open_until_the_session_ended_leads_to_the_log_in() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile").await.form("/profile").fill("full_name", "New");
+    app.app.clock.advance(time::Duration::hours(3));
+    let page = sam.submit(form).await;
+    assert_eq!(page.path, "/login");
+}
+
+#[tokio::test]
+async fn odd_cookies_are_no_cookies() {
+    let app = TestApp::start().await;
+    for value in ["", "=", "a=b=c", "\"", "%00", "{}", &"x".repeat(6000)] {
+        for name in ["latchkey_session", "latchkey_visit", "latchkey_reset", "latchkey_signup"] {
+            let mut eve = app.browser();
+            eve.cookies.insert(name.into(), value.into());
+            for path in ["/", "/login", "/signup", "/signup/sent", "/forgot-password/sent"] {
+                assert_eq!(eve.open(path).await.status, 200, "{name}={value} at {path}");
+            }
+            assert_eq!(eve.open("/profile").await.path, "/login");
+            eve.open("/reset-password").await.assert_framed(410);
+            eve.open("/signup/confirm").await.assert_framed(410);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_mailbox_has_no_letters_of_strangers_paths() {
+    let app = TestApp::start().await;
+    for id in ["x", "..%2f..%2fsecret", "00000000-0000-0000-0000-000000000000"] {
+        app.browser().open(&format!("/dev/mailbox/{id}")).await.assert_framed(404);
+        app.browser().open(&format!("/dev/mailbox/{id}/html")).await.assert_framed(404);
+    }
+    assert!(app.browser().open("/dev/mailbox").await.html.contains("No letters yet"));
+}

@@ -1,1 +1,156 @@
+//! Requests from other sites, and the headers of every answer.
 
+use reqwest::Method;
+
+use crate::OTTER;
+use crate::app::TestApp;
+
+/// Posts a log-out, which anybody logged in could be made to send, with these headers in place of a browser's.
+async fn forged(app: &TestApp, cookies: &std::collections::BTreeMap<String, String>, headers: &[(&str, &str)]) -> u16 {
+    let mut request = reqwest::Client::new().post(format!("{}/logout", app.url));
+    let all: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if !all.is_empty() {
+        request = request.header("cookie", all.join("; "));
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    client.execute(request.build().unwrap()).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn what_another_site_makes_a_browser_send_is_refused() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let cookies = sam.cookies.clone();
+    let own = app.url.as_str();
+    for headers in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("origin", "http://127.0.0.1")],
+        &[("origin", "http://127.0.0.1:1")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "SAME-ORIGIN-ISH")],
+        &[("sec-fetch-site", "cross-site"), ("origin", own)],
+        &[("referer", own)],
+        &[],
+    ] {
+        assert_eq!(forged(&app, &cookies, headers).await, 403, "{headers:?}");
+        assert!(sam.is_logged_in().await);
+    }
+    for headers in [&[("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "none")], &[("origin", own)]] {
+        let fresh = app.someone(&format!("sam{}", headers[0].1.len()), OTTER).await;
+        assert_eq!(forged(&app, &fresh.cookies, headers).await, 303, "{headers:?}");
+    }
+    assert_eq!(forged(&app, &std::collections::BTreeMap::new(), &[]).await, 303, "a program without cookies");
+}
+
+#[tokio::test]
+async fn a_foreign_log_in_or_sign_up_is_refused_with_a_page() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut browser = app.browser();
+    browser.base = "https://evil.example".into();
+    for path in ["/login", "/signup", "/forgot-password", "/reset-password", "/signup/confirm", "/profile", "/nowhere"]
+    {
+        let address = format!("{}{path}", app.url);
+        let page = browser.post(&address, &[("login", "sam"), ("password", OTTER)]).await;
+        if path == "/nowhere" {
+            page.assert_framed(404);
+        } else {
+            page.assert_framed(403);
+            assert_eq!(page.heading(), "This request came from another site", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_headers() {
+    let app = TestApp::start().await;
+    let mut browser = app.browser();
+    let style = browser.open("/").await;
+    let style = style.html.split("href=\"").find(|part| part.starts_with("/static/app.")).unwrap();
+    let style = style.split('"').next().unwrap().to_owned();
+    for (method, path, status) in [
+        (Method::GET, "/", 200),
+        (Method::GET, "/login", 200),
+        (Method::GET, "/profile", 303),
+        (Method::GET, "/nowhere", 404),
+        (Method::GET, "/%ff%00", 404),
+        (Method::GET, "/static/../Cargo.toml", 404),
+        (Method::GET, "/static/app.css", 404),
+        (Method::DELETE, "/login", 405),
+        (Method::GET, "/logout", 405),
+        (Method::POST, "/", 405),
+        (Method::GET, "/healthz", 200),
+        (Method::GET, "/readyz", 200),
+        (Method::GET, "/reset-password", 410),
+        (Method::GET, &style, 200),
+    ] {
+        let page = browser.send(method.clone(), path, |request| request).await;
+        assert_eq!(page.status.as_u16(), status, "{method} {path}");
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(page.headers[name], value, "{method} {path}");
+        }
+        assert!(page.headers["permissions-policy"].to_str().unwrap().contains("camera=()"));
+        assert!(page.headers.contains_key("x-request-id"));
+        let cache = page.headers["cache-control"].to_str().unwrap();
+        assert_eq!(cache, if path == style { "public, max-age=31536000, immutable" } else { "no-store" });
+        assert!(!page.headers.contains_key("strict-transport-security"), "not on http");
+        if status >= 400 {
+            page.assert_framed(status);
+            assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+        }
+        if status == 405 {
+            assert!(page.headers.contains_key("allow"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_shows_the_number_that_is_in_its_header() {
+    let app = TestApp::start().await;
+    let page = app.browser().open("/nowhere").await;
+    assert!(page.html.contains(page.headers["x-request-id"].to_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_never_logged_out() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    app.app.db.read().clone().close().await.unwrap();
+    let page = sam.open("/profile").await;
+    page.assert_framed(503);
+    assert!(page.headers.contains_key("retry-after"));
+    assert_eq!(app.browser().open("/readyz").await.status, 503);
+    assert_eq!(app.browser().open("/healthz").await.status, 200);
+    let page = app.browser().log_in("sam", OTTER).await;
+    page.assert_framed(503);
+}
+
+#[tokio::test]
+async fn static_files_are_compressed_for_those_who_can_read_it() {
+    let app = TestApp::start().await;
+    let mut browser = app.browser();
+    let html = browser.open("/").await.html;
+    for asset in html.split('"').filter(|part| part.starts_with("/static/")) {
+        let plain = browser.send(Method::GET, asset, |request| request).await;
+        let packed =
+            browser.send(Method::GET, asset, |request| request.header("accept-encoding", "br, gzip;q=0.9")).await;
+        assert_eq!(packed.headers["content-encoding"], "gzip");
+        assert_eq!(packed.headers["vary"], "Accept-Encoding");
+        assert!(!plain.headers.contains_key("content-encoding"));
+        assert!(plain.headers["content-length"] != packed.headers["content-length"]);
+    }
+}

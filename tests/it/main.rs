@@ -5,6 +5,7 @@
 mod app;
 mod bad_input;
 mod browser;
+mod chromium;
 mod guard;
 mod house;
 mod login;
