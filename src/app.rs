@@ -50,7 +50,12 @@ impl App {
         made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", dir.display()))?;
         let secret = match config.secret() {
             Ok(secret) => secret,
-            Err(file) => Secret::load_or_create(&file).with_context(|| format!("the secret in {}", file.display()))?,
+            Err(file) => {
+                // Made here, a secret would be another one on each machine that shares the database.
+                let shared = !config.uses_sqlite();
+                let secret = if shared { Secret::load(&file) } else { Secret::load_or_create(&file) };
+                secret.with_context(|| format!("LATCHKEY_SECRET_FILE: {}", file.display()))?
+            }
         };
         let db = Db::open(&config.database_url()).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
         db.migrate().await.context("LATCHKEY_DATABASE_URL: cannot bring the tables up to date")?;

@@ -171,6 +171,13 @@ impl Config {
         if !url.starts_with("sqlite:") && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
             return Err("LATCHKEY_DATABASE_URL must begin with sqlite: or postgres:".into());
         }
+        if Url::parse(&url).is_err() {
+            // Not repeated, and not left to the database library, which would repeat it: it may hold a password.
+            return Err(
+                "LATCHKEY_DATABASE_URL is not a URL; characters such as # and @ in a password are written %23, %40"
+                    .into(),
+            );
+        }
         if url.starts_with("postgres") && self.secret.is_none() && self.secret_file.is_none() {
             return Err("LATCHKEY_SECRET or LATCHKEY_SECRET_FILE must be given with PostgreSQL".into());
         }
@@ -194,6 +201,11 @@ impl Config {
             Some(url) => url.0.clone(),
             None => format!("sqlite://{}", self.data_dir.join("latchkey.db").display()),
         }
+    }
+
+    /// Whether the database is a file of our own.
+    pub fn uses_sqlite(&self) -> bool {
+        self.database_url().starts_with("sqlite:")
     }
 
     /// The secret as a setting, or else the file to keep it in.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
@@ -91,7 +91,7 @@ impl Db {
         let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
         let options = TransactionOptions {
             isolation_level: None,
-            access_mode: (!sqlite).then_some(AccessMode::ReadWrite),
+            access_mode: None,
             sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
         };
         self.write.begin_with_options(options).await

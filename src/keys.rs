@@ -36,15 +36,29 @@ impl Secret {
     /// # Errors
     /// When the file cannot be read or written, or holds no secret.
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let fresh = Zeroizing::new(format!("{}\n", URL_SAFE_NO_PAD.encode(chance::bytes::<32>())));
-                file.write_all(fresh.as_bytes())?;
-                file.sync_all()?;
+        if !path.exists() {
+            // Written beside and then linked: a start that dies half-way leaves no empty secret, and of two
+            // starts at once one makes the secret and both read it.
+            let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let fresh = Zeroizing::new(format!("{}\n", URL_SAFE_NO_PAD.encode(chance::bytes::<32>())));
+            file.write_all(fresh.as_bytes())?;
+            file.sync_all()?;
+            let linked = fs::hard_link(&beside, path);
+            fs::remove_file(&beside)?;
+            match linked {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
         }
+        Self::load(path)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read or holds no secret.
+    pub fn load(path: &Path) -> io::Result<Self> {
         let text = Zeroizing::new(fs::read_to_string(path)?);
         text.parse().map_err(|why: &str| io::Error::new(io::ErrorKind::InvalidData, why))
     }

@@ -1,6 +1,7 @@
 //! Serving: the listener, with the postman and the sweeper beside it, until somebody says stop.
 
 use std::future::Future;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,10 +48,12 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
 }
 
 /// Says where to open the browser, on standard output, whatever the log is set to.
-#[expect(clippy::print_stdout, reason = "the one line that a newcomer needs")]
 fn announce(app: &App) {
     let mail = if app.config.dev_mailbox().is_some() { " (letters: /dev/mailbox)" } else { "" };
-    println!("{} is ready: open {}{mail}", app.config.site_name, app.public_url);
+    let _nobody_reads = writeln!(io::stdout(), "{} is ready: open {}{mail}", app.config.site_name, app.public_url);
+    if app.config.dev_mailbox().is_some() && !app.config.listen.ip().is_loopback() {
+        warn!("LATCHKEY_LISTEN is not on loopback: whoever reaches it can read every letter at /dev/mailbox");
+    }
 }
 
 /// Serves on `listener` until `stop` comes true.
@@ -63,11 +66,11 @@ pub async fn run(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    if app.config.database_url().starts_with("sqlite:") {
+    if app.config.uses_sqlite() {
         outbox::release_all(app.db.write()).await?;
     }
     let (stopping, stopped) = watch::channel(false);
-    let postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
+    let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let sweeper = tokio::spawn(sweep(app.clone()));
 
     let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
@@ -81,6 +84,8 @@ pub async fn run(
     );
     tokio::select! {
         ended = &mut server => ended??,
+        // It never ends by itself. A site that takes sign-ups and sends no letters is worse than one that stops.
+        ended = &mut postman => anyhow::bail!("the postman stopped: {ended:?}"),
         () = stop => {
             let _nobody_listens = stopping.send(true);
             if tokio::time::timeout(STOP_WITHIN, server).await.is_err() {

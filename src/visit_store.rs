@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tower_sessions::SessionStore;
@@ -72,8 +71,11 @@ impl SessionStore for VisitStore {
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        let newest = OnConflict::column(Column::Id).update_columns([Column::Data, Column::ExpiresAt]).to_owned();
-        Entity::insert(row(record)?).on_conflict(newest).exec(self.db.write()).await.map_err(backend)?;
+        // An update only: a row that another request has deleted or given another id stays gone.
+        let ActiveModel { id, data, expires_at } = row(record)?;
+        let changes = ActiveModel { data, expires_at, ..Default::default() };
+        let this = Entity::update_many().set(changes).filter(Column::Id.eq(id.unwrap()));
+        this.exec(self.db.write()).await.map_err(backend)?;
         Ok(())
     }
 

@@ -10,10 +10,14 @@ use std::{fmt, thread};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use zeroize::Zeroizing;
 
-use super::password::{HashedPassword, Password};
+use super::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
 use super::{Fault, Result};
 use crate::chance;
+
+/// How much of a name is held against a new password, in characters.
+const ABOUT_MAX: usize = 100;
 
 type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
 
@@ -63,6 +67,27 @@ impl Hasher {
         })
     }
 
+    /// Judges a new password, given what an attacker would know `about` the person.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when too many are waiting.
+    pub async fn judge(
+        &self,
+        typed: &str,
+        policy: &PasswordPolicy,
+        about: &[&str],
+    ) -> Result<Result<NewPassword, PasswordError>> {
+        // What is longer than any name of ours is no name, and only costs time.
+        let about = about.iter().map(|text| text.chars().take(ABOUT_MAX).collect::<String>());
+        let (about, policy): (Vec<String>, _) = (about.collect(), policy.clone());
+        let typed = Zeroizing::new(typed.to_owned());
+        self.run(move |_| {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            NewPassword::parse(&typed, &policy, &about)
+        })
+        .await
+    }
+
     /// Hashes a password under a fresh salt.
     ///
     /// # Errors
@@ -108,11 +133,14 @@ impl fmt::Debug for Hasher {
 fn work(queue: &Mutex<mpsc::Receiver<Job>>, blocks: usize) {
     // For this thread alone: Linux keeps a nice value a thread. Where it is refused, pages are a little slower.
     let _best_effort = rustix::process::setpriority_process(None, 5);
-    let mut blocks = vec![Block::default(); blocks];
+    let mut memory = Vec::new(); // made at the first job: a site that nobody logs in to stays small
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(&mut blocks),
+            Ok(job) => {
+                memory.resize_with(blocks, Block::default);
+                job(&mut memory);
+            }
             Err(mpsc::RecvError) => return,
         }
     }

@@ -2,7 +2,7 @@
 //! neither can be lost without the other; the postman (`mail::postman`) sends it at least once.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, QueryOrder, Set};
+use sea_orm::{Condition, QueryOrder, Set, UpdateMany};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -98,8 +98,10 @@ const PAUSES: [Duration; 6] = [
     Duration::minutes(10),
     Duration::minutes(30),
 ];
-/// How long rows are kept after they are done with.
+/// How long rows are kept after they are done with, for the operator to look at.
 const KEPT: Duration = Duration::days(30);
+/// How long rows are kept that had nobody to be sent to, which anybody can make as many of as they like.
+const DROPPED_KEPT: Duration = Duration::days(1);
 /// What is kept of a mail server's words, in characters.
 const ERROR_MAX: usize = 500;
 
@@ -184,8 +186,13 @@ pub async fn done(conn: &impl ConnectionTrait, row: &OutboxRow, state: State, no
     let sent_at = (state == State::Sent).then_some(now);
     let changes =
         ActiveModel { state: Set(state), sent_at: Set(sent_at), leased_until: Set(None), ..Default::default() };
-    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(conn).await?;
+    this_attempt(row).set(changes).exec(conn).await?;
     Ok(())
+}
+
+/// The row, as long as no other postman has taken it since.
+fn this_attempt(row: &OutboxRow) -> UpdateMany<Entity> {
+    Entity::update_many().filter(Column::Id.eq(row.id)).filter(Column::Attempts.eq(row.attempts))
 }
 
 /// The letter did not go out: it is tried again after a pause, unless that is `hopeless` or past the
@@ -210,24 +217,31 @@ pub async fn failed(
         last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
         ..Default::default()
     };
-    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(conn).await?;
+    this_attempt(row).set(changes).exec(conn).await?;
     Ok(state)
 }
 
-/// Gives back what a process held that is dead for sure: on SQLite, any before this one.
+/// Gives back what other processes hold. For the start of the one process that a SQLite file has: whoever
+/// held a letter before is dead.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
-    Entity::update_many().col_expr(Column::LeasedUntil, Expr::value(None::<OffsetDateTime>)).exec(conn).await?;
+    Entity::update_many()
+        .col_expr(Column::LeasedUntil, Expr::value(None::<OffsetDateTime>))
+        .filter(Column::LeasedUntil.is_not_null())
+        .exec(conn)
+        .await?;
     Ok(())
 }
 
-/// Deletes what was done with a month ago; returns how many.
+/// Deletes what was done with long ago; returns how many.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    let old = Entity::delete_many().filter(Column::State.ne(State::Waiting)).filter(Column::CreatedAt.lte(now - KEPT));
+    let old = Condition::all().add(Column::State.ne(State::Waiting)).add(Column::CreatedAt.lte(now - KEPT));
+    let dropped = Condition::all().add(Column::State.eq(State::Dropped)).add(Column::CreatedAt.lte(now - DROPPED_KEPT));
+    let old = Entity::delete_many().filter(Condition::any().add(old).add(dropped));
     Ok(old.exec(conn).await?.rows_affected)
 }

@@ -31,6 +31,13 @@ impl Password {
     fn code_points(&self) -> usize {
         self.0.chars().count()
     }
+
+    /// How many bytes of it `zxcvbn` gets to see: it tries every way to read `4@8({[<369` as letters, and
+    /// takes seconds over a long run of those. What is strong so far does not become weak by more of it.
+    fn judged(&self) -> usize {
+        const JUDGED: usize = 32;
+        self.0.char_indices().nth(JUDGED).map_or(self.0.len(), |(at, _)| at)
+    }
 }
 
 impl fmt::Debug for Password {
@@ -80,11 +87,12 @@ pub enum PasswordError {
 impl NewPassword {
     /// Takes a password that is long enough and that `zxcvbn` scores 3 or more, given what an attacker
     /// knows: the site's name and `about`, the person's own names and address. There are no rules of
-    /// composition (NIST SP 800-63B-4, 3.1.1.2: they make passwords worse).
+    /// composition (NIST SP 800-63B-4, 3.1.1.2: they make passwords worse). The estimate can take tens of
+    /// milliseconds: call it by [`Hasher::judge`](super::hasher::Hasher::judge).
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn parse(typed: &str, policy: &PasswordPolicy, about: &[&str]) -> Result<Self, PasswordError> {
+    pub(super) fn parse(typed: &str, policy: &PasswordPolicy, about: &[&str]) -> Result<Self, PasswordError> {
         let password = Password::new(typed);
         let length = password.code_points();
         if length == 0 {
@@ -101,7 +109,7 @@ impl NewPassword {
         }
         let mut known = vec![policy.site_name.as_str()];
         known.extend(about.iter().flat_map(|text| text.split_whitespace().chain([*text])));
-        let estimate = zxcvbn::zxcvbn(&password.0, &known);
+        let estimate = zxcvbn::zxcvbn(&password.0[..password.judged()], &known);
         if estimate.score() < zxcvbn::Score::Three {
             return Err(PasswordError::Guessable(estimate.feedback().and_then(|feedback| feedback.warning())));
         }

@@ -1,6 +1,7 @@
 //! Getting back in: asked for on a page, done from a letter.
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::email::Email;
 use super::hasher::Hasher;
@@ -8,7 +9,7 @@ use super::outbox::{self, Letter};
 use super::password::NewPassword;
 use super::token::Token;
 use super::user::{self, User};
-use super::{Asked, Client, Result, pending_signup, reset_token, session};
+use super::{Asked, Client, Result, reset_token, session};
 use crate::db::Db;
 
 /// Asks for a link. One insert, whoever asks: the address is not looked up here, so neither the answer nor
@@ -28,10 +29,19 @@ pub async fn ask(db: &Db, email: &Email, locale: &str, client: &Client, now: Off
 /// When the database is out of reach.
 pub async fn issue(db: &Db, email: &Email, now: OffsetDateTime) -> Result<Option<(User, Token)>> {
     let tx = db.begin().await?;
-    let Some(user) = user::by_email(&tx, email).await? else { return Ok(None) };
+    // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
+    let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
     tx.commit().await?;
     Ok(Some((user, token)))
+}
+
+/// Lets the oldest links of the user die when there are more than three; call it when a letter has gone out.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn keep_newest(db: &Db, user: Uuid) -> Result<()> {
+    reset_token::keep_newest(db.write(), user).await
 }
 
 /// Takes back a link whose letter certainly did not go out, so that it does not push out one that did.
@@ -74,7 +84,6 @@ pub async fn reset(
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
     session::end_all(&tx, user.id, None).await?;
     reset_token::kill_all(&tx, user.id).await?;
-    pending_signup::delete_all(&tx, &user.email_canonical).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
     outbox::insert(&tx, &user.email, locale, &letter, now).await?;
     tx.commit().await?;

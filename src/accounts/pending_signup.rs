@@ -67,10 +67,11 @@ pub(super) async fn by_token(
 pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<Token> {
     let token = Token::random();
     let digest = Some(token.digest());
-    if pending.token_digest.is_none() {
-        let row = ActiveModel { id: Set(pending.id), token_digest: Set(digest), ..Default::default() };
-        row.update(conn).await?;
-    } else {
+    let first = Entity::update_many()
+        .set(ActiveModel { token_digest: Set(digest.clone()), ..Default::default() })
+        .filter(Column::Id.eq(pending.id))
+        .filter(Column::TokenDigest.is_null());
+    if first.exec(conn).await?.rows_affected == 0 {
         insert(conn, PendingSignup { id: chance::id(), token_digest: digest, ..pending }).await?;
     }
     Ok(token)

@@ -49,12 +49,13 @@ pub async fn change_password(
     let hashed_password = hasher.hash(new.into_inner()).await?;
 
     let tx = db.begin().await?;
+    // Links first, then the user, as in a reset: two that lock in different orders wait for each other.
+    reset_token::kill_all(&tx, user.id).await?;
     if user::still(&tx, user.id, &user.hashed_password).await?.is_none() {
         return Ok(false);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     session::end_all(&tx, user.id, Some(session.id)).await?;
-    reset_token::kill_all(&tx, user.id).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
     outbox::insert(&tx, &user.email, "en", &letter, now).await?;
     tx.commit().await?;

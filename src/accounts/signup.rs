@@ -93,8 +93,8 @@ pub async fn ask_again(db: &Db, pending: Uuid, locale: &str, client: &Client, no
 pub enum Mailed {
     /// The link to the page with the button.
     Link(Token),
-    /// The address has an account.
-    HasAccount,
+    /// The address has an account: the letter goes there, to the address in it.
+    HasAccount(User),
     /// It was confirmed or has expired meanwhile.
     Nothing,
 }
@@ -107,9 +107,9 @@ pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Mailed
     let Some(pending) = pending_signup::find(db.read(), pending, now).await? else { return Ok(Mailed::Nothing) };
     let email = Email::parse(&pending.email).ok();
     if let Some(email) = email
-        && user::by_email(db.read(), &email).await?.is_some()
+        && let Some(user) = user::by_email(db.read(), &email).await?
     {
-        return Ok(Mailed::HasAccount);
+        return Ok(Mailed::HasAccount(user));
     }
     Ok(Mailed::Link(pending_signup::issue(db.write(), pending).await?))
 }
@@ -120,6 +120,19 @@ pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Mailed
 /// When the database is out of reach.
 pub async fn pending(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
     pending_signup::by_token(db.read(), token, now).await
+}
+
+/// Whether this is the sign-up that a browser began with the row `began`, or a twin of it.
+///
+/// Two people may sign up with one address, each with a password of their own. Whoever reads that mailbox may
+/// press the button of either letter; logging them in with the other's password behind it would hand the
+/// account over. The salted hash is the same in twins, and in nothing else.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn began_with(db: &Db, began: Uuid, pending: &PendingSignup, now: OffsetDateTime) -> Result<bool> {
+    let began = pending_signup::find(db.read(), began, now).await?;
+    Ok(began.is_some_and(|began| began.hashed_password == pending.hashed_password))
 }
 
 /// What pressing the button came to.

@@ -72,6 +72,12 @@ pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Opti
     Ok(Entity::find().filter(Column::EmailCanonical.eq(email.canonical())).one(conn).await?)
 }
 
+/// The user with this address, locked until the transaction ends where rows can be locked.
+pub(super) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
+    let this = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
+    Ok(this.lock_exclusive().one(conn).await?)
+}
+
 /// The user with this username.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ pub mod postman;
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,5 +130,11 @@ fn refusal(error: &smtp::Error) -> Refused {
     let hopeless = error.status().is_some_and(|code| {
         code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
     });
-    Refused { why, hopeless, certain: error.status().is_some() || error.is_tls() || error.is_client() }
+    let closed = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+        )
+    });
+    Refused { why, hopeless, certain: closed || error.status().is_some() || error.is_tls() || error.is_client() }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
+use uuid::Uuid;
 
 use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site, when};
 use super::{Mailer, Refused};
@@ -59,22 +60,38 @@ async fn until_next(app: &App) -> Duration {
 }
 
 async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, row: OutboxRow) {
-    let outcome = match compose(&app, &row).await {
-        Ok(Some(letter)) => send(&app, &mailer, &row, letter).await,
-        Ok(None) => outbox::done(app.db.write(), &row, State::Dropped, app.now()).await,
-        Err(fault) => Err(fault),
-    };
-    // The lease runs out and the letter is tried again.
-    if let Err(fault) = outcome {
+    if let Err(fault) = try_to_deliver(&app, &mailer, &row).await {
+        // Not even the row could be written; the lease runs out, and the letter is tried again.
         error!(%fault, "a letter could not be worked on");
     }
 }
 
-/// A letter ready to go, and the token to take back if it cannot.
+async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(), Fault> {
+    if row.deadline <= app.now() {
+        // Not sent before, for want of a process or a database. A link that comes days late helps nobody.
+        let why = row.last_error.as_deref().unwrap_or("not sent before its deadline");
+        return put_off(app, row, &Refused { why: why.to_owned(), hopeless: true, certain: true }).await;
+    }
+    match compose(app, row).await {
+        Ok(Some(letter)) => send(app, mailer, row, letter).await,
+        Ok(None) => outbox::done(app.db.write(), row, State::Dropped, app.now()).await,
+        Err(fault) => put_off(app, row, &Refused { why: fault.to_string(), hopeless: false, certain: true }).await,
+    }
+}
+
+async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fault> {
+    match outbox::failed(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
+        State::Failed => error!(why = refused.why, "given up"),
+        _ => warn!(why = refused.why, "not sent; trying again later"),
+    }
+    Ok(())
+}
+
+/// A letter ready to go; if it lets somebody back in, whom, and the token to take back if it cannot go.
 struct Composed {
     to: String,
     rendered: Rendered,
-    reset: Option<Token>,
+    reset: Option<(Uuid, Token)>,
 }
 
 /// Writes the letter, or finds that there is nobody to write to.
@@ -90,9 +107,11 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
                     let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
                     (to, ConfirmSignup { link, when, ip }.render(site), None)
                 }
-                Mailed::HasAccount => {
+                Mailed::HasAccount(user) => {
                     let login_link = &app.public_url.at(urls::LOGIN);
-                    (to, AlreadyRegistered { login_link, reset_link: &reset_link, when, ip }.render(site), None)
+                    let letter = AlreadyRegistered { login_link, reset_link: &reset_link, when, ip };
+                    let rendered = letter.render(Site { address: &user.email, ..site });
+                    (user.email, rendered, None)
                 }
                 Mailed::Nothing => return Ok(None),
             }
@@ -103,7 +122,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
             let letter = ResetPassword { link, when: &when(asked.at), ip: &asked.ip };
             let rendered = letter.render(Site { address: &user.email, ..site });
-            (user.email, rendered, Some(token))
+            (user.email, rendered, Some((user.id, token)))
         }
         Letter::PasswordChanged { asked } => {
             let letter = PasswordChanged { reset_link: &reset_link, when: &when(asked.at), ip: &asked.ip };
@@ -125,17 +144,17 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
         Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
     };
     let Err(refused) = sent else {
+        outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
+        if let Some((user, _)) = letter.reset {
+            password_reset::keep_newest(&app.db, user).await?;
+        }
         info!("sent");
-        return outbox::done(app.db.write(), row, State::Sent, app.now()).await;
+        return Ok(());
     };
-    if let Some(token) = letter.reset.filter(|_| refused.certain) {
+    if let Some((_, token)) = letter.reset.filter(|_| refused.certain) {
         password_reset::discard(&app.db, &token).await?;
     }
-    match outbox::failed(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
-        State::Failed => error!(why = refused.why, "given up"),
-        _ => warn!(why = refused.why, "not sent; trying again later"),
-    }
-    Ok(())
+    put_off(app, row, &refused).await
 }
 
 /// A little less than the lease, so that no other postman takes the letter while this one still tries.

@@ -75,33 +75,54 @@ pub fn remove(cookies: &Cookies, app: &App, name: Name) {
 
 /// Whether the request carries any cookie of ours.
 pub fn any(request: &Request, app: &App) -> bool {
-    pairs(request).any(|pair| Name::ALL.iter().any(|name| name.on(app) == name_of(pair)))
+    pairs(request).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
 }
 
+/// Lets through only our own cookies, spelt as we spell them, each of them once; and sees that what we send
+/// back under a `__Host-` name is `Secure`, its removal too, or browsers would not take it.
+///
 /// The same name twice is none: somebody who can plant a cookie beside ours could otherwise choose which of
-/// the two we see (cookie tossing).
-pub async fn refuse_doubles(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let doubled: Vec<&str> = Name::ALL
+/// the two we see (cookie tossing). Nor is `__Host%2Dlatchkey_session` ours: to a browser that is any name,
+/// which a sister host may set, and only a reader that decodes names would take it for the real one.
+pub async fn only_ours(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let ours: Vec<String> = Name::ALL
         .iter()
-        .map(|name| name.on(&app))
-        .filter(|name| pairs(&request).filter(|pair| name_of(pair) == *name).count() > 1)
+        .filter_map(|name| {
+            let mut values = pairs(&request).filter(|(theirs, _)| *theirs == name.on(&app)).map(|(_, value)| value);
+            let (value, None) = (values.next()?, values.next()) else { return None };
+            Some(format!("{}={value}", name.on(&app)))
+        })
         .collect();
-    if !doubled.is_empty() {
-        let rest: Vec<&str> = pairs(&request).filter(|pair| !doubled.contains(&name_of(pair))).collect();
-        let rest = HeaderValue::from_str(&rest.join("; "));
-        request.headers_mut().remove(header::COOKIE);
-        if let Ok(rest) = rest {
-            request.headers_mut().insert(header::COOKIE, rest);
+    request.headers_mut().remove(header::COOKIE);
+    if let Ok(ours) = HeaderValue::from_str(&ours.join("; "))
+        && !ours.is_empty()
+    {
+        request.headers_mut().insert(header::COOKIE, ours);
+    }
+
+    let mut response = next.run(request).await;
+    if app.public_url.is_https() {
+        let cookies: Vec<HeaderValue> = response.headers().get_all(header::SET_COOKIE).iter().map(secure).collect();
+        response.headers_mut().remove(header::SET_COOKIE);
+        for cookie in cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
     }
-    next.run(request).await
+    response
 }
 
-fn pairs(request: &Request) -> impl Iterator<Item = &str> {
+fn secure(cookie: &HeaderValue) -> HeaderValue {
+    match cookie.to_str() {
+        Ok(text) if !text.contains("; Secure") => {
+            HeaderValue::from_str(&format!("{text}; Secure")).unwrap_or(cookie.clone())
+        }
+        _ => cookie.clone(),
+    }
+}
+
+/// The cookies of the request, name and value, as they were sent.
+fn pairs(request: &Request) -> impl Iterator<Item = (&str, &str)> {
     let headers = request.headers().get_all(header::COOKIE).iter();
-    headers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';')).map(str::trim)
-}
-
-fn name_of(pair: &str) -> &str {
-    pair.split('=').next().unwrap_or_default().trim()
+    let all = headers.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).flat_map(|value| value.split(';'));
+    all.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
 }

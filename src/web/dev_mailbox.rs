@@ -127,5 +127,7 @@ pub async fn html(State(app): State<Arc<App>>, extract::Path(id): extract::Path<
     let policy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
     let fixed = [(header::CONTENT_SECURITY_POLICY, policy), (header::CONTENT_TYPE, "text/html; charset=utf-8")];
-    Ok((fixed, one(&app, id).await?.html).into_response())
+    // Its links open in a page of their own: ours do not load in frames.
+    let html = one(&app, id).await?.html.replacen("<head>", "<head><base target=\"_blank\">", 1);
+    Ok((fixed, html).into_response())
 }

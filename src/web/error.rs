@@ -14,7 +14,6 @@ use super::guard::RequestId;
 use super::page::{Page, html};
 use crate::accounts::Fault;
 use crate::app::App;
-use crate::urls;
 
 /// A failure. Handlers return it with `?`; [`pages`] gives it its page.
 #[derive(Clone, Debug)]
@@ -98,46 +97,41 @@ struct ErrorPage {
     page: Page,
     heading: &'static str,
     what_to_do: &'static str,
-    way_out: (&'static str, &'static str),
     request_id: String,
 }
 
-/// What a person reads: what happened, what to do, and a way out.
-fn words(status: StatusCode) -> (&'static str, &'static str, (&'static str, &'static str)) {
-    let home = (urls::HOME, "Go to the first page");
+/// What a person reads: what happened, and what to do.
+fn words(status: StatusCode) -> (&'static str, &'static str) {
     match status {
         StatusCode::FORBIDDEN => (
             "This request came from another site",
             "To keep your account safe, forms work only from our own pages. Open the page here and send it again.",
-            home,
         ),
         StatusCode::NOT_FOUND => (
             "Page not found",
             "There is nothing at this address. If you typed it, check it; if you followed a link, it may be an old one.",
-            home,
         ),
         StatusCode::METHOD_NOT_ALLOWED => {
-            ("This address works differently", "It cannot be opened this way. Start again from the first page.", home)
+            ("This address works differently", "It cannot be opened this way. Start again from the first page.")
         }
         StatusCode::REQUEST_TIMEOUT => {
-            ("That took too long", "The form did not arrive in full. Go back and send it again.", home)
+            ("That took too long", "The form did not arrive in full. Go back and send it again.")
         }
         StatusCode::PAYLOAD_TOO_LARGE => {
-            ("That is too much text", "The form was larger than we take. Go back, shorten it and send it again.", home)
+            ("That is too much text", "The form was larger than we take. Go back, shorten it and send it again.")
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            ("This is not a form", "This address takes forms only. Open the page and fill in its form.", home)
+            ("This is not a form", "This address takes forms only. Open the page and fill in its form.")
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            ("We are busy at the moment", "Nothing was changed. Wait a few seconds, then go back and try again.", home)
+            ("We are busy at the moment", "Wait a few seconds, then go back and try again.")
         }
         _ if status.is_client_error() => {
-            ("We could not read this request", "Go back and try again, or start from the first page.", home)
+            ("We could not read this request", "Go back and try again, or start from the first page.")
         }
         _ => (
             "Something went wrong on our side",
             "Try again in a moment. If it happens again, tell us the number below.",
-            home,
         ),
     }
 }
@@ -146,7 +140,7 @@ fn words(status: StatusCode) -> (&'static str, &'static str, (&'static str, &'st
 pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
     let mut response = next.run(request).await;
-    let status = response.status();
+    let mut status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
@@ -157,6 +151,10 @@ pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) ->
     {
         return response;
     }
+    if known.is_none() && status == StatusCode::INTERNAL_SERVER_ERROR {
+        // tower-sessions' own: a visit that could not be written.
+        status = StatusCode::SERVICE_UNAVAILABLE;
+    }
     let cause = known.and_then(|error| error.cause);
     match (&cause, status.is_server_error()) {
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
@@ -164,8 +162,8 @@ pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) ->
         (None, false) => {}
     }
 
-    let (heading, what_to_do, way_out) = words(status);
-    let page = ErrorPage { page: Page::plain(&app), heading, what_to_do, way_out, request_id: id.0 };
+    let (heading, what_to_do) = words(status);
+    let page = ErrorPage { page: Page::plain(&app), heading, what_to_do, request_id: id.0 };
     let mut framed = match html(status, &page) {
         Ok(framed) => framed,
         Err(_) => return response,

@@ -2,12 +2,11 @@
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 
 use super::error::Error;
-use super::identity::CurrentUser;
+use super::identity::Guest;
 use super::page::{Page, html};
-use crate::urls;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -16,9 +15,6 @@ struct HomePage {
 }
 
 /// GET /
-pub async fn show(user: Option<CurrentUser>, page: Page) -> Result<Response, Error> {
-    if user.is_some() {
-        return Ok(Redirect::to(urls::PROFILE).into_response());
-    }
+pub async fn show(_: Guest, page: Page) -> Result<Response, Error> {
     html(StatusCode::OK, &HomePage { page })
 }

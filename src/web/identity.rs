@@ -12,6 +12,8 @@ use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
 use super::error::Error;
+use super::form::Query;
+use crate::accounts::login;
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::app::App;
@@ -50,6 +52,28 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
     }
 }
 
+/// Nobody is logged in. Whoever is, is sent on: to `next`, or to the profile. Named before `Page`, it leaves
+/// the flash for the page that they will see.
+pub struct Guest;
+
+impl FromRequestParts<Arc<App>> for Guest {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let found = <CurrentUser as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await;
+        let Ok(Query(query)) = Query::from_request_parts(parts, app).await;
+        match found.map_err(IntoResponse::into_response)? {
+            None => Ok(Self),
+            Some(_) => Err(onward(Next::parse(query.text("next")))),
+        }
+    }
+}
+
+/// On to the page that was wanted, or to the profile.
+pub fn onward(next: Option<Next>) -> Response {
+    Redirect::to(next.as_ref().map_or(urls::PROFILE, Next::as_str)).into_response()
+}
+
 /// Everybody else is sent to the log-in, and from there back to the page they wanted.
 pub enum Closed {
     /// Nobody is logged in.
@@ -85,12 +109,24 @@ impl IntoResponse for Closed {
     }
 }
 
+/// Logs this browser in. The session that it had before ends: it would live on with nobody to end it.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn log_in(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+    let before = cookie::get(cookies, app, Name::Session).and_then(|token| app.keys.verify(&token, app.now()));
+    if let Some(before) = before {
+        login::log_out(&app.db, before.session).await?;
+    }
+    remember(cookies, app, session)
+}
+
 /// Gives the browser the cookie of its session: kept as long as the session with “keep me logged in”, else
 /// until the browser is closed.
 ///
 /// # Errors
 /// When the cookie cannot be signed.
-pub fn remember(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+fn remember(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
     let (now, pointer) = (app.now(), Pointer { user: session.user_id, session: session.id });
     let token = app.keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     cookie::set(cookies, app, Name::Session, token, session.remember.then(|| session.expires_at - now));

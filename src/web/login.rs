@@ -12,7 +12,7 @@ use super::client::Client;
 use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
-use super::identity::{CurrentUser, remember};
+use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
 use super::problems::Problems;
 use super::visit::{Flash, Visit};
@@ -41,16 +41,9 @@ impl LoginPage {
     }
 }
 
-fn onward(next: Option<Next>) -> Response {
-    Redirect::to(next.as_ref().map_or(urls::PROFILE, Next::as_str)).into_response()
-}
-
 /// GET /login
-pub async fn show(user: Option<CurrentUser>, Query(query): Query, page: Page) -> Result<Response, Error> {
+pub async fn show(_: Guest, Query(query): Query, page: Page) -> Result<Response, Error> {
     let next = Next::parse(query.text("next"));
-    if user.is_some() {
-        return Ok(onward(next));
-    }
     let (problems, login) = (Problems::default(), String::new());
     html(StatusCode::OK, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
 }
@@ -74,15 +67,9 @@ pub async fn log_in(
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
         return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
     };
-    // The session that this browser had before would live on with nobody to end it.
-    if let Some(token) = cookie::get(&cookies, &app, Name::Session)
-        && let Some(before) = app.keys.verify(&token, app.now())
-    {
-        login::log_out(&app.db, before.session).await?;
-    }
-    visit.rotate().await?;
-    remember(&cookies, &app, &session)?;
-    Ok(onward(next))
+    visit.rotate().await;
+    identity::log_in(&cookies, &app, &session).await?;
+    Ok(identity::onward(next))
 }
 
 /// POST /logout: open to everybody, so that a second click finds the same page.
@@ -94,9 +81,9 @@ pub async fn log_out(
 ) -> Result<Response, Error> {
     if let Some(CurrentUser { session, .. }) = user {
         login::log_out(&app.db, session.id).await?;
-        visit.rotate().await?;
+        visit.rotate().await;
     }
     cookie::remove(&cookies, &app, Name::Session);
-    visit.flash(Flash::LoggedOut).await?;
+    visit.flash(Flash::LoggedOut).await;
     Ok(Redirect::to(urls::LOGIN).into_response())
 }

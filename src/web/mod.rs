@@ -50,7 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .layer(visit::layer(&app))
         .layer(from_fn_with_state(Arc::<replay::Answers>::default(), replay::answer_once))
-        .layer(from_fn_with_state(app.clone(), cookie::refuse_doubles))
+        .layer(from_fn_with_state(app.clone(), cookie::only_ours))
         .layer(from_fn(guard::limits))
         .layer(from_fn_with_state(app.clone(), guard::same_origin));
 

@@ -52,14 +52,14 @@ pub async fn ask(
     if fields.ticked("again") {
         let before = visit.reset().await?.filter(|sent| sent.email == typed);
         if before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER) {
-            visit.flash(Flash::SentJustNow).await?;
+            visit.flash(Flash::SentJustNow).await;
             return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
         }
-        visit.flash(Flash::SentAgain).await?;
+        visit.flash(Flash::SentAgain).await;
     }
     password_reset::ask(&app.db, &email, "en", &client, now).await?;
     app.bell.notify_one();
-    visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await?;
+    visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }
 
@@ -127,7 +127,7 @@ pub async fn reset(
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let Some(new) = problems.note("password", new_password(&app, fields.text("password"), &about)) else {
+    let Some(new) = problems.note("password", new_password(&app, fields.text("password"), about).await?) else {
         let page = ResetPage { page: Page::plain(&app), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
     };
@@ -136,9 +136,9 @@ pub async fn reset(
     }
     app.bell.notify_one();
     cookie::remove(&cookies, &app, Name::ResetLink);
-    visit.forget_reset().await?;
-    visit.rotate().await?;
-    visit.flash(Flash::PasswordReset).await?;
+    visit.forget_reset().await;
+    visit.rotate().await;
+    visit.flash(Flash::PasswordReset).await;
     // To the log-in, not into the account: a link that leaked must not become a session.
     Ok(Redirect::to(urls::LOGIN).into_response())
 }

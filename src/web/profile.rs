@@ -65,7 +65,7 @@ pub async fn rename(
         return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
     };
     profile::rename(&app.db, &user, &name, app.now()).await?;
-    visit.flash(Flash::NameChanged).await?;
+    visit.flash(Flash::NameChanged).await;
     Ok(Redirect::to(urls::PROFILE).into_response())
 }
 
@@ -111,13 +111,13 @@ pub async fn change_password(
     let current = if typed.is_empty() { Err(CurrentPasswordError::Empty) } else { Ok(Password::new(typed)) };
     let current = problems.note("current_password", current);
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let new = problems.note("new_password", new_password(&app, fields.text("new_password"), &about));
+    let new = problems.note("new_password", new_password(&app, fields.text("new_password"), about).await?);
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
         if profile::change_password(&app.db, &app.hasher, who, (current, new), &client, app.now()).await? {
             app.bell.notify_one();
-            visit.rotate().await?;
-            visit.flash(Flash::PasswordChanged).await?;
+            visit.rotate().await;
+            visit.flash(Flash::PasswordChanged).await;
             return Ok(Redirect::to(urls::PROFILE).into_response());
         }
         problems = Problems::one("current_password", CurrentPasswordError::Wrong.words());

@@ -17,15 +17,18 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::{BoxFuture, Shared};
 use sha2::{Digest, Sha256};
+use tokio::task::AbortHandle;
+use tracing::Instrument;
 
+use super::error::Error;
 use super::guard::BODY_MAX;
 use crate::chance;
 
 /// How long an answer is kept. A second click comes sooner; a second wish comes with another form.
 const KEPT: Duration = Duration::from_secs(10);
-/// How many answers are kept at most, 303s of a few hundred bytes for the most part.
+/// How many answers are kept at most.
 const ANSWERS_MAX: usize = 4096;
 
 /// A fresh id for a form.
@@ -33,14 +36,55 @@ pub fn form_id() -> String {
     URL_SAFE_NO_PAD.encode(chance::bytes::<12>())
 }
 
+/// How long the work goes on when nobody waits for its answer any more. A browser that is clicked twice lets
+/// go of the first request before it sends the second.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The answers that are kept, by a digest of path and fields.
 #[derive(Default)]
 pub struct Answers(Mutex<HashMap<[u8; 32], Entry>>);
 
 enum Entry {
-    /// Held by the requests that wait for it: when all of them go away, the work is dropped.
-    UnderWay(WeakShared<BoxFuture<'static, Answer>>),
+    UnderWay(UnderWay),
     Done(Answer, Instant),
+}
+
+/// An answer that is being made, in a task of its own: when the first browser lets go between the commit and
+/// the answer, the second click must still find the answer.
+#[derive(Clone)]
+struct UnderWay {
+    answer: Shared<BoxFuture<'static, Answer>>,
+    abort: AbortHandle,
+    /// One for the entry, one for each request that waits.
+    waiting: Arc<()>,
+}
+
+impl UnderWay {
+    async fn wait(self) -> Answer {
+        let answer = self.answer.clone();
+        let _waiter = Waiter(self);
+        answer.await
+    }
+}
+
+/// A request that waits. The last one to go away takes the work with it, a moment later: whoever left is not
+/// worth a hash.
+struct Waiter(UnderWay);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let UnderWay { abort, waiting, .. } = self.0.clone();
+        if abort.is_finished() {
+            return;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(GRACE).await;
+            // This task and the entry in the map.
+            if Arc::strong_count(&waiting) <= 2 {
+                abort.abort();
+            }
+        });
+    }
 }
 
 #[derive(Clone)]
@@ -83,54 +127,54 @@ pub async fn answer_once(State(answers): State<Arc<Answers>>, request: Request, 
         return next.run(request).await;
     }
     match answers.find_or_begin(key, request, next) {
-        Ok(answer) => answer.into_response(),
-        Err(under_way) => under_way.await.into_response(),
+        Entry::Done(answer, _) => answer.into_response(),
+        Entry::UnderWay(work) => work.wait().await.into_response(),
     }
 }
 
 impl Answers {
-    fn find_or_begin(
-        self: &Arc<Self>,
-        key: [u8; 32],
-        request: Request,
-        next: Next,
-    ) -> Result<Answer, Shared<BoxFuture<'static, Answer>>> {
+    fn find_or_begin(self: &Arc<Self>, key: [u8; 32], request: Request, next: Next) -> Entry {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|_, entry| match entry {
+            Entry::UnderWay(work) => !work.abort.is_finished(),
+            Entry::Done(_, at) => at.elapsed() < KEPT,
+        });
         match entries.get(&key) {
-            Some(Entry::Done(answer, at)) if at.elapsed() < KEPT => return Ok(answer.clone()),
-            Some(Entry::UnderWay(first)) => {
-                if let Some(first) = first.upgrade() {
-                    return Err(first);
-                }
-            }
-            _ => {}
+            Some(Entry::Done(answer, at)) => return Entry::Done(answer.clone(), *at),
+            Some(Entry::UnderWay(first)) => return Entry::UnderWay(first.clone()),
+            None => {}
         }
         let answers = self.clone();
-        let work = async move {
-            let answer = Answer::of(next.run(request).await).await;
-            answers.keep(key, &answer);
-            answer
+        let task = tokio::spawn(
+            async move {
+                let answer = Answer::of(next.run(request).await).await;
+                answers.keep(key, &answer);
+                answer
+            }
+            .in_current_span(),
+        );
+        let abort = task.abort_handle();
+        let panicked = |_| Error::internal("a panic; its place is on stderr").into_response();
+        let answer = async move {
+            match task.await {
+                Ok(answer) => answer,
+                Err(error) => Answer::of(panicked(error)).await,
+            }
         };
-        let work = work.boxed().shared();
-        if let Some(weak) = work.downgrade() {
-            entries.insert(key, Entry::UnderWay(weak));
+        let work = UnderWay { answer: answer.boxed().shared(), abort, waiting: Arc::new(()) };
+        if entries.len() < ANSWERS_MAX {
+            entries.insert(key, Entry::UnderWay(work.clone()));
         }
-        Err(work)
+        Entry::UnderWay(work)
     }
 
+    /// Keeps what had an effect: a redirect, a few hundred bytes. What failed may be tried again.
     fn keep(&self, key: [u8; 32], answer: &Answer) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= ANSWERS_MAX / 2 {
-            entries.retain(|_, entry| match entry {
-                Entry::UnderWay(work) => work.upgrade().is_some(),
-                Entry::Done(_, at) => at.elapsed() < KEPT,
-            });
-        }
-        // What failed on our side may be tried again; and too many to keep is no reason to fail.
-        if answer.status.is_server_error() || entries.len() >= ANSWERS_MAX {
-            entries.remove(&key);
-        } else {
+        if answer.status.is_redirection() && entries.contains_key(&key) {
             entries.insert(key, Entry::Done(answer.clone(), Instant::now()));
+        } else {
+            entries.remove(&key);
         }
     }
 }

@@ -13,13 +13,14 @@ use super::client::Client;
 use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
-use super::identity::{CurrentUser, remember};
+use super::identity::{self, Guest};
 use super::page::{Page, html};
 use super::problems::{Problems, Words};
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::email::Email;
-use crate::accounts::password::NewPassword;
-use crate::accounts::pending_signup::PendingSignup;
+use crate::accounts::password::{NewPassword, PasswordError};
+use crate::accounts::pending_signup::{self, PendingSignup};
+use crate::accounts::reset_token;
 use crate::accounts::signup::{self, Confirmed, NewAccount};
 use crate::accounts::token::Token;
 use crate::accounts::user::Taken;
@@ -30,8 +31,6 @@ use crate::urls;
 
 /// How soon the same letter is sent again at the earliest.
 pub const SEND_AGAIN_AFTER: Duration = Duration::seconds(60);
-/// How long the link's token stays in its cookie, between the click and the button.
-pub const LINK_COOKIE: Duration = Duration::hours(1);
 
 #[derive(Template)]
 #[template(path = "signup/signup.html")]
@@ -50,10 +49,7 @@ struct ClosedPage {
 }
 
 /// GET /signup
-pub async fn show(State(app): State<Arc<App>>, user: Option<CurrentUser>, page: Page) -> Result<Response, Error> {
-    if user.is_some() {
-        return Ok(Redirect::to(urls::PROFILE).into_response());
-    }
+pub async fn show(State(app): State<Arc<App>>, _: Guest, page: Page) -> Result<Response, Error> {
     if app.config.signup == Signup::Closed {
         return html(StatusCode::FORBIDDEN, &ClosedPage { page });
     }
@@ -82,7 +78,7 @@ pub async fn ask(
         problems.note("email", Email::parse(&email)),
         problems.note("username", Username::parse(&username)),
         problems.note("full_name", FullName::parse(&full_name)),
-        problems.note("password", new_password(&app, fields.text("password"), &[&email, &username, &full_name])),
+        problems.note("password", new_password(&app, fields.text("password"), [&email, &username, &full_name]).await?),
     );
     let (Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) = parsed else {
         let page = Page::plain(&app);
@@ -95,9 +91,9 @@ pub async fn ask(
         match signup::open(&app.db, &app.hasher, new, now).await? {
             Ok(user) => {
                 let session = signup::log_in(&app.db, &user, &client, now).await?;
-                visit.rotate().await?;
-                visit.flash(Flash::Welcome).await?;
-                remember(&cookies, &app, &session)?;
+                visit.rotate().await;
+                visit.flash(Flash::Welcome).await;
+                identity::log_in(&cookies, &app, &session).await?;
                 return Ok(Redirect::to(urls::PROFILE).into_response());
             }
             Err(taken) => taken,
@@ -106,7 +102,7 @@ pub async fn ask(
         match signup::ask(&app.db, &app.hasher, new, "en", &client, now).await? {
             Some(pending) => {
                 app.bell.notify_one();
-                visit.remember_signup(&Sent { email, pending: Some(pending.id), at: now }).await?;
+                visit.remember_signup(&Sent { email, pending: Some(pending.id), at: now }).await;
                 return Ok(Redirect::to(urls::SIGNUP_SENT).into_response());
             }
             None => Taken::Username,
@@ -117,18 +113,18 @@ pub async fn ask(
     html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name })
 }
 
-/// Takes a new password, given what an attacker would know of the person.
+/// Judges a new password, given what an attacker would know of the person.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn new_password(
+/// When too many passwords are waiting.
+pub async fn new_password(
     app: &App,
     typed: &str,
-    about: &[&str],
-) -> Result<NewPassword, crate::accounts::password::PasswordError> {
-    let mut known = about.to_vec();
-    known.extend(about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local));
-    NewPassword::parse(typed, &app.policy, &known)
+    about: [&str; 3],
+) -> Result<Result<NewPassword, PasswordError>, Error> {
+    let local_parts = about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
+    let known: Vec<&str> = about.iter().copied().chain(local_parts).collect();
+    Ok(app.hasher.judge(typed, &app.policy, &known).await?)
 }
 
 #[derive(Template)]
@@ -151,12 +147,12 @@ pub async fn ask_again(State(app): State<Arc<App>>, Client(client): Client, visi
         && let Some(pending) = sent.pending
     {
         if now - sent.at < SEND_AGAIN_AFTER {
-            visit.flash(Flash::SentJustNow).await?;
+            visit.flash(Flash::SentJustNow).await;
         } else {
             signup::ask_again(&app.db, pending, "en", &client, now).await?;
             app.bell.notify_one();
-            visit.remember_signup(&Sent { at: now, ..sent }).await?;
-            visit.flash(Flash::SentAgain).await?;
+            visit.remember_signup(&Sent { at: now, ..sent }).await;
+            visit.flash(Flash::SentAgain).await;
         }
     }
     Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
@@ -168,8 +164,9 @@ struct ConfirmPage {
     page: Page,
     problems: Problems,
     email: String,
-    /// Asked for only when the one from the form was taken meanwhile.
-    other_username: Option<String>,
+    username: String,
+    /// Whether to ask for another one: somebody took it meanwhile.
+    taken: bool,
 }
 
 #[derive(Template)]
@@ -193,7 +190,13 @@ pub async fn show_confirm(
     match pending(&app, &cookies).await? {
         Some((_, pending)) => html(
             StatusCode::OK,
-            &ConfirmPage { page, problems: Problems::default(), email: pending.email, other_username: None },
+            &ConfirmPage {
+                page,
+                problems: Problems::default(),
+                email: pending.email,
+                username: pending.username,
+                taken: false,
+            },
         ),
         None => html(StatusCode::GONE, &GonePage { page }),
     }
@@ -202,8 +205,9 @@ pub async fn show_confirm(
 /// Moves a link's token from the address into a cookie. What is no token takes the cookie away, so that a
 /// broken link never shows the page of an older one.
 pub fn keep_link(cookies: &Cookies, app: &App, name: Name, token: &str, path: &str) -> Response {
+    let lifetime = if name == Name::ResetLink { reset_token::LIFETIME } else { pending_signup::LIFETIME };
     match Token::parse(token) {
-        Some(token) => cookie::set(cookies, app, name, token.reveal().to_string(), Some(LINK_COOKIE)),
+        Some(token) => cookie::set(cookies, app, name, token.reveal().to_string(), Some(lifetime)),
         None => cookie::remove(cookies, app, name),
     }
     Redirect::to(path).into_response()
@@ -224,34 +228,40 @@ pub async fn confirm(
     Extension(cookies): Extension<Cookies>,
     Form(fields): Form,
 ) -> Result<Response, Error> {
+    if app.config.signup == Signup::Closed {
+        return html(StatusCode::FORBIDDEN, &ClosedPage { page: Page::plain(&app) });
+    }
     let gone = || html(StatusCode::GONE, &GonePage { page: Page::plain(&app) });
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
     let (now, typed) = (app.now(), fields.text("username").to_owned());
     let mut problems = Problems::default();
     let other = if typed.is_empty() { None } else { problems.note("username", Username::parse(&typed)) };
     if problems.is_empty() {
+        let began_here = match visit.signup().await?.and_then(|sent| sent.pending) {
+            Some(began) => signup::began_with(&app.db, began, &pending, now).await?,
+            None => false,
+        };
         match signup::confirm(&app.db, &token, other, now).await? {
             Confirmed::Created(user) => {
                 cookie::remove(&cookies, &app, Name::SignupLink);
-                let began_here = visit.signup().await?.is_some_and(|sent| sent.email == user.email);
-                visit.forget_signup().await?;
-                visit.rotate().await?;
+                visit.forget_signup().await;
+                visit.rotate().await;
                 // Logged in only in the browser that began: a link that was forwarded, or that somebody sends
                 // to a stranger, must not put that stranger into the sender's account (log-in CSRF).
                 if began_here {
                     let session = signup::log_in(&app.db, &user, &client, now).await?;
-                    remember(&cookies, &app, &session)?;
-                    visit.flash(Flash::Welcome).await?;
+                    identity::log_in(&cookies, &app, &session).await?;
+                    visit.flash(Flash::Welcome).await;
                     return Ok(Redirect::to(urls::PROFILE).into_response());
                 }
-                visit.flash(Flash::AccountCreated).await?;
+                visit.flash(Flash::AccountCreated).await;
                 return Ok(Redirect::to(urls::LOGIN).into_response());
             }
             Confirmed::UsernameTaken => problems = Problems::one("username", Taken::Username.words()),
             Confirmed::Gone => return gone(),
         }
     }
-    let other_username = Some(if typed.is_empty() { pending.username } else { typed });
-    let page = ConfirmPage { page: Page::plain(&app), problems, email: pending.email, other_username };
+    let username = if typed.is_empty() { pending.username } else { typed };
+    let page = ConfirmPage { page: Page::plain(&app), problems, email: pending.email, username, taken: true };
     html(StatusCode::UNPROCESSABLE_ENTITY, &page)
 }

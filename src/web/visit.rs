@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::cookie::SameSite;
-use tower_sessions::{Expiry, Session, SessionManagerLayer};
+use tower_sessions::{Expiry, Session, SessionManagerLayer, session};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::cookie::Name;
@@ -82,6 +83,14 @@ pub struct Sent {
     pub at: OffsetDateTime,
 }
 
+/// A visit is a convenience. Once a password is changed or an account made, a word that could not be left
+/// about it must not turn the answer into a failure.
+fn let_be<T>(written: Result<T, session::Error>) {
+    if let Err(error) = written {
+        warn!(%error, "a visit could not be written");
+    }
+}
+
 /// The visit of this request.
 pub struct Visit(Session);
 
@@ -91,79 +100,51 @@ impl Visit {
     const RESET: &str = "reset";
 
     /// Leaves a word for the next page.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn flash(&self, flash: Flash) -> Result<(), Error> {
-        Ok(self.0.insert(Self::FLASH, flash).await?)
+    pub async fn flash(&self, flash: Flash) {
+        let_be(self.0.insert(Self::FLASH, flash).await);
     }
 
     /// Takes the word, if there is one.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
     pub async fn take_flash(&self) -> Result<Option<Flash>, Error> {
-        self.take(Self::FLASH).await
+        Ok(self.take(Self::FLASH).await?)
     }
 
     /// Remembers a sign-up that waits for its letter.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn remember_signup(&self, sent: &Sent) -> Result<(), Error> {
-        Ok(self.0.insert(Self::SIGNUP, sent).await?)
+    pub async fn remember_signup(&self, sent: &Sent) {
+        let_be(self.0.insert(Self::SIGNUP, sent).await);
     }
 
     /// The sign-up that waits for its letter.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
     pub async fn signup(&self) -> Result<Option<Sent>, Error> {
         self.look(Self::SIGNUP).await
     }
 
     /// Forgets the sign-up.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn forget_signup(&self) -> Result<(), Error> {
-        self.take::<Sent>(Self::SIGNUP).await.map(drop)
+    pub async fn forget_signup(&self) {
+        let_be(self.take::<Sent>(Self::SIGNUP).await);
     }
 
     /// Remembers a reset that waits for its letter.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn remember_reset(&self, sent: &Sent) -> Result<(), Error> {
-        Ok(self.0.insert(Self::RESET, sent).await?)
+    pub async fn remember_reset(&self, sent: &Sent) {
+        let_be(self.0.insert(Self::RESET, sent).await);
     }
 
     /// The reset that waits for its letter.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
     pub async fn reset(&self) -> Result<Option<Sent>, Error> {
         self.look(Self::RESET).await
     }
 
     /// Forgets the reset.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn forget_reset(&self) -> Result<(), Error> {
-        self.take::<Sent>(Self::RESET).await.map(drop)
+    pub async fn forget_reset(&self) {
+        let_be(self.take::<Sent>(Self::RESET).await);
     }
 
     /// Gives the visit another id, at every change of who is logged in: whoever knew the old one, or planted
     /// it, is left behind (session fixation).
-    ///
-    /// # Errors
-    /// When the database is out of reach.
-    pub async fn rotate(&self) -> Result<(), Error> {
+    pub async fn rotate(&self) {
         if self.0.id().is_some() {
-            self.0.cycle_id().await?;
+            let_be(self.0.cycle_id().await);
         }
-        Ok(())
     }
 
     /// A value. One that cannot be read, because another version wrote it, is none.
@@ -173,7 +154,7 @@ impl Visit {
 
     /// Removes a value, and the whole visit with its last one. Looking first keeps a page that finds nothing
     /// from being a write.
-    async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, session::Error> {
         if self.0.id().is_none() || self.0.get_value(key).await?.is_none() {
             return Ok(None);
         }
@@ -183,7 +164,9 @@ impl Visit {
             rest |= self.0.get_value(other).await?.is_some();
         }
         if !rest {
-            self.0.flush().await?;
+            // Another id and nothing in it: tower-sessions takes the cookie away. Its own `flush` would keep
+            // the id for whatever is remembered next.
+            self.0.cycle_id().await?;
         }
         Ok(value.and_then(|value| serde_json::from_value(value).ok()))
     }

@@ -156,6 +156,10 @@ async fn on_https_only_host_cookies_count() {
     sam.open(&link).await;
     let page = sam.send(reqwest::Method::POST, "/signup/confirm", origin).await;
     assert_eq!(page.headers["location"], "/profile");
+    let page = sam.open("/profile").await;
+    assert_eq!(page.flash(), "Your account is ready and you are logged in.");
+    let gone = page.headers["set-cookie"].to_str().unwrap();
+    assert!(gone.starts_with("__Host-latchkey_visit=;") && gone.contains("; Secure"), "browsers take no other: {gone}");
     assert!(sam.is_logged_in().await);
     let value = sam.cookies.remove("__Host-latchkey_session").unwrap();
     sam.cookies.insert(SESSION.into(), value);
@@ -247,6 +251,27 @@ async fn the_same_cookie_twice_is_none() {
     eve.cookies.clear();
     let page = eve.send(reqwest::Method::GET, "/profile", |request| request.header("cookie", both)).await;
     assert_eq!(page.status, 303);
+}
+
+#[tokio::test]
+async fn a_cookie_is_ours_only_as_we_spell_it() {
+    let app = TestApp::start().await;
+    let sam = app.someone("sam", OTTER).await;
+    let (real, client) = (
+        &sam.cookies[SESSION],
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+    );
+    let open = |cookie: Vec<u8>| {
+        let value = reqwest::header::HeaderValue::from_bytes(&cookie).unwrap();
+        let request = client.get(format!("{}/profile", app.url)).header("cookie", value);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!(open(format!("a=b; {SESSION}={real}; c").into_bytes()).await, 200);
+    // To a browser this is any name, which a sister host may set; a reader that decodes names takes it for ours.
+    assert_eq!(open(format!("latchkey%5Fsession={real}").into_bytes()).await, 303);
+    assert_eq!(open(format!("{SESSION}=x; latchkey%5Fsession={real}").into_bytes()).await, 303);
+    assert_eq!(open(format!("{SESSION}={real}; {SESSION}={real}; é=1").into_bytes()).await, 303);
+    assert_eq!(open([format!("{SESSION}={real}; x=").as_bytes(), b"\xff"].concat()).await, 303);
 }
 
 #[tokio::test]

@@ -100,6 +100,23 @@ async fn a_letter_that_cannot_be_kept_is_tried_again_and_given_up_at_its_deadlin
 }
 
 #[tokio::test]
+async fn a_letter_that_comes_too_late_is_not_sent() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let (url, dir) = (app.url.clone(), app.stop().await);
+    let db = latchkey::db::Db::open(&format!("sqlite://{}", dir.path().join("latchkey.db").display())).await.unwrap();
+    let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
+    let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
+    latchkey::accounts::password_reset::ask(&db, &email, "en", &Default::default(), long_ago).await.unwrap();
+    let app = TestApp::start_in(dir, &["--public-url", &url]).await;
+    app.outbox_is_done().await;
+    let rows = Entity::find().all(db.read()).await.unwrap();
+    let late = rows.iter().find(|row| row.letter == "reset_password").unwrap();
+    assert_eq!(late.state, State::Failed);
+    assert_eq!(app.letters().await.len(), 1, "the one from the sign-up");
+}
+
+#[tokio::test]
 async fn rows_that_are_done_with_are_swept_after_a_month() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;

@@ -51,6 +51,18 @@ async fn known_and_unknown_addresses_get_the_same_answer_and_only_one_a_letter()
 }
 
 #[tokio::test]
+async fn a_reset_in_a_browser_of_somebody_else_is_not_passed_over_in_silence() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut eve = app.someone("eve", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let form = eve.open(&link).await.form("/reset-password").fill("password", HERON);
+    let page = eve.submit(form).await;
+    assert_eq!(page.path, "/profile");
+    assert!(page.flash().starts_with("Your password was changed."), "{}", page.flash());
+}
+
+#[tokio::test]
 async fn a_link_works_once() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;

@@ -74,7 +74,7 @@ async fn a_known_address_gets_the_same_page_and_another_letter() {
     let without_ids = |html: &str| html.split("form_id").next().unwrap().replace("SAM@", "new@");
     assert_eq!(without_ids(&known.html), without_ids(&unknown.html));
 
-    let letter = app.letters_to("SAM@example.com", 1).await.remove(0);
+    let letter = app.letters_to("sam@example.com", 2).await.remove(0);
     assert_eq!(letter.subject, "You already have an account at Latchkey");
     assert!(!letter.text.contains("token="), "nothing in it to press");
     assert!(app.browser().log_in("sam", OTTER).await.path == "/profile", "nothing has changed");
@@ -215,6 +215,40 @@ async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
     let form = sam.open(&first).await.form("/signup/confirm");
     assert_eq!(sam.submit(form).await.path, "/profile");
     sam.open(&second).await.assert_framed(410);
+}
+
+#[tokio::test]
+async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    app.letters_to("sam@example.com", 1).await;
+    let mut eve = app.browser();
+    let form = eve.open("/signup").await.form("/signup");
+    eve.submit(form.fill("email", "sam@example.com").fill("username", "sammy").fill("password", HERON)).await;
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    let page = sam.open(&link).await;
+    assert!(page.html.contains("<strong>sammy</strong>"), "the page says what it makes");
+    assert_eq!(
+        sam.submit(page.form("/signup/confirm")).await.path,
+        "/login",
+        "not into an account with Eve's password"
+    );
+}
+
+#[tokio::test]
+async fn a_sign_up_that_is_closed_meanwhile_makes_no_account() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup");
+    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    let (dir, before) = (app.stop().await, sam.base.clone());
+    let app = TestApp::start_in(dir, &["--signup", "closed"]).await;
+    sam.base = app.url.clone();
+    let form = sam.open(&link.replace(&before, &app.url)).await.form("/signup/confirm");
+    sam.submit(form).await.assert_framed(403);
 }
 
 #[tokio::test]
