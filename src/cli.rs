@@ -95,18 +95,20 @@ fn say_why(why: impl AsRef<str>) {
 
 /// Parses flags and environment. Help goes out in full; anything wrong is one line that names the setting.
 fn parse() -> Result<Cli, ExitCode> {
-    if let Some(name) = unknown_setting() {
-        say_why(format!("{name} is not a setting; `latchkey serve --help` lists them all"));
-        return Err(ExitCode::from(2));
-    }
-    Cli::try_parse().map_err(|error| {
+    let cli = Cli::try_parse().map_err(|error| {
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
             say_why(named(&error));
             return ExitCode::from(2);
         }
         let _nobody_reads = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-    })
+    })?;
+    // After the parser, which ends with the help where that is asked for: this line points there.
+    if let Some(name) = unknown_setting() {
+        say_why(format!("{name} is not a setting; `latchkey serve --help` lists them all"));
+        return Err(ExitCode::from(2));
+    }
+    Ok(cli)
 }
 
 /// A misspelt setting would be a default that nobody chose.
@@ -134,7 +136,9 @@ fn named(error: &clap::Error) -> String {
     let value = if secret { "its value".to_owned() } else { format!("{:?}", text(ContextKind::InvalidValue)) };
     let why = match (std::error::Error::source(error), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
-        (None, Some(ContextValue::Strings(values))) => format!("must be one of {}", values.join(", ")),
+        (None, Some(ContextValue::Strings(values))) if !values.is_empty() => {
+            format!("must be one of {}", values.join(", "))
+        }
         _ => "is not a value it takes".to_owned(),
     };
     format!("{setting} ({flag}): {value} {why}")

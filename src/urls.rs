@@ -25,6 +25,7 @@ pub const DEV_MAILBOX_LETTER: &str = "/dev/mailbox/{id}";
 pub const DEV_MAILBOX_HTML: &str = "/dev/mailbox/{id}/html";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
+pub const FAVICON: &str = "/favicon.ico";
 pub const STATIC: &str = "/static/";
 pub const STATIC_FILE: &str = "/static/{name}";
 

@@ -107,8 +107,9 @@ impl NewPassword {
         if length > Password::MAX {
             return Err(PasswordError::TooLong);
         }
+        const WORDS: usize = 8; // of a name; every further one is work for an attacker to order
         let mut known = vec![policy.site_name.as_str()];
-        known.extend(about.iter().flat_map(|text| text.split_whitespace().chain([*text])));
+        known.extend(about.iter().flat_map(|text| text.split_whitespace().take(WORDS).chain([*text])));
         let estimate = zxcvbn::zxcvbn(&password.0[..password.judged()], &known);
         if estimate.score() < zxcvbn::Score::Three {
             return Err(PasswordError::Guessable(estimate.feedback().and_then(|feedback| feedback.warning())));

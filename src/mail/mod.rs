@@ -48,7 +48,7 @@ impl fmt::Display for Refused {
 }
 
 impl Mailer {
-    /// How long the mail server may take over each step, shorter than an outbox lease.
+    /// How long a letter may take, shorter than an outbox lease: no second postman takes it meanwhile.
     const TIMEOUT: Duration = Duration::from_secs(15);
     /// Where a letter is written before it is moved into the mailbox, so that no reader sees half of one.
     const INCOMING: &str = ".incoming";
@@ -88,7 +88,7 @@ impl Mailer {
         // The address is not repeated: it may hold a password.
         let builder = builder.map_err(|why| anyhow::anyhow!("LATCHKEY_SMTP_URL: {why}"))?;
         let pool = PoolConfig::new().max_size(postman::AT_ONCE as u32).idle_timeout(Duration::from_secs(20));
-        Ok(builder.timeout(Some(Self::TIMEOUT)).pool_config(pool).build())
+        Ok(builder.pool_config(pool).build())
     }
 
     /// The sender.
@@ -103,9 +103,11 @@ impl Mailer {
     /// When it has not.
     pub async fn send(&self, message: Message) -> Result<String, Refused> {
         match &self.transport {
-            Transport::Smtp(smtp) => match smtp.send(message).await {
-                Ok(answer) => Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))),
-                Err(error) => Err(refusal(&error)),
+            // lettre's own time-out ends with the greeting; a server may fall silent at any line.
+            Transport::Smtp(smtp) => match tokio::time::timeout(Self::TIMEOUT, smtp.send(message)).await {
+                Ok(Ok(answer)) => Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))),
+                Ok(Err(error)) => Err(refusal(&error)),
+                Err(_) => Err(Refused { why: "the mail server took too long".into(), hopeless: false, certain: false }),
             },
             Transport::Folder { incoming, dir } => {
                 let full = |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
@@ -123,7 +125,10 @@ fn refusal(error: &smtp::Error) -> Refused {
     let mut why = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        why = format!("{why}: {cause}");
+        let words = cause.to_string();
+        if !why.ends_with(&words) {
+            why = format!("{why}: {words}");
+        }
         source = cause.source();
     }
     // 5xx is about this letter and final; 53x is about our own log-in, which the operator can mend.

@@ -137,10 +137,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
     let to = Email::parse(&letter.to).map(|email| email.sendable().to_owned()).unwrap_or(letter.to);
     let sent = match letter.rendered.message(mailer.from(), &to, row.id, app.now()) {
-        Ok(message) => match tokio::time::timeout(outbox_lease(), mailer.send(message)).await {
-            Ok(sent) => sent,
-            Err(_) => Err(Refused { why: "the mail server took too long".into(), hopeless: false, certain: false }),
-        },
+        Ok(message) => mailer.send(message).await,
         Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
     };
     let Err(refused) = sent else {
@@ -155,9 +152,4 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
         password_reset::discard(&app.db, &token).await?;
     }
     put_off(app, row, &refused).await
-}
-
-/// A little less than the lease, so that no other postman takes the letter while this one still tries.
-fn outbox_lease() -> Duration {
-    Duration::try_from(outbox::LEASE).unwrap_or_default().saturating_sub(Duration::from_secs(5))
 }

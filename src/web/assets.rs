@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
@@ -51,6 +51,11 @@ pub fn js() -> &'static str {
 /// The icon's path.
 pub fn icon() -> &'static str {
     &ICON.path
+}
+
+/// GET /favicon.ico: what browsers ask for where no page names an icon.
+pub async fn favicon() -> Redirect {
+    Redirect::to(icon())
 }
 
 /// GET /static/{name}

@@ -58,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages)
         .route(urls::HEALTHZ, get(health::alive))
         .route(urls::READYZ, get(health::ready))
+        .route(urls::FAVICON, get(assets::favicon))
         .route(urls::STATIC_FILE, get(assets::serve))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

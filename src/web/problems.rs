@@ -48,7 +48,7 @@ impl Words for EmailError {
         match self {
             Self::Empty => "Enter your email address",
             Self::Shape => "Enter an email address like name@example.com",
-            Self::TooLong => "Enter a shorter email address: mail servers take no more than 254 characters",
+            Self::TooLong => "Enter a shorter email address: mail servers do not take one this long",
         }
         .into()
     }
@@ -61,7 +61,7 @@ impl Words for UsernameError {
             Self::TooShort => "Username must be 3 characters or more".into(),
             Self::TooLong => format!("Username must be {} characters or fewer", Username::MAX),
             Self::Characters => {
-                "Username can have letters, digits, - _ and . only, with a letter or digit first and last".into()
+                "Username can have letters, digits, - _ and . only, with a letter or digit first and last".into()
             }
             Self::Reserved => "Choose another username: this one is kept for the site".into(),
         }

@@ -2,7 +2,8 @@
 //! the way must fit its window and keep the console clean, and leaves its picture in `target/screenshots`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities;
 use thirtyfour::extensions::query::ElementPollerWithTimeout;
 use thirtyfour::prelude::*;
-use thirtyfour::{ChromiumCapabilities, LoggingPrefsLogLevel};
+use thirtyfour::{ChromeCapabilities, LoggingPrefsLogLevel};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::app::TestApp;
@@ -70,10 +71,10 @@ impl Drop for Chromedriver {
     }
 }
 
-/// A person at a Chromium of their own. The fields go in this order: first the session, last the seat.
+/// A person at a Chromium of their own.
 struct Person {
     driver: WebDriver,
-    _chromedriver: Chromedriver,
+    chromedriver: Chromedriver,
     _profile: TempDir,
     _seat: SemaphorePermit<'static>,
     site: String,
@@ -82,12 +83,26 @@ struct Person {
     dark: bool,
 }
 
+impl Drop for Person {
+    /// Ends Chromium, also when a test fails half way. The driver's own way would use a connection of the
+    /// runtime that it blocks, and wait for ever.
+    fn drop(&mut self) {
+        let end = format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.driver.session_id());
+        let _unless_ended = self.driver.clone().leak();
+        if let Ok(mut chromedriver) = TcpStream::connect(("127.0.0.1", self.chromedriver.port)) {
+            let _given_up = chromedriver.set_read_timeout(Some(Duration::from_secs(5)));
+            let _sent = chromedriver.write_all(end.as_bytes());
+            let _answered = chromedriver.read(&mut [0]);
+        }
+    }
+}
+
 impl Person {
     async fn at(app: &TestApp, width: u32, script: Script) -> Self {
         let seat = SEATS.acquire().await.unwrap();
         let chromedriver = Chromedriver::start();
         let profile = tempfile::tempdir().unwrap();
-        let mut wishes = ChromiumCapabilities::new();
+        let mut wishes = ChromeCapabilities::new();
         for flag in [
             "--headless",
             "--no-sandbox",
@@ -110,20 +125,24 @@ impl Person {
             .poller(Arc::new(poller))
             .await
             .unwrap_or_else(|why| panic!("cannot start chromium: run ./check, which installs it ({why})"));
-        let (site, dark) = (app.url.clone(), false);
-        let person =
-            Self { driver, _chromedriver: chromedriver, _profile: profile, _seat: seat, site, width, script, dark };
-        let window = json!({"width": width, "height": 720, "deviceScaleFactor": 1, "mobile": width == PHONE});
-        person.cdp("Emulation.setDeviceMetricsOverride", window).await;
+        let site = app.url.clone();
+        let mut person =
+            Self { driver, chromedriver, _profile: profile, _seat: seat, site, width, script, dark: false };
+        person.turns_to(width, false).await;
         person
     }
 
-    /// Turns the lights off.
-    async fn in_the_dark(mut self) -> Self {
-        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
-        self.cdp("Emulation.setEmulatedMedia", scheme).await;
-        self.dark = true;
-        self
+    /// Another window, another light.
+    async fn turns_to(&mut self, width: u32, dark: bool) {
+        let window = json!({"width": width, "height": 720, "deviceScaleFactor": 1, "mobile": width == PHONE});
+        self.cdp("Emulation.setDeviceMetricsOverride", window).await;
+        let scheme = if dark { "dark" } else { "light" };
+        let wishes = json!({"features": [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"}, // no picture of a button between two colours
+        ]});
+        self.cdp("Emulation.setEmulatedMedia", wishes).await;
+        (self.width, self.dark) = (width, dark);
     }
 
     async fn cdp(&self, command: &str, with: Value) -> Value {
@@ -140,10 +159,17 @@ impl Person {
 
     /// Waits for the page with this heading; it must be in order. `picture` is the name of its screenshot.
     async fn sees(&self, heading: &str, picture: &str) {
+        /// The page's width, and what is too low for a thumb; links in running text may be.
+        const MEASURE: &str = "
+            const low = (element) => element.checkVisibility() && getComputedStyle(element).display != 'inline'
+                && element.getBoundingClientRect().height < 44;
+            const targets = document.querySelectorAll('a, button, .check, input:not([type=hidden], [type=checkbox])');
+            return [document.documentElement.scrollWidth, [...targets].filter(low).map((element) => element.outerHTML)];";
         self.finds(By::XPath(format!("//h1[normalize-space()='{heading}']"))).await;
-        let wide = self.driver.execute("return document.documentElement.scrollWidth", []).await.unwrap();
-        let wide: u32 = wide.convert().unwrap();
+        let measured = self.driver.execute(MEASURE, []).await.unwrap();
+        let (wide, low): (u32, Vec<String>) = measured.convert().unwrap();
         assert!(wide <= self.width, "{picture} is {wide} px wide in a window of {}", self.width);
+        assert!(low.is_empty(), "on {picture} these are less than 44 px high: {low:#?}");
         // Chromium itself remarks on the status of pages that are no success.
         let expected = ["(Unprocessable Entity)", "(Gone)", "(Not Found)"];
         for entry in self.driver.browser_log().await.unwrap() {
@@ -202,14 +228,14 @@ impl Person {
     }
 
     /// Keys without a pointer: they go to whatever has the focus.
-    async fn keys(&self, keys: impl AsRef<str>) {
-        self.driver.action_chain().send_keys(keys.as_ref()).perform().await.unwrap();
+    async fn keys(&self, keys: impl Into<TypingData>) {
+        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
     /// Presses Tab until the focus is there.
     async fn tabs_to(&self, id: &str) {
         for _ in 0..10 {
-            self.keys(String::from(char::from(Key::Tab))).await;
+            self.keys(Key::Tab).await;
             if self.focus().await == id {
                 return;
             }
@@ -217,25 +243,49 @@ impl Person {
         panic!("ten tabs lead to {} and not to {id}", self.focus().await)
     }
 
-    /// Opens the newest letter in the development mailbox and follows its link.
-    async fn follows_the_link_in(&self, app: &TestApp, letters: usize, subject: &str, picture: &str) {
+    /// Opens the newest letter in the development mailbox.
+    async fn opens_the_letter(&self, app: &TestApp, letters: usize, subject: &str, picture: &str) {
         app.letters_to(ADDRESS, letters).await;
         self.follows("open the mailbox").await;
         self.sees("Development mailbox", &format!("{picture}-mailbox")).await;
         self.finds(By::Css(".letters a")).await.click().await.unwrap();
         self.sees(subject, &format!("{picture}-letter")).await;
-        self.finds(By::Css(".actions a")).await.click().await.unwrap();
     }
 
-    async fn leaves(self) {
-        self.driver.quit().await.unwrap();
+    /// Presses the button of the letter that is shown, and goes on in the tab that it opens.
+    async fn presses_in_the_letter(&mut self, button: &str) {
+        let here = self.driver.window().await.unwrap();
+        self.driver.enter_frame(0).await.unwrap();
+        self.follows(button).await;
+        let opened = async {
+            loop {
+                let tabs = self.driver.windows().await.unwrap();
+                match tabs.into_iter().find(|tab| *tab != here) {
+                    Some(tab) => return tab,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let tab = tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the button opens a tab");
+        self.driver.switch_to_window(tab).await.unwrap();
+        self.turns_to(self.width, self.dark).await;
+    }
+
+    /// The page in both windows and both lights.
+    async fn sees_in_every_light(&mut self, heading: &str, picture: &str) {
+        for (width, dark) in [(PHONE, false), (PHONE, true), (DESK, true), (DESK, false)] {
+            self.turns_to(width, dark).await;
+            self.sees(heading, picture).await;
+            let ground = self.finds(By::Tag("html")).await.css_value("background-color").await.unwrap();
+            assert_eq!(ground, if dark { "rgba(14, 17, 22, 1)" } else { "rgba(245, 246, 248, 1)" });
+        }
     }
 }
 
 /// From the first page to the log-in with a password that came by mail.
 async fn a_whole_life(width: u32, script: Script) {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, width, script).await;
+    let mut sam = Person::at(&app, width, script).await;
     sam.open("/").await;
     sam.sees("Welcome", "home").await;
     sam.follows("Create account").await;
@@ -248,7 +298,8 @@ async fn a_whole_life(width: u32, script: Script) {
     sam.types("password", OTTER).await;
     sam.presses("Create account").await;
     sam.sees("Check your mail", "signup-sent").await;
-    sam.follows_the_link_in(&app, 1, "Confirm your email address for Latchkey", "signup").await;
+    sam.opens_the_letter(&app, 1, "Confirm your email address for Latchkey", "signup").await;
+    sam.finds(By::Css(".links a")).await.click().await.unwrap();
     sam.sees("Confirm your email address", "signup-confirm").await;
     sam.presses("Create my account").await;
     sam.is_told("Your account is ready and you are logged in.").await;
@@ -259,7 +310,7 @@ async fn a_whole_life(width: u32, script: Script) {
     sam.is_told("Your name was changed.").await;
     sam.finds(By::XPath("//dd[.='Sam Miller']")).await;
     sam.open("/profile").await;
-    sam.sees("Profile", "profile").await;
+    sam.sees("Profile", "profile-renamed").await;
 
     sam.follows("Change password").await;
     sam.sees("Change password", "profile-password").await;
@@ -280,7 +331,8 @@ async fn a_whole_life(width: u32, script: Script) {
     sam.types("email", ADDRESS).await;
     sam.presses("Email me a link").await;
     sam.sees("Check your mail", "forgot-password-sent").await;
-    sam.follows_the_link_in(&app, 3, "Reset your Latchkey password", "forgot-password").await;
+    sam.opens_the_letter(&app, 3, "Reset your Latchkey password", "forgot-password").await;
+    sam.presses_in_the_letter("Choose a new password").await;
     sam.sees("Choose a new password", "reset-password").await;
     sam.types("password", OTTER).await;
     sam.presses("Save new password").await;
@@ -289,7 +341,6 @@ async fn a_whole_life(width: u32, script: Script) {
     sam.types("password", OTTER).await;
     sam.presses("Log in").await;
     sam.sees("Profile", "profile-again").await;
-    sam.leaves().await;
 }
 
 #[tokio::test]
@@ -320,9 +371,11 @@ async fn show_shows_the_password_and_hide_hides_it() {
     sam.types("password", OTTER).await;
     let field = sam.finds(By::Id("password")).await;
     let button = sam.finds(By::Css("[data-pw]")).await;
-    for (words, label, kind) in
-        [("Show", "Show password", "password"), ("Hide", "Hide password", "text"), ("Show", "Show password", "password")]
-    {
+    for (words, label, kind) in [
+        ("Show", "Show password", "password"),
+        ("Hide", "Hide password", "text"),
+        ("Show", "Show password", "password"),
+    ] {
         assert_eq!(button.text().await.unwrap(), words);
         assert_eq!(button.attr("aria-label").await.unwrap().unwrap(), label);
         assert_eq!(field.attr("type").await.unwrap().unwrap(), kind);
@@ -334,7 +387,6 @@ async fn show_shows_the_password_and_hide_hides_it() {
     }
     sam.presses("Log in").await;
     sam.finds(By::Id("errors")).await;
-    sam.leaves().await;
 }
 
 async fn double_click_the_sign_up(script: Script) {
@@ -351,7 +403,6 @@ async fn double_click_the_sign_up(script: Script) {
     app.letters_to(ADDRESS, 1).await;
     app.outbox_is_done().await;
     assert_eq!(app.letters().await.len(), 1, "one effect");
-    sam.leaves().await;
 }
 
 #[tokio::test]
@@ -368,26 +419,24 @@ async fn log_in_by_keyboard(script: Script) {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let sam = Person::at(&app, DESK, script).await;
-    let enter = String::from(char::from(Key::Enter));
     sam.open("/login").await;
-    sam.keys(String::from(char::from(Key::Tab))).await;
-    sam.keys(&enter).await; // the skip link
+    sam.keys(Key::Tab).await;
+    sam.keys(Key::Enter).await; // the skip link
     sam.tabs_to("login").await;
     sam.keys("sam").await;
     sam.tabs_to("password").await;
     sam.keys(HERON).await;
-    sam.keys(&enter).await;
+    sam.keys(Key::Enter).await;
     sam.finds(By::Id("errors")).await;
     sam.sees("Log in", "login-errors").await;
     assert_eq!(sam.focus().await, "errors", "what is wrong is read out first");
 
-    sam.keys(String::from(char::from(Key::Tab))).await;
-    sam.keys(&enter).await; // the summary leads to its field
+    sam.keys(Key::Tab).await;
+    sam.keys(Key::Enter).await; // the summary leads to its field
     sam.tabs_to("password").await;
     sam.keys(OTTER).await;
-    sam.keys(&enter).await;
+    sam.keys(Key::Enter).await;
     sam.sees("Profile", "profile-by-keyboard").await;
-    sam.leaves().await;
 }
 
 #[tokio::test]
@@ -398,4 +447,81 @@ async fn tab_and_enter_are_enough_to_log_in() {
 #[tokio::test]
 async fn tab_and_enter_are_enough_to_log_in_without_script() {
     log_in_by_keyboard(Script::Off).await;
+}
+
+#[tokio::test]
+async fn pages_fit_in_every_light() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = Person::at(&app, DESK, Script::On).await;
+    for (path, heading, picture) in [
+        ("/", "Welcome", "home"),
+        ("/signup", "Create account", "signup"),
+        ("/dev/mailbox", "Development mailbox", "mailbox"),
+        ("/login", "Log in", "login"),
+    ] {
+        sam.open(path).await;
+        sam.sees_in_every_light(heading, picture).await;
+    }
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("Log in").await;
+    sam.sees_in_every_light("Profile", "profile").await;
+}
+
+#[tokio::test]
+async fn bad_news_fits_in_every_light() {
+    let app = TestApp::start().await;
+    let mut sam = Person::at(&app, DESK, Script::On).await;
+    for (path, heading, picture) in [
+        ("/nowhere", "Page not found", "not-found"),
+        ("/signup/confirm?token=spent", "This link no longer works", "signup-gone"),
+        ("/reset-password?token=spent", "This link no longer works", "reset-password-gone"),
+    ] {
+        sam.open(path).await;
+        sam.sees_in_every_light(heading, picture).await;
+    }
+    sam.open("/forgot-password").await;
+    sam.presses("Email me a link").await;
+    sam.finds(By::Id("errors")).await;
+    sam.sees_in_every_light("Reset your password", "forgot-password-errors").await;
+    sam.open("/signup").await;
+    sam.types("email", "sam@").await;
+    sam.types("username", "sam smith").await;
+    sam.types("password", "12345678").await;
+    sam.presses("Create account").await;
+    sam.finds(By::Id("errors")).await;
+    sam.sees_in_every_light("Create account", "signup-errors").await;
+    sam.open("/login").await;
+    for miss in 1..=3 {
+        sam.types("login", "sam").await;
+        sam.types("password", HERON).await;
+        sam.presses("Log in").await;
+        sam.finds(By::XPath(format!("//main[.//*[@id='errors'] and .//input[@name='misses'][@value='{miss}']]"))).await;
+    }
+    sam.sees_in_every_light("Log in", "login-misses").await;
+}
+
+#[tokio::test]
+async fn long_names_fit_in_every_light() {
+    let app = TestApp::start().await;
+    let name = "maximiliana-featherstonehaugh-12";
+    app.someone(name, OTTER).await;
+    let mut max = Person::at(&app, DESK, Script::On).await;
+    max.open("/profile").await;
+    max.types("login", name).await;
+    max.types("password", OTTER).await;
+    max.presses("Log in").await;
+    max.types("full_name", &"W".repeat(100)).await;
+    max.presses("Save name").await;
+    max.is_told("Your name was changed.").await;
+    max.sees_in_every_light("Profile", "profile-long").await;
+    max.follows("Change password").await;
+    max.presses("Change password").await;
+    max.finds(By::Id("errors")).await;
+    max.sees_in_every_light("Change password", "profile-password-errors").await;
+    max.open("/dev/mailbox").await;
+    max.sees_in_every_light("Development mailbox", "mailbox-long").await;
+    max.finds(By::Css(".letters a")).await.click().await.unwrap();
+    max.sees_in_every_light("Confirm your email address for Latchkey", "letter").await;
 }

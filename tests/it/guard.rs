@@ -84,6 +84,7 @@ async fn every_answer_carries_the_headers() {
         (Method::DELETE, "/login", 405),
         (Method::GET, "/logout", 405),
         (Method::POST, "/", 405),
+        (Method::GET, "/favicon.ico", 303),
         (Method::GET, "/healthz", 200),
         (Method::GET, "/readyz", 200),
         (Method::GET, "/reset-password", 410),

@@ -6,13 +6,16 @@ mod app;
 mod bad_input;
 mod browser;
 mod chromium;
+mod cli;
 mod guard;
 mod house;
 mod login;
 mod outbox;
 mod password_reset;
+mod process;
 mod profile;
 mod signup;
+mod smtp;
 mod visit;
 
 /// A password that zxcvbn likes.

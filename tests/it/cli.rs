@@ -1,0 +1,185 @@
+//! The command line: what it says of itself, and what an operator does with it while the site runs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use clap::Args;
+use latchkey::config::Config;
+
+use crate::process::{Process, reset};
+use crate::{HERON, OTTER};
+
+const COMMANDS: [&[&str]; 8] = [
+    &["serve"],
+    &["migrate"],
+    &["mail-test"],
+    &["user"],
+    &["user", "list"],
+    &["user", "show"],
+    &["user", "reset-link"],
+    &["user", "delete"],
+];
+
+/// All settings: the variable, the flag, the default.
+fn settings() -> Vec<(String, String, Option<String>)> {
+    let command = Config::augment_args(clap::Command::new("latchkey"));
+    let setting = |arg: &clap::Arg| {
+        let default = arg.get_default_values().first().map(|value| value.to_str().unwrap().to_owned());
+        let variable = arg.get_env().expect("every setting has a variable").to_str().unwrap().to_owned();
+        let flag = arg.get_long().unwrap().to_owned();
+        assert_eq!(variable, format!("LATCHKEY_{}", flag.replace('-', "_").to_uppercase()));
+        (variable, flag, default)
+    };
+    command.get_arguments().map(setting).collect()
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let process = Process::new(&[]);
+    let top = process.run(&["--help"]);
+    assert_eq!(top.code, Some(0), "{}", top.err);
+    for command in COMMANDS {
+        assert!(command.len() > 1 || top.out.contains(&format!("\n  {}", command[0])), "{command:?} in {}", top.out);
+        let ran = process.run(&[command, &["--help"]].concat());
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command:?}");
+        assert!(ran.out.contains(&format!("Usage: latchkey {}", command.join(" "))), "{}", ran.out);
+        assert!(ran.out.lines().next().is_some_and(|line| line.len() > 10), "{command:?} says what it does");
+    }
+    let version = process.run(&["--version"]).out;
+    assert_eq!(version.trim(), format!("latchkey {}", env!("CARGO_PKG_VERSION")));
+    assert!(!process.path("data").exists(), "help leaves nothing behind");
+}
+
+#[test]
+fn the_help_of_serve_lists_every_setting_with_its_default_and_shows_no_secret() {
+    let canary = "canary-canary-canary-canary-canary-canary";
+    let secret = [("LATCHKEY_SECRET", canary), ("LATCHKEY_SMTP_URL", "smtps://u:canary@mail.example.com")];
+    let help = Process::new(&secret).run(&["serve", "--help"]).out;
+    assert!(!help.contains("canary"), "{help}");
+    for (variable, flag, default) in settings() {
+        let (_, about) = help.split_once(&format!("--{flag} <")).unwrap_or_else(|| panic!("no --{flag} in {help}"));
+        let about = about.split("\n      --").next().unwrap();
+        assert!(about.contains(&format!("[env: {variable}")), "{about}");
+        assert!(about.lines().nth(1).is_some_and(|sentence| sentence.trim().len() > 10), "{about}");
+        if let Some(default) = default {
+            assert!(about.contains(&format!("[default: {default}]")), "{about}");
+        }
+    }
+}
+
+#[test]
+fn the_help_opens_whatever_is_set_wrong() {
+    for wrong in [("LATCHKEY_LISTENS", "127.0.0.1:3000"), ("LATCHKEY_LISTEN", "everywhere")] {
+        let ran = Process::new(&[wrong]).run(&["serve", "--help"]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{wrong:?}: the line that refuses it points here");
+    }
+}
+
+#[test]
+fn the_example_of_an_environment_is_complete_and_changes_nothing() {
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap();
+    let mut named = vec![];
+    for line in example.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let text = line.strip_prefix('#').unwrap_or_else(|| panic!("not commented out: {line}"));
+        if let Some((name, value)) = text.trim().split_once('=').filter(|(name, _)| name.starts_with("LATCHKEY_")) {
+            named.push((name.to_owned(), value.trim_matches('"').to_owned()));
+        }
+    }
+    for (variable, _, default) in settings() {
+        let given: Vec<_> = named.iter().filter(|(name, _)| *name == variable).map(|(_, value)| value).collect();
+        assert!(!given.is_empty(), "{variable} is missing");
+        if let Some(default) = default {
+            assert_eq!(given, [&default], "{variable}");
+        }
+    }
+    for (name, _) in named {
+        assert!(settings().iter().any(|(variable, ..)| *variable == name), "{name} is not a setting");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_wherever_it_stands() {
+    let process = Process::new(&[("LATCHKEY_DATA_DIR", "variable")]);
+    assert_eq!(process.run(&["--data-dir", "before", "migrate"]).code, Some(0));
+    assert_eq!(process.run(&["migrate", "--data-dir", "after"]).code, Some(0));
+    assert!(process.path("before/latchkey.db").exists() && process.path("after/latchkey.db").exists());
+    assert!(!process.path("variable").exists());
+}
+
+#[tokio::test]
+async fn an_operator_looks_after_users_while_the_site_runs() {
+    let process = Process::serving(&[]).await;
+    let mut sam = process.someone("sam", OTTER).await;
+    process.someone("ada", OTTER).await;
+
+    let list = process.run(&["user", "list"]);
+    assert_eq!((list.code, list.out.lines().count()), (Some(0), 2), "{list:?}");
+    for text in ["sam ", "sam@example.com", "ada ", "ada@example.com", "UTC"] {
+        assert!(list.out.contains(text), "{text}: {}", list.out);
+    }
+    for login in ["sam", "SAM@example.com"] {
+        let shown = process.run(&["user", "show", login]);
+        for text in ["Username:      sam\n", "sam@example.com", "Logged in on:  1 device"] {
+            assert!(shown.out.contains(text), "{text}: {shown:?}");
+        }
+        assert!(!shown.out.contains("argon2"), "{}", shown.out);
+    }
+
+    let link = process.run(&["user", "reset-link", "sam"]);
+    assert_eq!((link.code, link.out.lines().count()), (Some(0), 1), "{link:?}");
+    assert!(link.out.starts_with(&format!("{}/reset-password?token=", process.url)), "{}", link.out);
+    let mut lost = process.browser();
+    assert_eq!(reset(&mut lost, link.out.trim(), HERON).await.path, "/login");
+    assert_eq!(lost.log_in("sam", HERON).await.path, "/profile");
+    assert!(!sam.is_logged_in().await, "a reset ends every session");
+    lost.open(link.out.trim()).await.assert_framed(410);
+
+    let gone = process.run(&["user", "delete", "sam@example.com", "--yes"]);
+    assert_eq!((gone.code, gone.out.as_str()), (Some(0), "Deleted sam (sam@example.com).\n"), "{gone:?}");
+    assert!(!lost.is_logged_in().await);
+    assert_eq!(lost.log_in("sam", HERON).await.status, 422);
+    assert_eq!(process.run(&["user", "list"]).out.lines().count(), 1);
+    process.someone("sam", OTTER).await;
+}
+
+#[tokio::test]
+async fn nobody_of_that_name_is_an_error_that_helps() {
+    let process = Process::new(&[]);
+    for arguments in [["user", "show", "nobody"], ["user", "reset-link", "nobody"], ["user", "delete", "nobody"]] {
+        let ran = process.run(&arguments);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        assert!(ran.err.contains("no user nobody") && ran.err.contains("latchkey user list"), "{}", ran.err);
+    }
+    let empty = process.run(&["user", "list"]);
+    assert_eq!((empty.code, empty.out.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn migrate_makes_a_database_that_serve_takes_over() {
+    let mut process = Process::new(&[]);
+    for _ in 0..2 {
+        let ran = process.run(&["migrate"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "The tables are up to date.\n"), "{ran:?}");
+    }
+    let mode = |name: &str| fs::metadata(process.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("data"), mode("data/latchkey.db"), mode("data/secret")], [0o700, 0o600, 0o600]);
+    process.start().await;
+    process.someone("sam", OTTER).await;
+    assert_eq!(process.run(&["migrate"]).code, Some(0), "beside a running server too");
+    assert!(process.browser().log_in("sam", OTTER).await.status.is_success());
+}
+
+#[tokio::test]
+async fn a_test_letter_without_a_mail_server_is_kept_in_the_folder() {
+    let process = Process::serving(&[]).await;
+    let ran = process.run(&["mail-test", "ada@example.com"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "LATCHKEY_SMTP_URL is not set: the letter is kept in data/mailbox.\n"),
+        "{ran:?}"
+    );
+    let letters = process.letters("ada@example.com").await;
+    assert_eq!((letters.len(), letters[0].subject.as_str()), (1, "Mail from Latchkey works"));
+    let ran = process.run(&["mail-test", "nobody"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "latchkey: nobody is not an e-mail address\n"));
+}

@@ -1,0 +1,362 @@
+//! Letters through a real mail server: what arrives, what is verified on the way, and what happens when the
+//! server is in trouble.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use latchkey::accounts::outbox::{OutboxRow, State};
+use latchkey::clock::Clock;
+use mail_parser::{Message, MessageParser};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::process::{Process, confirm, forget, free_port, live, reset, sign_up, until};
+use crate::{HERON, OTTER};
+
+/// A mail server, with a certificate for localhost from an authority that nobody else knows.
+struct MailServer {
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+/// What came of one letter at the server.
+#[derive(Clone, Debug)]
+struct Received {
+    from: String,
+    to: Vec<String>,
+    data: String,
+    tls: bool,
+    login: Option<String>,
+    answer: String,
+}
+
+impl MailServer {
+    async fn start(mode: &str) -> Self {
+        Self::start_with(&[mode]).await
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smtp_server.py")).args(arguments);
+        if ["tls", "starttls"].contains(&arguments[0]) {
+            make_certificate(dir.path());
+            command.arg("--certificate").arg(dir.path().join("server.pem"));
+            command.arg("--key").arg(dir.path().join("server.key"));
+        }
+        // It ends with its standard input, whatever becomes of this test.
+        command.stdin(Stdio::piped()).stdout(File::create(dir.path().join("said")).unwrap());
+        let child = command.stderr(File::create(dir.path().join("log")).unwrap()).spawn().unwrap();
+        let mut server = Self { dir, port: 0, child };
+        let port = until("the mail server is ready", async || {
+            assert!(server.child.try_wait().unwrap().is_none(), "{}", server.log());
+            server.said().first().and_then(|first| first["port"].as_u64())
+        });
+        server.port = u16::try_from(port.await).unwrap();
+        server
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    fn said(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.dir.path().join("said")).unwrap();
+        // The last line may be half written.
+        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.parse().unwrap()).collect()
+    }
+
+    fn received(&self) -> Vec<Received> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let received = |fact: &Value| {
+            Some(Received {
+                from: text(&fact["from"])?,
+                to: fact["to"].as_array()?.iter().filter_map(text).collect(),
+                data: text(&fact["data"])?,
+                tls: fact["tls"].as_bool()?,
+                login: text(&fact["login"]),
+                answer: text(&fact["answer"])?,
+            })
+        };
+        self.said().iter().filter_map(received).collect()
+    }
+
+    /// Waits for the nth letter, counted from 1.
+    async fn letter(&self, nth: usize) -> Received {
+        until("the mail server gets the letter", async || self.received().into_iter().nth(nth - 1)).await
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn make_certificate(dir: &Path) {
+    fs::write(dir.join("empty.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+    let make = |name: &str, arguments: &str| {
+        let key = format!(
+            "req -config empty.cnf -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout {name}.key -out {name}.pem"
+        );
+        let mut command = Command::new("openssl");
+        let made = command.args(key.split(' ')).args(arguments.split(' ')).current_dir(dir).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    make("ca", "-subj /CN=ours -addext basicConstraints=critical,CA:TRUE");
+    make("server", "-subj /CN=localhost -addext subjectAltName=DNS:localhost -CA ca.pem -CAkey ca.key");
+}
+
+impl Received {
+    fn message(&self) -> Message<'_> {
+        MessageParser::default().parse(&self.data).unwrap()
+    }
+
+    fn link(&self) -> String {
+        let text = self.message().body_text(0).unwrap().into_owned();
+        text.split_whitespace().find(|word| word.contains("://")).unwrap().to_owned()
+    }
+}
+
+/// Settings for letters from `mail.acme.example` by this server.
+fn by(url: &str) -> [(&str, &str); 2] {
+    [("LATCHKEY_SMTP_URL", url), ("LATCHKEY_MAIL_FROM", "Acme <no-reply@mail.acme.example>")]
+}
+
+/// Waits until the postman has tried the first letter at least once and is done with the try.
+async fn first_try(process: &Process) -> OutboxRow {
+    let tried = |row: &OutboxRow| row.attempts > 0 && row.leased_until.is_none();
+    until("the first try is over", async || process.outbox().await.into_iter().next().filter(tried)).await
+}
+
+#[tokio::test]
+async fn people_sign_up_and_get_back_in_by_real_mail() {
+    let server = MailServer::start("plain").await;
+    let url = format!("smtp://localhost:{}", server.port);
+    let [smtp, from] = by(&url);
+    let process = Process::serving(&[smtp, from, ("LATCHKEY_SITE_NAME", "Café 萨姆")]).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let letter = server.letter(1).await;
+    assert_eq!((letter.from.as_str(), &letter.to), ("no-reply@mail.acme.example", &vec!["sam@example.com".to_owned()]));
+    assert!(!letter.tls, "on this machine, nobody stands between");
+
+    let message = letter.message();
+    assert_eq!(message.subject(), Some("Confirm your email address for Café 萨姆"));
+    let from = message.from().unwrap().first().unwrap();
+    assert_eq!((from.name(), from.address()), (Some("Acme"), Some("no-reply@mail.acme.example")));
+    assert_eq!(message.to().unwrap().first().unwrap().address(), Some("sam@example.com"));
+    let id = process.outbox().await[0].id;
+    assert_eq!(message.message_id(), Some(format!("{id}@mail.acme.example").as_str()));
+    let now = Clock::default().now().unix_timestamp();
+    assert!((now - message.date().unwrap().to_timestamp()).abs() < 60);
+    for (name, value) in
+        [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All"), ("Content-Language", "en")]
+    {
+        assert_eq!(message.header_raw(name).map(str::trim), Some(value), "{name}");
+    }
+    assert_eq!((message.text_body_count(), message.html_body_count()), (1, 1));
+    assert!(message.body_html(0).unwrap().contains(&format!("href=\"{}\"", letter.link())));
+    assert!(letter.data.is_ascii() && letter.data.split("\r\n").all(|line| line.len() <= 998 && !line.contains('\n')));
+
+    let page = confirm(&mut sam, &letter.link()).await;
+    assert_eq!(page.path, "/profile", "{}", page.html);
+    assert_eq!(sam.open("/dev/mailbox").await.status, 404, "letters are nowhere else");
+
+    let mut lost = process.browser();
+    forget(&mut lost, "sam@example.com").await;
+    let letter = server.letter(2).await;
+    assert!(letter.link().starts_with(&format!("{}/reset-password?token=", process.url)));
+    assert_eq!(reset(&mut lost, &letter.link(), HERON).await.path, "/login");
+    assert_eq!(lost.log_in("sam", HERON).await.path, "/profile");
+    assert_eq!(server.letter(3).await.message().subject(), Some("Your Café 萨姆 password was changed"));
+    until("all are sent", async || process.outbox().await.iter().all(|row| row.state == State::Sent).then_some(()))
+        .await;
+    assert!(process.outbox().await.iter().all(|row| row.sent_at.is_some() && row.attempts == 1));
+}
+
+#[tokio::test]
+async fn letters_go_over_tls_to_a_server_whose_certificate_is_good() {
+    for (mode, scheme, query) in [("tls", "smtps", ""), ("starttls", "smtp", "?tls=required")] {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://sam:pass%20word@localhost:{}{query}", server.port);
+        let authority = server.authority();
+        let [smtp, from] = by(&url);
+        let process = Process::serving(&[smtp, from, ("SSL_CERT_FILE", authority.to_str().unwrap())]).await;
+        sign_up(&mut process.browser(), "sam", OTTER).await;
+        let letter = server.letter(1).await;
+        assert!(letter.tls && letter.login.as_deref() == Some("sam"), "{mode}: {letter:?}");
+        assert_eq!(process.browser().open(&letter.link()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_vouches_for_gets_no_letter() {
+    for (mode, scheme, host, query) in [
+        ("tls", "smtps", "localhost", ""),
+        ("starttls", "smtp", "localhost", "?tls=required"),
+        ("tls", "smtps", "127.0.0.1", ""), // vouched for, but under another name
+        ("starttls", "smtp", "127.0.0.1", "?tls=required"),
+        ("plain", "smtp", "localhost", "?tls=required"), // somebody took STARTTLS out of the offer
+        ("plain", "smtps", "localhost", ""),
+    ] {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://sam:canary@{host}:{}{query}", server.port);
+        let authority = server.authority();
+        let [smtp, from] = by(&url);
+        let known = ("SSL_CERT_FILE", authority.to_str().unwrap());
+        let settings = [smtp, from, known];
+        let process = Process::serving(&settings[..if host == "localhost" { 2 } else { 3 }]).await;
+        sign_up(&mut process.browser(), "sam", OTTER).await;
+        let row = first_try(&process).await;
+        assert_eq!(row.state, State::Waiting, "{url}: {row:?}");
+        assert!(row.last_error.is_some_and(|why| !why.is_empty() && !why.contains("canary")), "{url}");
+        assert!(server.received().is_empty(), "{url}: {:?}", server.received());
+        process.browser().open("/login").await.assert_framed(200);
+        assert!(!process.log().contains("canary"), "{}", process.log());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_letter_is_given_up_at_once_with_the_servers_words() {
+    let server = MailServer::start("refuse").await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let mut process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let row = first_try(&process).await;
+    assert_eq!((row.state, row.attempts), (State::Failed, 1), "{row:?}");
+    assert!(row.last_error.as_ref().unwrap().contains("5.1.1 Nobody of that name lives here"), "{row:?}");
+    sam.open("/signup/sent").await.assert_framed(200);
+    forget(&mut sam, "sam@example.com").await;
+    process.stop().await;
+    process.start().await;
+    sam.open("/login").await.assert_framed(200);
+}
+
+#[tokio::test]
+async fn a_letter_put_off_by_the_server_arrives_later_as_the_same_letter() {
+    let server = MailServer::start_with(&["tempfail", "--times", "1"]).await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let row = first_try(&process).await;
+    assert_eq!((row.state, row.attempts), (State::Waiting, 1), "{row:?}");
+    assert!(row.last_error.unwrap().contains("4.3.0 The post office is closed for lunch"));
+    let (first, second) = (server.letter(1).await, server.letter(2).await);
+    assert!(first.answer.starts_with("451") && second.answer.starts_with("250"));
+    assert_eq!(first.message().message_id(), second.message().message_id());
+    assert_eq!(confirm(&mut sam, &second.link()).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn our_own_log_in_refused_is_mended_by_the_operator_and_loses_no_letter() {
+    let server = MailServer::start("plain").await;
+    let url = format!("smtp://sam:wrong@127.0.0.1:{}", server.port);
+    let process = Process::serving(&by(&url)).await;
+    sign_up(&mut process.browser(), "sam", OTTER).await;
+    let row = first_try(&process).await;
+    assert_eq!(row.state, State::Waiting, "{row:?}");
+    assert!(row.last_error.unwrap().contains("535"));
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_down_keeps_nobody_from_the_site() {
+    let port = free_port();
+    let url = format!("smtp://127.0.0.1:{port}");
+    let process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let row = first_try(&process).await;
+    assert!(row.state == State::Waiting && row.last_error.unwrap().contains("refused"));
+    sam.open("/signup/sent").await.assert_framed(200);
+    let server = MailServer::start_with(&["plain", "--port", &port.to_string()]).await;
+    assert_eq!(confirm(&mut sam, &server.letter(1).await.link()).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_says_nothing_delays_neither_pages_nor_the_stop_for_long() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", silent.local_addr().unwrap());
+    let mut process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    for name in ["sam", "ada", "eve", "kim", "lee", "joe"] {
+        let began = Instant::now();
+        sign_up(&mut sam, name, OTTER).await;
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    until("a letter is on its way", async || process.outbox().await.iter().any(|row| row.attempts > 0).then_some(()))
+        .await;
+    let began = Instant::now();
+    process.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
+    assert!(process.outbox().await.iter().all(|row| row.state == State::Waiting), "and none is lost");
+}
+
+#[tokio::test]
+async fn mail_test_says_what_the_server_said() {
+    let server = MailServer::start("plain").await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "The mail server took the letter to ada@example.com: 250 2.0.0 Taken, with pleasure\n"),
+        "{ran:?}"
+    );
+    assert_eq!(server.letter(1).await.message().subject(), Some("Mail from Latchkey works"));
+
+    let server = MailServer::start("refuse").await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+    assert!(ran.err.contains("550") && ran.err.contains("5.1.1 Nobody of that name lives here"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn mail_test_says_in_good_time_that_nobody_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (port, why) in [(free_port(), "Connection refused"), (silent.local_addr().unwrap().port(), "too long")] {
+        let url = format!("smtp://127.0.0.1:{port}");
+        let process = Process::new(&by(&url));
+        let mut child = process.command(&["mail-test", "ada@example.com"]).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = until("mail-test ends", async || child.try_wait().unwrap());
+        let ended = timeout(Duration::from_secs(30), ended).await.ok();
+        let _ended_already = child.kill();
+        let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert_eq!(ended.and_then(|status| status.code()), Some(1), "{why}: {said}");
+        assert_eq!((said.lines().count(), said.matches(why).count()), (1, 1), "once: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_site_with_a_mail_server_holds_no_secret_either() {
+    let server = MailServer::start_with(&["tempfail", "--times", "1"]).await;
+    let (password, secret) = ("quiet-heron-1066", "canary-canary-canary-canary-canary-canary");
+    let url = format!("smtp://sam:{password}@127.0.0.1:{}", server.port);
+    let [smtp, from] = by(&url);
+    let all = [smtp, from, ("LATCHKEY_SECRET", secret), ("LATCHKEY_LOG", "trace"), ("LATCHKEY_LOG_FORMAT", "json")];
+    let mut process = Process::serving(&all).await;
+    let mut secrets = live(&process, async |count| server.letter(count + 1).await.link()).await;
+    secrets.note(password);
+    secrets.note(&STANDARD.encode(format!("\0sam\0{password}")));
+    secrets.note(secret);
+    secrets.note(server.letter(1).await.link().split_once("token=").unwrap().1);
+    process.stop().await;
+    for line in process.log().lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "not JSON: {line}");
+    }
+    secrets.assert_none_in(&process.log());
+}
