@@ -239,6 +239,11 @@ impl Config {
         }
     }
 
+    /// Whether letters are kept in the development mailbox, for want of a mail server.
+    pub fn keeps_letters(&self) -> bool {
+        self.smtp_url.is_none()
+    }
+
     /// The folder of the development mailbox, while there is no mail server.
     pub fn dev_mailbox(&self) -> Option<PathBuf> {
         self.smtp_url.is_none().then(|| self.data_dir.join("mailbox"))

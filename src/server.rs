@@ -49,9 +49,9 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
 
 /// Says where to open the browser, on standard output, whatever the log is set to.
 fn announce(app: &App) {
-    let mail = if app.config.dev_mailbox().is_some() { " (letters: /dev/mailbox)" } else { "" };
+    let mail = if app.config.keeps_letters() { " (letters: /dev/mailbox)" } else { "" };
     let _nobody_reads = writeln!(io::stdout(), "{} is ready: open {}{mail}", app.config.site_name, app.public_url);
-    if app.config.dev_mailbox().is_some() && !app.config.listen.ip().is_loopback() {
+    if app.config.keeps_letters() && !app.config.listen.ip().is_loopback() {
         warn!("LATCHKEY_LISTEN is not on loopback: whoever reaches it can read every letter at /dev/mailbox");
     }
 }

@@ -1,11 +1,6 @@
 //! Our cookies: their names, their attributes, and which of them are read.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, header};
 use time::Duration;
 use tower_cookies::{Cookie, Cookies};
 use tower_sessions::cookie::SameSite;
@@ -74,41 +69,42 @@ pub fn remove(cookies: &Cookies, app: &App, name: Name) {
 }
 
 /// Whether the request carries any cookie of ours.
-pub fn any(request: &Request, app: &App) -> bool {
-    pairs(request).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
+pub fn any(app: &App, headers: &HeaderMap) -> bool {
+    pairs(headers).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
 }
 
-/// Lets through only our own cookies, spelt as we spell them, each of them once; and sees that what we send
-/// back under a `__Host-` name is `Secure`, its removal too, or browsers would not take it.
+/// Lets through only our own cookies, spelt as we spell them, each of them once.
 ///
 /// The same name twice is none: somebody who can plant a cookie beside ours could otherwise choose which of
 /// the two we see (cookie tossing). Nor is `__Host%2Dlatchkey_session` ours: to a browser that is any name,
 /// which a sister host may set, and only a reader that decodes names would take it for the real one.
-pub async fn only_ours(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let ours: Vec<String> = Name::ALL
-        .iter()
-        .filter_map(|name| {
-            let mut values = pairs(&request).filter(|(theirs, _)| *theirs == name.on(&app)).map(|(_, value)| value);
-            let (value, None) = (values.next()?, values.next()) else { return None };
-            Some(format!("{}={value}", name.on(&app)))
-        })
-        .collect();
-    request.headers_mut().remove(header::COOKIE);
-    if let Ok(ours) = HeaderValue::from_str(&ours.join("; "))
-        && !ours.is_empty()
-    {
-        request.headers_mut().insert(header::COOKIE, ours);
+pub fn keep_ours(app: &App, headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
     }
+    let only = |name: &str| {
+        let mut values = pairs(headers).filter(|(theirs, _)| *theirs == name).map(|(_, value)| value);
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        Some(format!("{name}={value}"))
+    };
+    let ours: Vec<String> = Name::ALL.iter().filter_map(|name| only(name.on(app))).collect();
+    match HeaderValue::from_str(&ours.join("; ")) {
+        Ok(ours) if !ours.is_empty() => headers.insert(header::COOKIE, ours),
+        _ => headers.remove(header::COOKIE),
+    };
+}
 
-    let mut response = next.run(request).await;
-    if app.public_url.is_https() {
-        let cookies: Vec<HeaderValue> = response.headers().get_all(header::SET_COOKIE).iter().map(secure).collect();
-        response.headers_mut().remove(header::SET_COOKIE);
-        for cookie in cookies {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+/// Sees that what is sent under a `__Host-` name is `Secure`: tower-sessions takes its cookie away without
+/// that word, and browsers then keep it.
+pub fn make_secure(app: &App, headers: &mut HeaderMap) {
+    if !app.public_url.is_https() || !headers.contains_key(header::SET_COOKIE) {
+        return;
     }
-    response
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().map(secure).collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
 }
 
 fn secure(cookie: &HeaderValue) -> HeaderValue {
@@ -120,9 +116,9 @@ fn secure(cookie: &HeaderValue) -> HeaderValue {
     }
 }
 
-/// The cookies of the request, name and value, as they were sent.
-fn pairs(request: &Request) -> impl Iterator<Item = (&str, &str)> {
-    let headers = request.headers().get_all(header::COOKIE).iter();
-    let all = headers.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).flat_map(|value| value.split(';'));
+/// The cookies of a request, name and value, as they were sent.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let all = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()).flat_map(|line| line.split(';'));
     all.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
 }

@@ -1,21 +1,16 @@
 //! Failures that end a request: one page in the site's frame, one line in the log, the same request id on
 //! both.
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
-use super::guard::RequestId;
 use super::page::{Page, html};
 use crate::accounts::Fault;
 use crate::app::App;
 
-/// A failure. Handlers return it with `?`; [`pages`] gives it its page.
+/// A failure. Handlers return it with `?`; [`with_page`] gives it its page.
 #[derive(Clone, Debug)]
 pub struct Error {
     status: StatusCode,
@@ -136,14 +131,9 @@ fn words(status: StatusCode) -> (&'static str, &'static str) {
     }
 }
 
-/// Gives every failure its page, whoever it comes from: a handler, a layer, or axum itself.
-pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-    let mut response = next.run(request).await;
+/// Gives a failure its page, whoever it comes from: a handler, a layer, or axum itself.
+pub fn with_page(app: &App, request_id: &str, mut response: Response) -> Response {
     let mut status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
     let known = response.extensions_mut().remove::<Error>();
     // A form that needs another try (422) or a spent link (410) is a page already.
     if known.is_none()
@@ -163,7 +153,7 @@ pub async fn pages(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
 
     let (heading, what_to_do) = words(status);
-    let page = ErrorPage { page: Page::plain(&app), heading, what_to_do, request_id: id.0 };
+    let page = ErrorPage { page: Page::plain(app), heading, what_to_do, request_id: request_id.to_owned() };
     let mut framed = match html(status, &page) {
         Ok(framed) => framed,
         Err(_) => return response,

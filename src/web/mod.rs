@@ -22,7 +22,7 @@ mod visit;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::app::App;
@@ -30,6 +30,7 @@ use crate::urls;
 
 /// Every path of the site, ready to be served.
 pub fn router(app: Arc<App>) -> Router {
+    let gate = Arc::new(guard::Gate { app: app.clone(), answers: Arc::default() });
     let pages = Router::new()
         .route(urls::HOME, get(home::show))
         .route(urls::SIGNUP, get(signup::show).post(signup::ask))
@@ -49,10 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .layer(visit::layer(&app))
-        .layer(from_fn_with_state(Arc::<replay::Answers>::default(), replay::answer_once))
-        .layer(from_fn_with_state(app.clone(), cookie::only_ours))
-        .layer(from_fn(guard::limits))
-        .layer(from_fn_with_state(app.clone(), guard::same_origin));
+        .layer(from_fn_with_state(gate, guard::before));
 
     Router::new()
         .merge(pages)
@@ -62,8 +60,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::STATIC_FILE, get(assets::serve))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), error::pages))
-        .layer(from_fn_with_state(app.clone(), guard::headers))
-        .layer(from_fn(guard::trace))
+        .layer(from_fn_with_state(app.clone(), guard::around))
         .with_state(app)
 }

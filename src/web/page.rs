@@ -35,7 +35,7 @@ impl Page {
         Self {
             site: app.config.site_name.clone(),
             flash: None,
-            dev_mailbox: app.config.dev_mailbox().is_some(),
+            dev_mailbox: app.config.keeps_letters(),
             signup: app.config.signup != Signup::Closed,
             password_min_length: app.config.password_min_length,
         }

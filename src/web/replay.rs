@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderMap, Method, StatusCode};
+use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -23,7 +23,6 @@ use tokio::task::AbortHandle;
 use tracing::Instrument;
 
 use super::error::Error;
-use super::guard::BODY_MAX;
 use crate::chance;
 
 /// How long an answer is kept. A second click comes sooner; a second wish comes with another form.
@@ -113,16 +112,11 @@ impl IntoResponse for Answer {
     }
 }
 
-/// Answers a form once.
-pub async fn answer_once(State(answers): State<Arc<Answers>>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST {
-        return next.run(request).await;
-    }
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, BODY_MAX).await.unwrap_or_default();
+/// Answers a form once. The request comes without its body, which is beside it.
+pub async fn answer_once(answers: &Arc<Answers>, request: Request, body: Bytes, next: Next) -> Response {
     let named = form_urlencoded::parse(&body).any(|(name, id)| name == "form_id" && !id.is_empty());
-    let key = Sha256::new().chain_update(parts.uri.path()).chain_update([0]).chain_update(&body).finalize().into();
-    let request = Request::from_parts(parts, Body::from(body));
+    let key = Sha256::new().chain_update(request.uri().path()).chain_update([0]).chain_update(&body).finalize().into();
+    let request = request.map(|_| Body::from(body));
     if !named {
         return next.run(request).await;
     }

@@ -546,9 +546,12 @@ pub async fn live(process: &Process, mut link: impl AsyncFnMut(usize) -> String)
     secrets
 }
 
+/// The libraries that are quiet by default included.
+const EVERYTHING: &str = "trace,tower_sessions=trace,tower_sessions_core=trace,sea_orm=trace,sqlx=trace";
+
 #[tokio::test]
 async fn no_secret_is_in_the_log_even_when_everything_is_logged() {
-    let mut process = Process::serving(&[("LATCHKEY_LOG", "trace")]).await;
+    let mut process = Process::serving(&[("LATCHKEY_LOG", EVERYTHING)]).await;
     let mut secrets = live(&process, async |count| process.link("sam@example.com", count).await).await;
     secrets.note(fs::read_to_string(process.path("data/secret")).unwrap().trim());
     let ran = process.run(&["user", "reset-link", "sam"]);
