@@ -28,19 +28,14 @@ pub async fn with_password(
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = hasher.verify(password.clone(), stored).await?;
     let Some(mut user) = user.filter(|_| verdict.matches) else { return Ok(None) };
-    let fresh = if verdict.outdated { Some(hasher.hash(password).await?) } else { None };
-
-    let tx = db.begin().await?;
-    if user::still(&tx, user.id, &user.hashed_password).await?.is_none() {
-        return Ok(None);
-    }
-    if let Some(fresh) = fresh {
-        user::set_password(&tx, user.id, fresh.clone(), now).await?;
+    if verdict.outdated {
+        let fresh = hasher.hash(password).await?;
+        if !user::renew_hash(db.write(), &user, fresh.clone(), now).await? {
+            return Ok(None);
+        }
         user.hashed_password = fresh;
     }
-    let session = session::start(&tx, &user, remember, client, now).await?;
-    tx.commit().await?;
-    Ok(Some(session))
+    session::start(db.write(), &user, remember, client, now).await
 }
 
 /// Ends the session; its cookie is worthless from here on, wherever copies of it are.

@@ -1,12 +1,13 @@
 //! `sessions`: who is logged in where. The row is the truth; a cookie without its row opens nothing.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{LockType, Query};
+use sea_orm::{Iterable, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::user::{self, User};
-use super::{Client, Result};
+use super::{Client, Fault, Result};
 use crate::chance;
 
 /// A browser that is logged in.
@@ -56,27 +57,42 @@ const SEEN_EVERY: Duration = Duration::minutes(5);
 /// What is kept of the browser's own description, in characters.
 const USER_AGENT_MAX: usize = 256;
 
-/// Starts a session. Every log-in gets a row of its own, so nobody can plant a session id on anybody
-/// (session fixation).
+/// Starts a session, if the user's password is still the one in `user`. Every log-in gets a row of its own, so
+/// nobody can plant a session id on anybody (session fixation).
+///
+/// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was checked
+/// before it must not open anything after it: hence one statement that looks and writes, with the user's row
+/// locked where rows can be.
 pub(super) async fn start(
     conn: &impl ConnectionTrait,
     user: &User,
     remember: bool,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<Session> {
-    let row = ActiveModel {
-        id: Set(chance::id()),
-        user_id: Set(user.id),
-        created_at: Set(now),
-        authenticated_at: Set(now),
-        last_seen_at: Set(now),
-        expires_at: Set(deadline(now, remember, now)),
-        remember: Set(remember),
-        ip: Set(client.ip.clone()),
-        user_agent: Set(client.user_agent.chars().take(USER_AGENT_MAX).collect()),
+) -> Result<Option<Session>> {
+    let session = Session {
+        id: chance::id(),
+        user_id: user.id,
+        created_at: now,
+        authenticated_at: now,
+        last_seen_at: now,
+        expires_at: deadline(now, remember, now),
+        remember,
+        ip: client.ip.clone(),
+        user_agent: client.user_agent.chars().take(USER_AGENT_MAX).collect(),
     };
-    Ok(row.insert(conn).await?)
+    let values = Column::iter().map(|column| Expr::val(session.get(column)));
+    let same_user = Query::select()
+        .exprs(values)
+        .from(user::Entity)
+        .and_where(user::Column::Id.eq(user.id))
+        .and_where(user::Column::HashedPassword.eq(user.hashed_password.clone()))
+        .lock(LockType::Update)
+        .take();
+    let fault = |why: sea_orm::sea_query::error::Error| Fault::Internal(why.to_string());
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(Column::iter()).select_from(same_user).map_err(fault)?;
+    Ok((conn.execute(&insert).await?.rows_affected() == 1).then_some(session))
 }
 
 fn deadline(created_at: OffsetDateTime, remember: bool, now: OffsetDateTime) -> OffsetDateTime {

@@ -215,6 +215,6 @@ pub async fn open(db: &Db, hasher: &Hasher, new: NewAccount, now: OffsetDateTime
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Session> {
+pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Option<Session>> {
     session::start(db.write(), user, false, client, now).await
 }

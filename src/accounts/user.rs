@@ -110,6 +110,19 @@ pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &Hash
     Ok(same.lock_exclusive().one(conn).await?)
 }
 
+/// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
+pub(super) async fn renew_hash(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    fresh: HashedPassword,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let row = ActiveModel { hashed_password: Set(fresh), updated_at: Set(now), ..Default::default() };
+    let same = Entity::update_many().set(row).filter(Column::Id.eq(user.id));
+    let done = same.filter(Column::HashedPassword.eq(user.hashed_password.clone())).exec(conn).await?;
+    Ok(done.rows_affected == 1)
+}
+
 /// Gives the user another password hash.
 pub(super) async fn set_password(
     conn: &impl ConnectionTrait,

@@ -17,13 +17,14 @@ use super::identity::{self, Guest};
 use super::page::{Page, html};
 use super::problems::{Problems, Words};
 use super::visit::{Flash, Sent, Visit};
+use crate::accounts;
 use crate::accounts::email::Email;
 use crate::accounts::password::{NewPassword, PasswordError};
 use crate::accounts::pending_signup::{self, PendingSignup};
 use crate::accounts::reset_token;
 use crate::accounts::signup::{self, Confirmed, NewAccount};
 use crate::accounts::token::Token;
-use crate::accounts::user::Taken;
+use crate::accounts::user::{Taken, User};
 use crate::accounts::username::{FullName, Username};
 use crate::app::App;
 use crate::config::Signup;
@@ -90,10 +91,8 @@ pub async fn ask(
     let taken = if app.config.signup == Signup::Open {
         match signup::open(&app.db, &app.hasher, new, now).await? {
             Ok(user) => {
-                let session = signup::log_in(&app.db, &user, &client, now).await?;
                 visit.rotate().await;
-                visit.flash(Flash::Welcome).await;
-                identity::log_in(&cookies, &app, &session).await?;
+                welcome(&app, &user, &client, &cookies, &visit).await?;
                 return Ok(Redirect::to(urls::PROFILE).into_response());
             }
             Err(taken) => taken,
@@ -111,6 +110,21 @@ pub async fn ask(
     let field = if taken == Taken::Email { "email" } else { "username" };
     let (page, problems) = (Page::plain(&app), Problems::one(field, taken.words()));
     html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name })
+}
+
+/// Logs a new user in.
+async fn welcome(
+    app: &App,
+    user: &User,
+    client: &accounts::Client,
+    cookies: &Cookies,
+    visit: &Visit,
+) -> Result<(), Error> {
+    if let Some(session) = signup::log_in(&app.db, user, client, app.now()).await? {
+        identity::log_in(cookies, app, &session).await?;
+        visit.flash(Flash::Welcome).await;
+    }
+    Ok(())
 }
 
 /// Judges a new password, given what an attacker would know of the person.
@@ -249,9 +263,7 @@ pub async fn confirm(
                 // Logged in only in the browser that began: a link that was forwarded, or that somebody sends
                 // to a stranger, must not put that stranger into the sender's account (log-in CSRF).
                 if began_here {
-                    let session = signup::log_in(&app.db, &user, &client, now).await?;
-                    identity::log_in(&cookies, &app, &session).await?;
-                    visit.flash(Flash::Welcome).await;
+                    welcome(&app, &user, &client, &cookies, &visit).await?;
                     return Ok(Redirect::to(urls::PROFILE).into_response());
                 }
                 visit.flash(Flash::AccountCreated).await;

@@ -101,6 +101,29 @@ async fn of_two_resets_at_once_exactly_one_wins() {
 }
 
 #[tokio::test]
+async fn a_log_in_that_was_under_way_does_not_outlive_the_reset() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut sam = app.browser();
+    sam.open(&link).await;
+    let thieves = futures_util::future::join_all((0..24).map(|_| {
+        let mut thief = app.browser();
+        async move {
+            thief.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
+            thief
+        }
+    }));
+    let reset = [("password", HERON)];
+    let (mut thieves, page) = tokio::join!(thieves, sam.post("/reset-password", &reset));
+    assert_eq!(page.status, 303);
+    for thief in &mut thieves {
+        assert!(!thief.is_logged_in().await, "checked before the reset, let in after it");
+    }
+    assert!(thieves.iter().any(|thief| !thief.cookies.is_empty()), "some were let in before it");
+}
+
+#[tokio::test]
 async fn a_second_click_gets_the_first_answer() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
