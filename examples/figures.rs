@@ -91,7 +91,7 @@ async fn measure() -> anyhow::Result<()> {
     pages(latchkey().await?, dir.path(), &mut table).await?;
     table.print();
     let others = busy_time()? - before.1 - processor_time(std::process::id())?;
-    let share = others / (before.0.elapsed().as_secs_f64() * cores() as f64) * 100.0;
+    let share = others.max(0.0) / (before.0.elapsed().as_secs_f64() * cores() as f64) * 100.0;
     let load = fs::read_to_string("/proc/loadavg")?;
     println!("other programs took {share:.0} % of the machine meanwhile; load average {}", load.trim());
     Ok(())
@@ -391,11 +391,11 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// User, nice, system and stolen time of the machine, in seconds (proc_stat(5), in 1/100 s).
+/// The time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
 fn busy_time() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let ticks: Vec<f64> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
-    Ok([0, 1, 2, 7].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0)
+    Ok([0, 1, 2, 5, 6, 7].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0)
 }
 
 /// User and system time of a process and of its children that have ended, in seconds (proc_pid_stat(5),

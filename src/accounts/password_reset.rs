@@ -1,7 +1,6 @@
 //! Getting back in: asked for on a page, done from a letter.
 
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::email::Email;
 use super::hasher::Hasher;
@@ -36,15 +35,8 @@ pub async fn issue(db: &Db, email: &Email, now: OffsetDateTime) -> Result<Option
     Ok(Some((user, token)))
 }
 
-/// Lets the oldest links of the user die when there are more than three; call it when a letter has gone out.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn keep_newest(db: &Db, user: Uuid) -> Result<()> {
-    reset_token::keep_newest(db.write(), user).await
-}
-
-/// Takes back a link whose letter certainly did not go out, so that it does not push out one that did.
+/// Takes back a link whose letter certainly did not go out, so that tries at a closed mail server do not push
+/// out links that people have.
 ///
 /// # Errors
 /// When the database is out of reach.

@@ -49,7 +49,7 @@ pub const LIFETIME: Duration = Duration::hours(1);
 /// whichever comes.
 const ALIVE_MAX: u64 = 3;
 
-/// Makes a token for the user.
+/// Makes a token for the user; the oldest dies when there would be more than three.
 pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {
@@ -62,24 +62,19 @@ pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetD
         used_at: Set(None),
     };
     row.insert(conn).await?;
-    Ok(token)
-}
 
-/// Lets the oldest die when there are more than three. Called when a letter has gone out, not when its token
-/// is made: tries that end at a closed mail server must not push out a link that somebody has.
-pub(super) async fn keep_newest(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     let newest = Entity::find()
         .select_only()
         .column(Column::Id)
-        .filter(Column::UserId.eq(user))
+        .filter(Column::UserId.eq(user.id))
         .order_by_desc(Column::Id)
         .limit(ALIVE_MAX)
         .into_tuple::<Uuid>()
         .all(conn)
         .await?;
-    let older = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.is_not_in(newest));
+    let older = Entity::delete_many().filter(Column::UserId.eq(user.id)).filter(Column::Id.is_not_in(newest));
     older.exec(conn).await?;
-    Ok(())
+    Ok(token)
 }
 
 /// Takes back a token whose letter certainly did not go out.

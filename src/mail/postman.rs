@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
-use uuid::Uuid;
 
 use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site, when};
 use super::{Mailer, Refused};
@@ -87,11 +86,11 @@ async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fa
     Ok(())
 }
 
-/// A letter ready to go; if it lets somebody back in, whom, and the token to take back if it cannot go.
+/// A letter ready to go, and the token to take back if it cannot.
 struct Composed {
     to: String,
     rendered: Rendered,
-    reset: Option<(Uuid, Token)>,
+    reset: Option<Token>,
 }
 
 /// Writes the letter, or finds that there is nobody to write to.
@@ -122,7 +121,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
             let letter = ResetPassword { link, when: &when(asked.at), ip: &asked.ip };
             let rendered = letter.render(Site { address: &user.email, ..site });
-            (user.email, rendered, Some((user.id, token)))
+            (user.email, rendered, Some(token))
         }
         Letter::PasswordChanged { asked } => {
             let letter = PasswordChanged { reset_link: &reset_link, when: &when(asked.at), ip: &asked.ip };
@@ -142,13 +141,10 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
     };
     let Err(refused) = sent else {
         outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
-        if let Some((user, _)) = letter.reset {
-            password_reset::keep_newest(&app.db, user).await?;
-        }
         info!("sent");
         return Ok(());
     };
-    if let Some((_, token)) = letter.reset.filter(|_| refused.certain) {
+    if let Some(token) = letter.reset.filter(|_| refused.certain) {
         password_reset::discard(&app.db, &token).await?;
     }
     put_off(app, row, &refused).await

@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod home;
 mod identity;
+mod link;
 mod login;
 mod page;
 mod password_reset;

@@ -12,9 +12,10 @@ use super::client::Client;
 use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
+use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
-use super::signup::{SEND_AGAIN_AFTER, keep_link, new_password};
+use super::signup::{SEND_AGAIN_AFTER, new_password};
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::email::Email;
 use crate::accounts::password_reset;
@@ -100,7 +101,7 @@ pub async fn show(
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
-        return Ok(keep_link(&cookies, &app, Name::ResetLink, token, urls::RESET_PASSWORD));
+        return Ok(link::keep(&cookies, &app, Name::ResetLink, token, urls::RESET_PASSWORD));
     }
     match holder(&app, &cookies).await? {
         Some((_, user)) => html(StatusCode::OK, &ResetPage { page, problems: Problems::default(), email: user.email }),
@@ -109,9 +110,7 @@ pub async fn show(
 }
 
 async fn holder(app: &App, cookies: &Cookies) -> Result<Option<(Token, User)>, Error> {
-    let Some(token) = cookie::get(cookies, app, Name::ResetLink).and_then(|text| Token::parse(&text)) else {
-        return Ok(None);
-    };
+    let Some(token) = link::token(cookies, app, Name::ResetLink) else { return Ok(None) };
     Ok(password_reset::holder(&app.db, &token, app.now()).await?.map(|user| (token, user)))
 }
 

@@ -14,14 +14,14 @@ use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
 use super::identity::{self, Guest};
+use super::link;
 use super::page::{Page, html};
 use super::problems::{Problems, Words};
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts;
 use crate::accounts::email::Email;
 use crate::accounts::password::{NewPassword, PasswordError};
-use crate::accounts::pending_signup::{self, PendingSignup};
-use crate::accounts::reset_token;
+use crate::accounts::pending_signup::PendingSignup;
 use crate::accounts::signup::{self, Confirmed, NewAccount};
 use crate::accounts::token::Token;
 use crate::accounts::user::{Taken, User};
@@ -199,7 +199,7 @@ pub async fn show_confirm(
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
-        return Ok(keep_link(&cookies, &app, Name::SignupLink, token, urls::SIGNUP_CONFIRM));
+        return Ok(link::keep(&cookies, &app, Name::SignupLink, token, urls::SIGNUP_CONFIRM));
     }
     match pending(&app, &cookies).await? {
         Some((_, pending)) => html(
@@ -216,21 +216,8 @@ pub async fn show_confirm(
     }
 }
 
-/// Moves a link's token from the address into a cookie. What is no token takes the cookie away, so that a
-/// broken link never shows the page of an older one.
-pub fn keep_link(cookies: &Cookies, app: &App, name: Name, token: &str, path: &str) -> Response {
-    let lifetime = if name == Name::ResetLink { reset_token::LIFETIME } else { pending_signup::LIFETIME };
-    match Token::parse(token) {
-        Some(token) => cookie::set(cookies, app, name, token.reveal().to_string(), Some(lifetime)),
-        None => cookie::remove(cookies, app, name),
-    }
-    Redirect::to(path).into_response()
-}
-
 async fn pending(app: &App, cookies: &Cookies) -> Result<Option<(Token, PendingSignup)>, Error> {
-    let Some(token) = cookie::get(cookies, app, Name::SignupLink).and_then(|text| Token::parse(&text)) else {
-        return Ok(None);
-    };
+    let Some(token) = link::token(cookies, app, Name::SignupLink) else { return Ok(None) };
     Ok(signup::pending(&app.db, &token, app.now()).await?.map(|pending| (token, pending)))
 }
 
