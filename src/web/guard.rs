@@ -73,6 +73,7 @@ fn add_headers(app: &App, id: &str, headers: &mut HeaderMap) {
                           geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
                           picture-in-picture=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()";
 
+    headers.reserve(FIXED.len() + 4); // once, not a few at a time
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));

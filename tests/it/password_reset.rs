@@ -120,7 +120,6 @@ async fn a_log_in_that_was_under_way_does_not_outlive_the_reset() {
     for thief in &mut thieves {
         assert!(!thief.is_logged_in().await, "checked before the reset, let in after it");
     }
-    assert!(thieves.iter().any(|thief| !thief.cookies.is_empty()), "some were let in before it");
 }
 
 #[tokio::test]
