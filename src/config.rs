@@ -199,7 +199,12 @@ impl Config {
     pub fn database_url(&self) -> String {
         match &self.database_url {
             Some(url) => url.0.clone(),
-            None => format!("sqlite://{}", self.data_dir.join("latchkey.db").display()),
+            None => {
+                // By way of a URL, which knows how to write a folder with a space or a # in its name.
+                let file = std::path::absolute(self.data_dir.join("latchkey.db")).unwrap_or_default();
+                let url = Url::from_file_path(file).map(String::from).unwrap_or_default();
+                url.replacen("file:", "sqlite:", 1)
+            }
         }
     }
 

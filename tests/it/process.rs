@@ -561,3 +561,12 @@ async fn no_secret_is_in_the_log_even_when_everything_is_logged() {
     assert!(log.contains("TRACE") && log.contains("answered"), "the log is on");
     secrets.assert_none_in(&log);
 }
+
+#[tokio::test]
+async fn a_data_folder_may_have_any_name() {
+    for name in ["my data", "a#b?c%20d", "资料"] {
+        let mut process = Process::serving(&[("LATCHKEY_DATA_DIR", name)]).await;
+        process.stop().await;
+        assert!(process.path(name).join("latchkey.db").exists(), "{name}");
+    }
+}
