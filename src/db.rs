@@ -90,9 +90,8 @@ impl Db {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
         let options = TransactionOptions {
-            isolation_level: None,
-            access_mode: None,
             sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
+            ..Default::default()
         };
         self.write.begin_with_options(options).await
     }

@@ -100,6 +100,18 @@ impl Browser {
         self.send(Method::POST, path, |request| request.form(&fields)).await
     }
 
+    /// Signs up by the page.
+    pub async fn sign_up(&mut self, email: &str, username: &str, password: &str) -> Page {
+        let form = self.open("/signup").await.form("/signup");
+        self.submit(form.fill("email", email).fill("username", username).fill("password", password)).await
+    }
+
+    /// Asks for a reset link by the page.
+    pub async fn ask_reset(&mut self, email: &str) -> Page {
+        let form = self.open("/forgot-password").await.form("/forgot-password").fill("email", email);
+        self.submit(form).await
+    }
+
     /// Logs in by the page.
     pub async fn log_in(&mut self, login: &str, password: &str) -> Page {
         let form = self.open("/login").await.form("/login").fill("login", login).fill("password", password);

@@ -8,8 +8,7 @@ async fn a_person_who_forgot_gets_back_in() {
     let app = TestApp::start().await;
     let mut elsewhere = app.someone("sam", OTTER).await;
     let mut sam = app.browser();
-    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "SAM@example.com");
-    let page = sam.submit(form).await;
+    let page = sam.ask_reset("SAM@example.com").await;
     assert_eq!(page.path, "/forgot-password/sent");
     assert!(page.html.contains("If <strong>SAM@example.com</strong> has an account"), "{}", page.html);
 
@@ -39,8 +38,7 @@ async fn known_and_unknown_addresses_get_the_same_answer_and_only_one_a_letter()
     let ask = |address: &'static str| {
         let mut browser = app.browser();
         async move {
-            let form = browser.open("/forgot-password").await.form("/forgot-password").fill("email", address);
-            let page = browser.submit(form).await;
+            let page = browser.ask_reset(address).await;
             (page.status, page.path, page.html.split("form_id").next().unwrap().replace(address, "x"))
         }
     };
@@ -244,8 +242,7 @@ async fn send_again_waits_a_minute() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut sam = app.browser();
-    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
-    let page = sam.submit(form).await;
+    let page = sam.ask_reset("sam@example.com").await;
     let page = sam.submit(page.form("/forgot-password")).await;
     assert!(page.flash().contains("less than a minute ago"), "{}", page.flash());
     app.app.clock.advance(time::Duration::seconds(61));

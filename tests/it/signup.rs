@@ -42,8 +42,7 @@ async fn an_account_exists_once_the_button_from_the_letter_is_pressed() {
 async fn another_browser_may_press_the_button_but_is_not_logged_in() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
 
     let mut phone = app.browser();
@@ -63,13 +62,9 @@ async fn a_known_address_gets_the_same_page_and_another_letter() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut stranger = app.browser();
-    let form = stranger.open("/signup").await.form("/signup");
-    let known =
-        stranger.submit(form.fill("email", "SAM@example.com").fill("username", "eve").fill("password", HERON)).await;
+    let known = stranger.sign_up("SAM@example.com", "eve", HERON).await;
     let mut other = app.browser();
-    let form = other.open("/signup").await.form("/signup");
-    let unknown =
-        other.submit(form.fill("email", "new@example.com").fill("username", "eve").fill("password", HERON)).await;
+    let unknown = other.sign_up("new@example.com", "eve", HERON).await;
     assert_eq!((known.status, &known.path), (unknown.status, &unknown.path));
     let without_ids = |html: &str| html.split("form_id").next().unwrap().replace("SAM@", "new@");
     assert_eq!(without_ids(&known.html), without_ids(&unknown.html));
@@ -104,8 +99,7 @@ async fn a_taken_username_is_said_at_once_and_nothing_typed_is_lost() {
 async fn a_username_taken_meanwhile_is_asked_for_again() {
     let app = TestApp::start().await;
     let mut first = app.browser();
-    let form = first.open("/signup").await.form("/signup");
-    first.submit(form.fill("email", "first@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    first.sign_up("first@example.com", "sam", OTTER).await;
     let link = app.letters_to("first@example.com", 1).await[0].links[0].clone();
     app.someone("sam", HERON).await;
 
@@ -154,16 +148,14 @@ async fn twenty_sign_ups_with_one_address_make_one_user() {
 async fn in_open_mode_an_account_exists_at_once() {
     let app = TestApp::start_with(&["--signup", "open"]).await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    let page = sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let page = sam.sign_up("sam@example.com", "sam", OTTER).await;
     assert_eq!(
         (page.path.as_str(), page.flash().as_str()),
         ("/profile", "Your account is ready and you are logged in.")
     );
 
     let mut eve = app.browser();
-    let form = eve.open("/signup").await.form("/signup");
-    let page = eve.submit(form.fill("email", "sam@EXAMPLE.com").fill("username", "eve").fill("password", OTTER)).await;
+    let page = eve.sign_up("sam@EXAMPLE.com", "eve", OTTER).await;
     page.assert_framed(422);
     assert!(page.problem_at("email").contains("has an account already"));
 
@@ -200,8 +192,7 @@ async fn in_closed_mode_nobody_signs_up() {
 async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    let page = sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    let page = sam.sign_up("sam@example.com", "sam", OTTER).await;
     let first = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
     let page = sam.submit(page.form("/signup/resend")).await;
     assert!(page.flash().contains("less than a minute ago"), "{}", page.flash());
@@ -221,12 +212,10 @@ async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
 async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
     app.letters_to("sam@example.com", 1).await;
     let mut eve = app.browser();
-    let form = eve.open("/signup").await.form("/signup");
-    eve.submit(form.fill("email", "sam@example.com").fill("username", "sammy").fill("password", HERON)).await;
+    eve.sign_up("sam@example.com", "sammy", HERON).await;
     let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
     let page = sam.open(&link).await;
     assert!(page.html.contains("<strong>sammy</strong>"), "the page says what it makes");
@@ -241,8 +230,7 @@ async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
 async fn a_sign_up_that_is_closed_meanwhile_makes_no_account() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
     let (dir, before) = (app.stop().await, sam.base.clone());
     let app = TestApp::start_in(dir, &["--signup", "closed"]).await;
@@ -255,8 +243,7 @@ async fn a_sign_up_that_is_closed_meanwhile_makes_no_account() {
 async fn a_link_expires_after_a_day() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/signup").await.form("/signup");
-    sam.submit(form.fill("email", "sam@example.com").fill("username", "sam").fill("password", OTTER)).await;
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
     app.app.clock.advance(time::Duration::hours(23));
     let page = sam.open(&link).await;

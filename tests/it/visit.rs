@@ -40,8 +40,7 @@ async fn a_visit_goes_with_the_last_thing_in_it_and_changes_its_id_at_log_in() {
     assert_eq!(rows(&app).await, 0);
     assert!(sam.cookies.is_empty(), "{:?}", sam.cookies);
 
-    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
-    sam.submit(form).await;
+    sam.ask_reset("sam@example.com").await;
     let before = sam.cookies["latchkey_visit"].clone();
     sam.log_in("sam", OTTER).await;
     assert_ne!(sam.cookies["latchkey_visit"], before);
@@ -52,8 +51,7 @@ async fn a_visit_goes_with_the_last_thing_in_it_and_changes_its_id_at_log_in() {
 async fn the_table_does_not_hold_what_the_cookie_says() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
-    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
-    sam.submit(form).await;
+    sam.ask_reset("sam@example.com").await;
     let row = visit_store::Entity::find().one(app.app.db.read()).await.unwrap().unwrap();
     assert_ne!(row.id, sam.cookies["latchkey_visit"]);
 }
