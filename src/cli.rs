@@ -12,8 +12,9 @@ use crate::accounts::user::User;
 use crate::accounts::{password_reset, session, user};
 use crate::app::App;
 use crate::config::{Config, LogFormat};
+use crate::locale::Locale;
 use crate::mail::Mailer;
-use crate::mail::letters::{MailTest, Site, when};
+use crate::mail::letters::{MailTest, Site};
 use crate::{chance, server, urls};
 
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
@@ -181,8 +182,9 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
     let public_url = config.public_url();
     let mailer = Mailer::new(&config, &public_url)?;
     let now = crate::clock::Clock::default().now();
-    let site = Site { name: &config.site_name, home: public_url.origin(), address: email.as_str() };
-    let letter = MailTest { when: &when(now) }.render(site)?;
+    let site =
+        Site { name: &config.site_name, home: public_url.origin(), address: email.as_str(), locale: config.language };
+    let letter = MailTest { at: &now }.render(site)?;
     let message = letter.message(mailer.from(), email.sendable(), chance::id(), now);
     let message = message.map_err(|why| anyhow::anyhow!("{address}: {why}"))?;
     match (mailer.send(message).await, config.dev_mailbox()) {
@@ -197,7 +199,7 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::List => {
             for user in user::all(app.db.read()).await? {
-                out(format!("{:<32}  {:<40}  {}", user.username, user.email, when(user.created_at)))?;
+                out(format!("{:<32}  {:<40}  {}", user.username, user.email, Locale::En.moment(&user.created_at)))?;
             }
             Ok(())
         }
@@ -209,7 +211,7 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
                 user.username,
                 user.email,
                 user.full_name,
-                when(user.created_at),
+                Locale::En.moment(&user.created_at),
                 user.id
             ))
         }

@@ -11,6 +11,7 @@ use lettre::message::Mailbox;
 use url::{Host, Url};
 
 use crate::keys::Secret;
+use crate::locale::Locale;
 use crate::urls::PublicUrl;
 
 /// Everything an operator can choose.
@@ -56,6 +57,10 @@ pub struct Config {
     /// The site's name, in pages and letters.
     #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = site_name, global = true)]
     pub site_name: String,
+
+    /// The language, such as zh-CN, for browsers that ask for none that we have.
+    #[arg(long, env = "LATCHKEY_LANGUAGE", value_name = "TAG", default_value = "en", value_parser = language, global = true)]
+    pub language: Locale,
 
     /// Who may create an account.
     #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true)]
@@ -253,6 +258,11 @@ impl Config {
     pub fn dev_mailbox(&self) -> Option<PathBuf> {
         self.smtp_url.is_none().then(|| self.data_dir.join("mailbox"))
     }
+}
+
+fn language(tag: &str) -> Result<Locale, String> {
+    let have = || Locale::iter().map(|locale| locale.tag()).collect::<Vec<_>>().join(", ");
+    tag.parse().map_err(|_| format!("is none of {}", have()))
 }
 
 fn site_name(text: &str) -> Result<String, &'static str> {

@@ -2,7 +2,7 @@
 //!
 //! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
 //! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`outbox`]. Verbs, one file a feature:
-//! [`signup`], [`login`], [`password_reset`], [`profile`]. A verb takes values and the time, owns its
+//! [`signup`], [`login`], [`password_reset`], [`profile`], [`security`]. A verb takes values and the time, owns its
 //! transaction, and keeps hashing out of it.
 
 pub mod email;
@@ -14,10 +14,12 @@ pub mod password_reset;
 pub mod pending_signup;
 pub mod profile;
 pub mod reset_token;
+pub mod security;
 pub mod session;
 pub mod signup;
 pub mod token;
 pub mod user;
+pub mod user_agent;
 pub mod username;
 
 use std::fmt;
@@ -25,6 +27,8 @@ use std::fmt;
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+use crate::locale::{Locale, Translation};
 
 /// What goes wrong without being anybody's mistake. What people do wrong is a value each verb returns.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ pub struct Client {
     pub ip: String,
     /// What the browser says of itself; text of a stranger.
     pub user_agent: String,
+    /// The language of the page that asks.
+    pub locale: Locale,
 }
 
 /// When and from where something was asked, for the letter about it.
@@ -75,10 +81,18 @@ pub struct Asked {
     pub at: OffsetDateTime,
     /// From which address.
     pub ip: String,
+    /// With which browser, as it says itself.
+    #[serde(default)]
+    pub user_agent: String,
 }
 
 impl Asked {
     fn new(client: &Client, now: OffsetDateTime) -> Self {
-        Self { at: now, ip: client.ip.clone() }
+        Self { at: now, ip: client.ip.clone(), user_agent: session::shortened(&client.user_agent) }
+    }
+
+    /// With which browser, in words.
+    pub fn browser(&self, t: &Translation) -> String {
+        user_agent::words(&self.user_agent, t)
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Asked, Fault, Result, pending_signup, reset_token};
 use crate::chance;
+use crate::locale::Locale;
 
 /// A row of the outbox.
 pub type OutboxRow = Model;
@@ -109,7 +110,7 @@ const ERROR_MAX: usize = 500;
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     to: &str,
-    locale: &str,
+    locale: Locale,
     letter: &Letter,
     now: OffsetDateTime,
 ) -> Result<()> {
@@ -121,7 +122,7 @@ pub(super) async fn insert(
         letter: Set(kind),
         data: Set(parts["data"].take()),
         to_address: Set(to.to_owned()),
-        locale: Set(locale.to_owned()),
+        locale: Set(locale.tag().to_owned()),
         state: Set(State::Waiting),
         attempts: Set(0),
         next_attempt_at: Set(now),
@@ -136,6 +137,11 @@ pub(super) async fn insert(
 }
 
 impl Model {
+    /// The language of the letter, unless its recipient has chosen another one.
+    pub fn locale(&self) -> Locale {
+        self.locale.parse().unwrap_or_default()
+    }
+
     /// What the letter is about.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use crate::db::Db;
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn ask(db: &Db, email: &Email, locale: &str, client: &Client, now: OffsetDateTime) -> Result<()> {
+pub async fn ask(db: &Db, email: &Email, client: &Client, now: OffsetDateTime) -> Result<()> {
     let letter = Letter::ResetPassword { asked: Asked::new(client, now) };
-    outbox::insert(db.write(), email.as_str(), locale, &letter, now).await
+    outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await
 }
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
@@ -61,7 +61,6 @@ pub async fn reset(
     db: &Db,
     hasher: &Hasher,
     (token, new): (&Token, NewPassword),
-    locale: &str,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<bool> {
@@ -77,7 +76,7 @@ pub async fn reset(
     session::end_all(&tx, user.id, None).await?;
     reset_token::kill_all(&tx, user.id).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
-    outbox::insert(&tx, &user.email, locale, &letter, now).await?;
+    outbox::insert(&tx, &user.email, user.locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -1,7 +1,8 @@
 //! What a person who is logged in changes about their account.
 
-use sea_orm::{EntityTrait, Set};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::hasher::Hasher;
 use super::outbox::{self, Letter};
@@ -11,6 +12,7 @@ use super::user::{self, User};
 use super::username::FullName;
 use super::{Asked, Client, Result, reset_token};
 use crate::db::Db;
+use crate::locale::Locale;
 
 /// Changes how the person is called.
 ///
@@ -24,6 +26,18 @@ pub async fn rename(db: &Db, user: &User, name: &FullName, now: OffsetDateTime) 
         ..Default::default()
     };
     user::Entity::update(row).validate()?.exec(db.write()).await?;
+    Ok(())
+}
+
+/// Saves the language of pages and letters; `None` leaves it to the browser that asks.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn choose_language(db: &Db, user: Uuid, locale: Option<Locale>, now: OffsetDateTime) -> Result<()> {
+    let tag = locale.map(|locale| locale.tag().to_owned());
+    let row = user::ActiveModel { locale: Set(tag), updated_at: Set(now), ..Default::default() };
+    // An update of many: a user who was deleted a moment ago is no fault.
+    user::Entity::update_many().set(row).filter(user::Column::Id.eq(user)).exec(db.write()).await?;
     Ok(())
 }
 
@@ -57,7 +71,7 @@ pub async fn change_password(
     user::set_password(&tx, user.id, hashed_password, now).await?;
     session::end_all(&tx, user.id, Some(session.id)).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
-    outbox::insert(&tx, &user.email, "en", &letter, now).await?;
+    outbox::insert(&tx, &user.email, user.locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
-use sea_orm::{Iterable, Set};
+use sea_orm::{Iterable, QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -79,7 +79,7 @@ pub(super) async fn start(
         expires_at: deadline(now, remember, now),
         remember,
         ip: client.ip.clone(),
-        user_agent: client.user_agent.chars().take(USER_AGENT_MAX).collect(),
+        user_agent: shortened(&client.user_agent),
     };
     let values = Column::iter().map(|column| Expr::val(session.get(column)));
     let same_user = Query::select()
@@ -93,6 +93,11 @@ pub(super) async fn start(
     let mut insert = Query::insert();
     insert.into_table(Entity).columns(Column::iter()).select_from(same_user).map_err(fault)?;
     Ok((conn.execute(&insert).await?.rows_affected() == 1).then_some(session))
+}
+
+/// A browser's own description, no longer than we keep it.
+pub(super) fn shortened(user_agent: &str) -> String {
+    user_agent.chars().take(USER_AGENT_MAX).collect()
 }
 
 fn deadline(created_at: OffsetDateTime, remember: bool, now: OffsetDateTime) -> OffsetDateTime {
@@ -124,6 +129,18 @@ pub async fn touch(conn: &impl ConnectionTrait, session: &Session, now: OffsetDa
     let row = ActiveModel { last_seen_at: Set(now), expires_at: Set(expires_at), ..Default::default() };
     let done = Entity::update_many().set(row).filter(Column::Id.eq(session.id)).exec(conn).await?;
     Ok((done.rows_affected == 1).then(|| Session { last_seen_at: now, expires_at, ..session.clone() }))
+}
+
+/// The sessions of the user that have not ended, the one used last first.
+pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<Vec<Session>> {
+    let those = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
+    Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
+}
+
+/// Ends one session of the user; false when they have no such session.
+pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
+    let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
+    Ok(that.exec(conn).await?.rows_affected == 1)
 }
 
 /// Ends a session.

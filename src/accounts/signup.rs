@@ -39,7 +39,6 @@ pub async fn ask(
     db: &Db,
     hasher: &Hasher,
     new: NewAccount,
-    locale: &str,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<PendingSignup>> {
@@ -61,7 +60,7 @@ pub async fn ask(
     };
     let tx = db.begin().await?;
     let pending = pending_signup::insert(&tx, pending).await?;
-    send(&tx, &pending, locale, client, now).await?;
+    send(&tx, &pending, client, now).await?;
     tx.commit().await?;
     Ok(Some(pending))
 }
@@ -69,21 +68,20 @@ pub async fn ask(
 async fn send(
     conn: &impl sea_orm::ConnectionTrait,
     pending: &PendingSignup,
-    locale: &str,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<()> {
     let letter = Letter::Signup { pending: pending.id, asked: Asked::new(client, now) };
-    outbox::insert(conn, &pending.email, locale, &letter, now).await
+    outbox::insert(conn, &pending.email, client.locale, &letter, now).await
 }
 
 /// Sends the letter once more, if the pending row is still there.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn ask_again(db: &Db, pending: Uuid, locale: &str, client: &Client, now: OffsetDateTime) -> Result<()> {
+pub async fn ask_again(db: &Db, pending: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
     if let Some(pending) = pending_signup::find(db.read(), pending, now).await? {
-        send(db.write(), &pending, locale, client, now).await?;
+        send(db.write(), &pending, client, now).await?;
     }
     Ok(())
 }
@@ -139,7 +137,7 @@ pub async fn began_with(db: &Db, began: Uuid, pending: &PendingSignup, now: Offs
 #[derive(Debug)]
 pub enum Confirmed {
     /// There is an account now.
-    Created(User),
+    Created(Box<User>),
     /// Somebody took the username meanwhile; the link still works with another one.
     UsernameTaken,
     /// The link was used, has expired, or its address has an account by now.
@@ -166,6 +164,8 @@ pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: Offse
         hashed_password: pending.hashed_password,
         created_at: now,
         updated_at: now,
+        locale: None,
+        password_changed_at: Some(now),
     };
     let tx = db.begin().await?;
     if !pending_signup::redeem(&tx, token, now).await? {
@@ -176,7 +176,7 @@ pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: Offse
             // Links of other tries with this address die with it, and the passwords planted in them.
             pending_signup::delete_all(&tx, &user.email_canonical).await?;
             tx.commit().await?;
-            Ok(Confirmed::Created(user))
+            Ok(Confirmed::Created(Box::new(user)))
         }
         Err(Taken::Username) => Ok(Confirmed::UsernameTaken), // rolled back: the link stays
         Err(Taken::Email) => Ok(Confirmed::Gone),
@@ -206,6 +206,8 @@ pub async fn open(db: &Db, hasher: &Hasher, new: NewAccount, now: OffsetDateTime
         hashed_password,
         created_at: now,
         updated_at: now,
+        locale: None,
+        password_changed_at: Some(now),
     };
     user::insert(db.write(), user).await
 }

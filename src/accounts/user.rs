@@ -9,6 +9,7 @@ use super::Result;
 use super::email::Email;
 use super::password::HashedPassword;
 use super::username::Username;
+use crate::locale::Locale;
 
 /// A person with an account.
 pub type User = Model;
@@ -29,6 +30,15 @@ pub struct Model {
     pub hashed_password: HashedPassword,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
+    pub locale: Option<String>,
+    pub password_changed_at: Option<OffsetDateTime>,
+}
+
+impl Model {
+    /// The language that the user has chosen, if it is one that we have.
+    pub fn locale(&self) -> Option<Locale> {
+        self.locale.as_deref()?.parse().ok()
+    }
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -130,7 +140,13 @@ pub(super) async fn set_password(
     password: HashedPassword,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let row = ActiveModel { id: Set(id), hashed_password: Set(password), updated_at: Set(now), ..Default::default() };
+    let row = ActiveModel {
+        id: Set(id),
+        hashed_password: Set(password),
+        password_changed_at: Set(Some(now)),
+        updated_at: Set(now),
+        ..Default::default()
+    };
     row.update(conn).await?;
     Ok(())
 }

@@ -7,9 +7,13 @@ use askama::Template;
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
+use textwrap::Options;
+use textwrap::core::display_width;
 use time::OffsetDateTime;
-use time::macros::format_description;
 use uuid::Uuid;
+
+use crate::accounts::Asked;
+use crate::locale::{Locale, Translation};
 
 /// What every letter shows.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +24,15 @@ pub struct Site<'a> {
     pub home: &'a str,
     /// The recipient's address.
     pub address: &'a str,
+    /// The recipient's language.
+    pub locale: Locale,
 }
 
 /// A letter, rendered.
 #[derive(Clone, Debug)]
 pub struct Rendered {
+    /// The language.
+    pub locale: Locale,
     /// The subject.
     pub subject: String,
     /// The text part.
@@ -33,14 +41,14 @@ pub struct Rendered {
     pub html: String,
 }
 
-/// One type a letter, two templates a type: askama takes one template a struct, so the second struct is made
-/// here, with the same fields.
+/// One type a letter, two templates a type: askama takes one template a struct, so the structs are made here,
+/// with the same fields.
 macro_rules! letter {
-    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident),* } $subject:expr) => {
+    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident) => {
         $(#[$doc])*
         #[derive(Debug)]
         #[expect(missing_docs, reason = "the fields are named in the templates")]
-        pub struct $name<'a> { $(pub $field: &'a str),* }
+        pub struct $name<'a> { $(pub $field: &'a $type),* }
 
         impl $name<'_> {
             /// Fills both templates.
@@ -50,17 +58,18 @@ macro_rules! letter {
             pub fn render(&self, site: Site<'_>) -> askama::Result<Rendered> {
                 #[derive(Template)]
                 #[template(path = $text)]
-                struct Text<'a> { site: &'a str, home: &'a str, address: &'a str, $($field: &'a str),* }
+                struct Text<'a> { site: &'a str, home: &'a str, address: &'a str, locale: Locale, t: &'a Translation, $($field: &'a $type),* }
                 #[derive(Template)]
                 #[template(path = $html)]
-                struct Html<'a> { site: &'a str, home: &'a str, address: &'a str, $($field: &'a str),* }
+                struct Html<'a> { site: &'a str, home: &'a str, address: &'a str, locale: Locale, t: &'a Translation, $($field: &'a $type),* }
 
-                let Site { name, home, address } = site;
-                let subject: fn(&str) -> String = $subject;
+                let Site { name: site, home, address, locale } = site;
+                let t = locale.t();
                 Ok(Rendered {
-                    subject: subject(name),
-                    text: Text { site: name, home, address, $($field: self.$field),* }.render()?,
-                    html: Html { site: name, home, address, $($field: self.$field),* }.render()?,
+                    locale,
+                    subject: t.$subject(site),
+                    text: wrapped(&Text { site, home, address, locale, t, $($field: self.$field),* }.render()?),
+                    html: Html { site, home, address, locale, t, $($field: self.$field),* }.render()?,
                 })
             }
         }
@@ -69,34 +78,39 @@ macro_rules! letter {
 
 letter! {
     /// The link that creates the account.
-    ConfirmSignup("letters/confirm_signup.txt", "letters/confirm_signup.html") { link, when, ip }
-    |site| format!("Confirm your email address for {site}")
+    ConfirmSignup("letters/confirm_signup.txt", "letters/confirm_signup.html") { link: str, asked: Asked } confirm_subject
 }
 letter! {
     /// Somebody signed up with an address that has an account.
-    AlreadyRegistered("letters/already_registered.txt", "letters/already_registered.html") { login_link, reset_link, when, ip }
-    |site| format!("You already have an account at {site}")
+    AlreadyRegistered("letters/already_registered.txt", "letters/already_registered.html") { login_link: str, reset_link: str, asked: Asked } registered_subject
 }
 letter! {
     /// The link that lets a person back in.
-    ResetPassword("letters/reset_password.txt", "letters/reset_password.html") { link, when, ip }
-    |site| format!("Reset your {site} password")
+    ResetPassword("letters/reset_password.txt", "letters/reset_password.html") { link: str, asked: Asked } reset_subject
 }
 letter! {
     /// Word that the password is another one now.
-    PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link, when, ip }
-    |site| format!("Your {site} password was changed")
+    PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link: str, asked: Asked } changed_subject
 }
 letter! {
     /// What `latchkey mail-test` sends.
-    MailTest("letters/mail_test.txt", "letters/mail_test.html") { when }
-    |site| format!("Mail from {site} works")
+    MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }
 
-/// A moment as letters show it, such as “22 November 2026 at 08:15 UTC”.
-pub fn when(at: OffsetDateTime) -> String {
-    let form = format_description!("[day padding:none] [month repr:long] [year] at [hour]:[minute] UTC");
-    at.format(form).unwrap_or_else(|_| at.to_string())
+/// Breaks long lines at 72 columns, of which a Chinese character takes two (RFC 3676, 4.2: lines of up to 78).
+/// An address stays whole, on a line of its own: mail programs make a link of it.
+fn wrapped(text: &str) -> String {
+    const COLUMNS: usize = 72;
+    let mut wrapped = String::new();
+    for line in text.split_inclusive('\n') {
+        if display_width(line) <= COLUMNS || line.contains("://") {
+            wrapped.push_str(line);
+        } else {
+            wrapped.push_str(&textwrap::fill(line.trim_end(), Options::new(COLUMNS).break_words(false)));
+            wrapped.push('\n');
+        }
+    }
+    wrapped
 }
 
 impl Rendered {
@@ -124,7 +138,7 @@ impl Rendered {
             .message_id(Some(format!("<{id}@{}>", from.email.domain())))
             .raw_header(header("Auto-Submitted", "auto-generated")) // RFC 3834: no out-of-office replies
             .raw_header(header("X-Auto-Response-Suppress", "All"))
-            .raw_header(header("Content-Language", "en"))
+            .raw_header(header("Content-Language", self.locale.tag()))
             .multipart(MultiPart::alternative_plain_html(self.text, self.html))?;
         Ok(message)
     }

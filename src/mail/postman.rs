@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site, when};
+use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site};
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
+use crate::accounts::user::User;
 use crate::accounts::{Fault, password_reset};
 use crate::app::App;
 use crate::urls;
@@ -95,37 +96,36 @@ struct Composed {
 
 /// Writes the letter, or finds that there is nobody to write to.
 async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> {
-    let site = Site { name: &app.config.site_name, home: app.public_url.origin(), address: &row.to_address };
-    let to = row.to_address.clone();
+    let (locale, to) = (row.locale(), row.to_address.clone());
+    let site = Site { name: &app.config.site_name, home: app.public_url.origin(), address: &row.to_address, locale };
+    // Whoever has an account is written to in the language they have chosen, whatever page asked.
+    fn to_user<'a>(user: &'a User, site: Site<'a>) -> Site<'a> {
+        Site { address: &user.email, locale: user.locale().unwrap_or(site.locale), ..site }
+    }
     let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
     let composed = match row.letter()? {
-        Letter::Signup { pending, asked } => {
-            let (when, ip) = (&when(asked.at), &asked.ip);
-            match signup::issue(&app.db, pending, app.now()).await? {
-                Mailed::Link(token) => {
-                    let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
-                    (to, ConfirmSignup { link, when, ip }.render(site), None)
-                }
-                Mailed::HasAccount(user) => {
-                    let login_link = &app.public_url.at(urls::LOGIN);
-                    let letter = AlreadyRegistered { login_link, reset_link: &reset_link, when, ip };
-                    let rendered = letter.render(Site { address: &user.email, ..site });
-                    (user.email, rendered, None)
-                }
-                Mailed::Nothing => return Ok(None),
+        Letter::Signup { pending, asked } => match signup::issue(&app.db, pending, app.now()).await? {
+            Mailed::Link(token) => {
+                let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
+                (to, ConfirmSignup { link, asked: &asked }.render(site), None)
             }
-        }
+            Mailed::HasAccount(user) => {
+                let login_link = &app.public_url.at(urls::LOGIN);
+                let letter = AlreadyRegistered { login_link, reset_link: &reset_link, asked: &asked };
+                let rendered = letter.render(to_user(&user, site));
+                (user.email, rendered, None)
+            }
+            Mailed::Nothing => return Ok(None),
+        },
         Letter::ResetPassword { asked } => {
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
             let Some((user, token)) = password_reset::issue(&app.db, &email, app.now()).await? else { return Ok(None) };
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
-            let letter = ResetPassword { link, when: &when(asked.at), ip: &asked.ip };
-            let rendered = letter.render(Site { address: &user.email, ..site });
+            let rendered = ResetPassword { link, asked: &asked }.render(to_user(&user, site));
             (user.email, rendered, Some(token))
         }
         Letter::PasswordChanged { asked } => {
-            let letter = PasswordChanged { reset_link: &reset_link, when: &when(asked.at), ip: &asked.ip };
-            (to, letter.render(site), None)
+            (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
         }
     };
     let (to, rendered, reset) = composed;

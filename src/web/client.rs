@@ -9,10 +9,14 @@ use axum::http::header;
 use axum::http::request::Parts;
 use ipnet::IpNet;
 
+use super::language;
 use crate::accounts;
 use crate::app::App;
 
-/// The [`accounts::Client`] of this request.
+/// The [`accounts::Client`] of this request. Its language is the one that a user has saved if [`CurrentUser`] is
+/// named before it.
+///
+/// [`CurrentUser`]: super::identity::CurrentUser
 pub struct Client(pub accounts::Client);
 
 impl FromRequestParts<Arc<App>> for Client {
@@ -32,6 +36,7 @@ impl FromRequestParts<Arc<App>> for Client {
         Ok(Self(accounts::Client {
             ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             user_agent: text(header::USER_AGENT).to_owned(),
+            locale: language::of(parts, app),
         }))
     }
 }

@@ -22,10 +22,12 @@ pub enum Name {
     ResetLink,
     /// A sign-up link's token, likewise.
     SignupLink,
+    /// The language that was chosen in this browser.
+    Language,
 }
 
 impl Name {
-    const ALL: [Self; 4] = [Self::Session, Self::Visit, Self::ResetLink, Self::SignupLink];
+    const ALL: [Self; 5] = [Self::Session, Self::Visit, Self::ResetLink, Self::SignupLink, Self::Language];
 
     /// The name on this site.
     pub fn on(self, app: &App) -> &'static str {
@@ -38,6 +40,8 @@ impl Name {
             (Self::ResetLink, false) => "latchkey_reset",
             (Self::SignupLink, true) => "__Host-latchkey_signup",
             (Self::SignupLink, false) => "latchkey_signup",
+            (Self::Language, true) => "__Host-latchkey_lang",
+            (Self::Language, false) => "latchkey_lang",
         }
     }
 }
@@ -68,6 +72,15 @@ pub fn remove(cookies: &Cookies, app: &App, name: Name) {
     }
 }
 
+/// The value under this very name, if it came once.
+pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = pairs(headers).filter(|(theirs, _)| *theirs == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
 /// Whether the request carries any cookie of ours.
 pub fn any(app: &App, headers: &HeaderMap) -> bool {
     pairs(headers).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
@@ -82,11 +95,7 @@ pub fn keep_ours(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(header::COOKIE) {
         return;
     }
-    let only = |name: &str| {
-        let mut values = pairs(headers).filter(|(theirs, _)| *theirs == name).map(|(_, value)| value);
-        let (value, None) = (values.next()?, values.next()) else { return None };
-        Some(format!("{name}={value}"))
-    };
+    let only = |name: &str| value(headers, name).map(|value| format!("{name}={value}"));
     let ours: Vec<String> = Name::ALL.iter().filter_map(|name| only(name.on(app))).collect();
     match HeaderValue::from_str(&ours.join("; ")) {
         Ok(ours) if !ours.is_empty() => headers.insert(header::COOKIE, ours),

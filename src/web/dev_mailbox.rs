@@ -1,5 +1,6 @@
 //! The development mailbox: letters that were kept on disk because there is no mail server.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mail_parser::{HeaderValue, MessageParser};
 use serde::Serialize;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::Error;
+use super::form::{Fields, Query};
 use super::page::{Page, html as page_html};
 use crate::app::App;
 
@@ -29,17 +32,14 @@ struct Kept {
     links: Vec<String>,
     at: String,
     #[serde(skip)]
+    sent: OffsetDateTime,
+    #[serde(skip)]
     headers: String,
     #[serde(skip)]
     written: Option<SystemTime>,
 }
 
 impl Kept {
-    /// The letter's date without the machine's `T` and `Z`.
-    fn when(&self) -> String {
-        self.at.replace('T', " ").replace('Z', " UTC")
-    }
-
     fn read(path: &Path) -> Option<Self> {
         let id = path.file_stem()?.to_str()?.parse().ok()?;
         let raw = fs::read(path).ok()?;
@@ -59,6 +59,7 @@ impl Kept {
             html: message.body_html(0).unwrap_or_default().into_owned(),
             links,
             at: message.date().map(mail_parser::DateTime::to_rfc3339).unwrap_or_default(),
+            sent: OffsetDateTime::from_unix_timestamp(message.date()?.to_timestamp()).ok()?,
             headers: String::from_utf8_lossy(&raw[..end]).into_owned(),
             text,
             written,
@@ -92,7 +93,7 @@ struct ListPage {
 
 /// GET /dev/mailbox
 pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<Response, Error> {
-    page_html(StatusCode::OK, &ListPage { page, letters: letters(&app).await? })
+    page_html(StatusCode::OK, page.locale, &ListPage { page, letters: letters(&app).await? })
 }
 
 /// GET /dev/mailbox.json
@@ -105,29 +106,76 @@ pub async fn json(State(app): State<Arc<App>>) -> Result<Response, Error> {
 struct LetterPage {
     page: Page,
     letter: Kept,
+    view: View,
+}
+
+/// How a letter is looked at. Printed, it is the query that asks for it.
+#[derive(Clone, Copy)]
+struct View {
+    /// As wide as a phone.
+    phone: bool,
+    /// As a mail program shows it that is set to dark.
+    dark: bool,
+}
+
+impl View {
+    fn asked(query: &Fields) -> Self {
+        Self { phone: query.text("width") == "phone", dark: query.text("colours") == "dark" }
+    }
+
+    fn at_full_width(self) -> Self {
+        Self { phone: false, ..self }
+    }
+
+    fn at_phone_width(self) -> Self {
+        Self { phone: true, ..self }
+    }
+
+    fn in_light(self) -> Self {
+        Self { dark: false, ..self }
+    }
+
+    fn in_dark(self) -> Self {
+        Self { dark: true, ..self }
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (width, colours) = (if self.phone { "phone" } else { "full" }, if self.dark { "dark" } else { "light" });
+        write!(f, "width={width}&colours={colours}")
+    }
 }
 
 /// GET /dev/mailbox/{id}
 pub async fn letter(
     State(app): State<Arc<App>>,
     extract::Path(id): extract::Path<String>,
+    Query(query): Query,
     page: Page,
 ) -> Result<Response, Error> {
     let id = id.parse().map_err(|_| Error::not_found())?;
     // This page alone may hold a frame: the letter's own HTML.
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-src 'self'; \
                   form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-    let shown = page_html(StatusCode::OK, &LetterPage { page, letter: one(&app, id).await? })?;
+    let letter = one(&app, id).await?;
+    let shown = page_html(StatusCode::OK, page.locale, &LetterPage { page, letter, view: View::asked(&query) })?;
     Ok(([(header::CONTENT_SECURITY_POLICY, policy)], shown).into_response())
 }
 
 /// GET /dev/mailbox/{id}/html: the HTML part as a mail program would show it, with no script and no origin.
-pub async fn html(State(app): State<Arc<App>>, extract::Path(id): extract::Path<String>) -> Result<Response, Error> {
+pub async fn html(
+    State(app): State<Arc<App>>,
+    extract::Path(id): extract::Path<String>,
+    Query(query): Query,
+) -> Result<Response, Error> {
     let id = id.parse().map_err(|_| Error::not_found())?;
     let policy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
     let fixed = [(header::CONTENT_SECURITY_POLICY, policy), (header::CONTENT_TYPE, "text/html; charset=utf-8")];
     // Its links open in a page of their own: ours do not load in frames.
     let html = one(&app, id).await?.html.replacen("<head>", "<head><base target=\"_blank\">", 1);
-    Ok((fixed, html).into_response())
+    // The frame cannot be told which colours to prefer, so the letter is.
+    let preferred = if View::asked(&query).dark { "all" } else { "not all" };
+    Ok((fixed, html.replace("(prefers-color-scheme: dark)", preferred)).into_response())
 }

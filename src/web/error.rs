@@ -9,6 +9,8 @@ use tracing::{error, warn};
 use super::page::{Page, html};
 use crate::accounts::Fault;
 use crate::app::App;
+use crate::locale::{Locale, Translation};
+use crate::urls;
 
 /// A failure. Handlers return it with `?`; [`with_page`] gives it its page.
 #[derive(Clone, Debug)]
@@ -90,49 +92,28 @@ pub async fn method_not_allowed() -> Error {
 #[template(path = "error.html")]
 struct ErrorPage {
     page: Page,
-    heading: &'static str,
-    what_to_do: &'static str,
+    heading: String,
+    advice: String,
     request_id: String,
 }
 
 /// What a person reads: what happened, and what to do.
-fn words(status: StatusCode) -> (&'static str, &'static str) {
+fn words(status: StatusCode, t: &Translation) -> (String, String) {
     match status {
-        StatusCode::FORBIDDEN => (
-            "This request came from another site",
-            "To keep your account safe, forms work only from our own pages. Open the page here and send it again.",
-        ),
-        StatusCode::NOT_FOUND => (
-            "Page not found",
-            "There is nothing at this address. If you typed it, check it; if you followed a link, it may be an old one.",
-        ),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ("This address works differently", "It cannot be opened this way. Start again from the first page.")
-        }
-        StatusCode::REQUEST_TIMEOUT => {
-            ("That took too long", "The form did not arrive in full. Go back and send it again.")
-        }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ("That is too much text", "The form was larger than we take. Go back, shorten it and send it again.")
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            ("This is not a form", "This address takes forms only. Open the page and fill in its form.")
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            ("We are busy at the moment", "Wait a few seconds, then go back and try again.")
-        }
-        _ if status.is_client_error() => {
-            ("We could not read this request", "Go back and try again, or start from the first page.")
-        }
-        _ => (
-            "Something went wrong on our side",
-            "Try again in a moment. If it happens again, tell us the number below.",
-        ),
+        StatusCode::FORBIDDEN => (t.failure_cross_site(), t.failure_cross_site_advice()),
+        StatusCode::NOT_FOUND => (t.failure_not_found(), t.failure_not_found_advice()),
+        StatusCode::METHOD_NOT_ALLOWED => (t.failure_method(), t.failure_method_advice()),
+        StatusCode::REQUEST_TIMEOUT => (t.failure_timeout(), t.failure_timeout_advice()),
+        StatusCode::PAYLOAD_TOO_LARGE => (t.failure_too_large(), t.failure_too_large_advice()),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (t.failure_media_type(), t.failure_media_type_advice()),
+        StatusCode::SERVICE_UNAVAILABLE => (t.failure_busy(), t.failure_busy_advice()),
+        _ if status.is_client_error() => (t.failure_client(), t.failure_client_advice()),
+        _ => (t.failure_server(), t.failure_server_advice()),
     }
 }
 
 /// Gives a failure its page, whoever it comes from: a handler, a layer, or axum itself.
-pub fn with_page(app: &App, request_id: &str, mut response: Response) -> Response {
+pub fn with_page(app: &App, locale: Locale, request_id: &str, mut response: Response) -> Response {
     let mut status = response.status();
     let known = response.extensions_mut().remove::<Error>();
     // A form that needs another try (422) or a spent link (410) is a page already.
@@ -152,9 +133,12 @@ pub fn with_page(app: &App, request_id: &str, mut response: Response) -> Respons
         (None, false) => {}
     }
 
-    let (heading, what_to_do) = words(status);
-    let page = ErrorPage { page: Page::plain(app), heading, what_to_do, request_id: request_id.to_owned() };
-    let mut framed = match html(status, &page) {
+    let (heading, advice) = words(status, locale.t());
+    let mut page = Page::plain(app, locale);
+    // There may be nothing to read at this address, in any language.
+    page.in_other_languages = format!("{}?lang=", urls::HOME);
+    let page = ErrorPage { page, heading, advice, request_id: request_id.to_owned() };
+    let mut framed = match html(status, locale, &page) {
         Ok(framed) => framed,
         Err(_) => return response,
     };

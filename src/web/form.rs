@@ -30,6 +30,21 @@ impl Fields {
         }
     }
 
+    /// What may be kept of a form that cannot be worked on yet: no secrets, and no more than an honest form has,
+    /// for anybody can send us one.
+    pub fn worth_keeping(&self) -> Vec<(String, String)> {
+        const MOST: usize = 2048;
+        let open = self.0.iter().filter(|(name, _)| !name.contains("password") && name != "form_id");
+        let mut room = MOST;
+        let fits = |(name, text): &&(String, String)| {
+            let size = name.len() + text.len();
+            let fits = size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        };
+        open.filter(fits).cloned().collect()
+    }
+
     /// Whether a box is ticked.
     pub fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()

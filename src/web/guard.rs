@@ -16,6 +16,7 @@ use tracing::{Instrument, debug, info_span};
 
 use super::cookie;
 use super::error::{self, Error};
+use super::language;
 use super::replay::{self, Answers};
 use crate::app::App;
 use crate::chance;
@@ -27,10 +28,12 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long of that its body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Around everything: the request's id and span, a bound on its time, a page for every failure, a panic
+/// Around everything: the request's id, span and language, a bound on its time, a page for every failure, a panic
 /// included, and the headers of every answer. The query stays out of the log: it may be a token.
-pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = request_id();
+    let locale = language::of_browser(&app, request.headers());
+    request.extensions_mut().insert(locale);
     let span = info_span!("request", id, method = %request.method(), path = request.uri().path());
     let work = async {
         let began = Instant::now();
@@ -41,7 +44,7 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
             Err(_) => Error::unavailable("the request took too long").into_response(),
         };
         if response.status().is_client_error() || response.status().is_server_error() {
-            response = error::with_page(&app, &id, response);
+            response = error::with_page(&app, locale, &id, response);
         }
         add_headers(&app, &id, response.headers_mut());
         debug!(status = response.status().as_u16(), ms = began.elapsed().as_millis(), "answered");

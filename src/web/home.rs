@@ -16,5 +16,5 @@ struct HomePage {
 
 /// GET /
 pub async fn show(_: Guest, page: Page) -> Result<Response, Error> {
-    html(StatusCode::OK, &HomePage { page })
+    html(StatusCode::OK, page.locale, &HomePage { page })
 }

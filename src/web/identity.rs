@@ -4,15 +4,19 @@
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
-use axum::extract::{Extension, FromRequestParts, OptionalFromRequestParts};
+use axum::extract::{Extension, FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
+use super::client::Client;
 use super::cookie::{self, Name};
 use super::error::Error;
-use super::form::Query;
+use super::form::{Fields, Form, Query};
+use super::language;
+use super::visit::{Draft, Flash, Visit};
+use crate::accounts;
 use crate::accounts::login;
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
@@ -41,6 +45,12 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
         if user.id != pointer.user {
             return Ok(None);
         }
+        if let Some(locale) = user.locale()
+            && locale != language::of(parts, app)
+        {
+            parts.extensions.insert(locale); // for whatever asks after us
+            language::remember(&cookies, app, Some(locale)); // for pages that do not ask who is there
+        }
         let session = match session::touch(app.db.write(), &session, now).await? {
             Some(renewed) => {
                 remember(&cookies, app, &renewed)?;
@@ -60,6 +70,7 @@ impl FromRequestParts<Arc<App>> for Guest {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        language::switch(parts, app).await?;
         let found = <CurrentUser as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await;
         let Ok(Query(query)) = Query::from_request_parts(parts, app).await;
         match found.map_err(IntoResponse::into_response)? {
@@ -100,12 +111,62 @@ impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
             Self::LogIn(None) => Redirect::to(urls::LOGIN).into_response(),
-            Self::LogIn(Some(next)) => {
-                let next: String = form_urlencoded::byte_serialize(next.as_str().as_bytes()).collect();
-                Redirect::to(&format!("{}?next={next}", urls::LOGIN)).into_response()
-            }
+            Self::LogIn(Some(next)) => log_in_first(next.as_str()),
             Self::Failed(error) => error.into_response(),
         }
+    }
+}
+
+fn log_in_first(next: &str) -> Response {
+    let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    Redirect::to(&format!("{}?next={next}", urls::LOGIN)).into_response()
+}
+
+/// A form of somebody who is logged in.
+///
+/// When the session has ended meanwhile, nothing that was typed is lost: it is kept in the visit, without
+/// secrets, and the person finds it in the form again once they have logged in. It is not saved unseen: whoever
+/// logs in next need not be the one who typed.
+pub struct Posted {
+    /// The person.
+    pub user: User,
+    /// The session.
+    pub session: Session,
+    /// Who asks, in the language that the person has saved.
+    pub client: accounts::Client,
+    /// The form.
+    pub fields: Fields,
+}
+
+impl FromRequest<Arc<App>> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let visit = Visit::from_request_parts(&mut parts, app).await.map_err(IntoResponse::into_response)?;
+        let found = <CurrentUser as OptionalFromRequestParts<Arc<App>>>::from_request_parts(&mut parts, app).await;
+        let found = found.map_err(IntoResponse::into_response)?;
+        let Ok(Client(client)) = Client::from_request_parts(&mut parts, app).await;
+        let page = page_of(parts.uri.path()).to_owned();
+        let form = Form::from_request(Request::from_parts(parts, body), app).await;
+        let Form(fields) = form.map_err(IntoResponse::into_response)?;
+        match found {
+            Some(CurrentUser { user, session }) => Ok(Self { user, session, client, fields }),
+            None => {
+                visit.remember_draft(&Draft { path: page.clone(), fields: fields.worth_keeping() }).await;
+                visit.flash(Flash::LogInToGoOn).await;
+                Err(log_in_first(&page))
+            }
+        }
+    }
+}
+
+/// The page whose form posts to this path.
+fn page_of(path: &str) -> &str {
+    match path {
+        urls::PROFILE => urls::PROFILE_NAME,
+        urls::SECURITY_LOG_OUT => urls::SECURITY,
+        same => same,
     }
 }
 

@@ -45,7 +45,7 @@ impl LoginPage {
 pub async fn show(_: Guest, Query(query): Query, page: Page) -> Result<Response, Error> {
     let next = Next::parse(query.text("next"));
     let (problems, login) = (Problems::default(), String::new());
-    html(StatusCode::OK, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
+    html(StatusCode::OK, page.locale, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
 }
 
 /// POST /login
@@ -61,23 +61,24 @@ pub async fn log_in(
     let password = Password::new(fields.text("password"));
     let session = login::with_password(&app.db, &app.hasher, (typed, password), keep, &client, app.now()).await?;
     let Some(session) = session else {
-        let problems = Problems::one("login", "Email, username or password is not right");
+        let problems = Problems::one("login", client.locale.t().wrong_log_in());
         let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
-        let page = Page::plain(&app);
+        let page = Page::plain(&app, client.locale);
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
-        return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
     visit.rotate().await;
     identity::log_in(&cookies, &app, &session).await?;
     Ok(identity::onward(next))
 }
 
-/// POST /logout: open to everybody, so that a second click finds the same page.
+/// POST /logout: open to everybody, so that a second click finds the same page. With `next` it goes on there.
 pub async fn log_out(
     State(app): State<Arc<App>>,
     user: Option<CurrentUser>,
     visit: Visit,
     Extension(cookies): Extension<Cookies>,
+    Form(fields): Form,
 ) -> Result<Response, Error> {
     if let Some(CurrentUser { session, .. }) = user {
         login::log_out(&app.db, session.id).await?;
@@ -85,5 +86,6 @@ pub async fn log_out(
     }
     cookie::remove(&cookies, &app, Name::Session);
     visit.flash(Flash::LoggedOut).await;
-    Ok(Redirect::to(urls::LOGIN).into_response())
+    let next = Next::parse(fields.text("next"));
+    Ok(Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str)).into_response())
 }

@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod home;
 mod identity;
+mod language;
 mod link;
 mod login;
 mod page;
@@ -17,6 +18,7 @@ mod password_reset;
 mod problems;
 mod profile;
 mod replay;
+mod security;
 mod signup;
 mod visit;
 
@@ -41,7 +43,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::LOGIN, get(login::show).post(login::log_in))
         .route(urls::LOGOUT, post(login::log_out))
         .route(urls::PROFILE, get(profile::show).post(profile::rename))
+        .route(urls::PROFILE_NAME, get(profile::show_name).post(profile::rename))
+        .route(urls::PROFILE_LANGUAGE, get(profile::show_language).post(profile::choose_language))
         .route(urls::PROFILE_PASSWORD, get(profile::show_password).post(profile::change_password))
+        .route(urls::SECURITY, get(security::show))
+        .route(urls::SECURITY_LOG_OUT, post(security::log_out))
         .route(urls::FORGOT_PASSWORD, get(password_reset::show_ask).post(password_reset::ask))
         .route(urls::FORGOT_PASSWORD_SENT, get(password_reset::sent))
         .route(urls::RESET_PASSWORD, get(password_reset::show).post(password_reset::reset))

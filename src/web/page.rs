@@ -7,33 +7,45 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::assets;
 use super::error::Error;
+use super::language;
 use super::visit::{Flash, Visit};
 use crate::app::App;
 use crate::config::Signup;
+use crate::locale::{Locale, Translation};
 
 /// The frame of a page. Named by a handler that answers GET, it takes the flash out of the visit: shown
-/// once, gone after.
+/// once, gone after. Name it after [`CurrentUser`](super::identity::CurrentUser), whose language it then has.
 pub struct Page {
     /// The site's name.
     pub site: String,
+    /// The language.
+    pub locale: Locale,
+    /// What the page says, in that language.
+    pub t: &'static Translation,
+    /// Where the links to other languages lead: this page.
+    pub in_other_languages: String,
     /// What just happened.
     pub flash: Option<Flash>,
     /// Whether letters are kept in the development mailbox.
     pub dev_mailbox: bool,
     /// Whether anybody may create an account.
     pub signup: bool,
-    /// The least characters of a password, for the hint.
-    pub password_min_length: u32,
+    password_min_length: u32,
 }
 
 impl Page {
     /// A page without a flash.
-    pub fn plain(app: &App) -> Self {
+    pub fn plain(app: &App, locale: Locale) -> Self {
         Self {
             site: app.config.site_name.clone(),
+            locale,
+            t: locale.t(),
+            in_other_languages: "?lang=".to_owned(),
             flash: None,
             dev_mailbox: app.config.keeps_letters(),
             signup: app.config.signup != Signup::Closed,
@@ -58,7 +70,12 @@ impl Page {
 
     /// What a password must be, for its hint.
     pub fn password_hint(&self) -> String {
-        format!("{} characters or more. Three random words work well.", self.password_min_length)
+        self.t.password_hint(self.password_min_length)
+    }
+
+    /// A day, for people and for machines.
+    pub fn date(&self, at: &OffsetDateTime) -> (String, String) {
+        (self.locale.date(at), machine(at))
     }
 
     /// A fresh id for a form, so that its double click can be told from a second wish.
@@ -68,23 +85,36 @@ impl Page {
 }
 
 impl FromRequestParts<Arc<App>> for Page {
-    type Rejection = Error;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
-        let mut page = Self::plain(app);
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        language::switch(parts, app).await?;
+        let mut page = Self::plain(app, language::of(parts, app));
         if parts.method == Method::GET {
-            let visit = Visit::from_request_parts(parts, app).await?;
-            page.flash = visit.take_flash().await?;
+            if let Some(query) = parts.uri.query() {
+                page.in_other_languages = format!("?{query}&lang=");
+            }
+            let visit = Visit::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+            page.flash = visit.take_flash().await.map_err(IntoResponse::into_response)?;
         }
         Ok(page)
     }
+}
+
+/// A time as `<time datetime>` has it.
+pub fn machine(at: &OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// Renders a page.
 ///
 /// # Errors
 /// None that our templates can meet; askama's signature has them.
-pub fn html(status: StatusCode, page: &impl Template) -> Result<Response, Error> {
-    let body = page.render()?;
-    Ok((status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response())
+pub fn html(status: StatusCode, locale: Locale, page: &impl Template) -> Result<Response, Error> {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_LANGUAGE, locale.tag()),
+        (header::VARY, "Accept-Language, Cookie"),
+    ];
+    Ok((status, headers, page.render()?).into_response())
 }

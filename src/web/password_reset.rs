@@ -12,6 +12,7 @@ use super::client::Client;
 use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
+use super::identity::CurrentUser;
 use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
@@ -34,7 +35,7 @@ struct AskPage {
 
 /// GET /forgot-password
 pub async fn show_ask(page: Page) -> Result<Response, Error> {
-    html(StatusCode::OK, &AskPage { page, problems: Problems::default(), email: String::new() })
+    html(StatusCode::OK, page.locale, &AskPage { page, problems: Problems::default(), email: String::new() })
 }
 
 /// POST /forgot-password
@@ -46,8 +47,9 @@ pub async fn ask(
 ) -> Result<Response, Error> {
     let typed = fields.text("email").to_owned();
     let mut problems = Problems::default();
-    let Some(email) = problems.note("email", Email::parse(&typed)) else {
-        return html(StatusCode::UNPROCESSABLE_ENTITY, &AskPage { page: Page::plain(&app), problems, email: typed });
+    let Some(email) = problems.note(client.locale.t(), "email", Email::parse(&typed)) else {
+        let page = Page::plain(&app, client.locale);
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &AskPage { page, problems, email: typed });
     };
     let now = app.now();
     if fields.ticked("again") {
@@ -58,7 +60,7 @@ pub async fn ask(
         }
         visit.flash(Flash::SentAgain).await;
     }
-    password_reset::ask(&app.db, &email, "en", &client, now).await?;
+    password_reset::ask(&app.db, &email, &client, now).await?;
     app.bell.notify_one();
     visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
@@ -74,7 +76,7 @@ struct SentPage {
 /// GET /forgot-password/sent
 pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
     let email = visit.reset().await?.map(|sent| sent.email);
-    html(StatusCode::OK, &SentPage { page, email })
+    html(StatusCode::OK, page.locale, &SentPage { page, email })
 }
 
 #[derive(Template)]
@@ -91,12 +93,21 @@ struct GonePage {
     page: Page,
 }
 
+#[derive(Template)]
+#[template(path = "password_reset/another_account.html")]
+struct AnotherAccountPage {
+    page: Page,
+    current: String,
+    other: String,
+}
+
 /// GET /reset-password: with a token, puts it into a cookie and goes on to the clean address; without, shows
 /// the form. Neither burns the link: mail scanners open links before people do.
 pub async fn show(
     State(app): State<Arc<App>>,
     Query(query): Query,
     Extension(cookies): Extension<Cookies>,
+    current: Option<CurrentUser>,
     page: Page,
 ) -> Result<Response, Error> {
     let token = query.text("token");
@@ -104,14 +115,29 @@ pub async fn show(
         return Ok(link::keep(&cookies, &app, Name::ResetLink, token, urls::RESET_PASSWORD));
     }
     match holder(&app, &cookies).await? {
-        Some((_, user)) => html(StatusCode::OK, &ResetPage { page, problems: Problems::default(), email: user.email }),
-        None => html(StatusCode::GONE, &GonePage { page }),
+        Some((_, user)) => match other_than(&user, current) {
+            Some(current) => html(
+                StatusCode::OK,
+                page.locale,
+                &AnotherAccountPage { page, current: current.username, other: user.email },
+            ),
+            None => {
+                html(StatusCode::OK, page.locale, &ResetPage { page, problems: Problems::default(), email: user.email })
+            }
+        },
+        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
     }
 }
 
 async fn holder(app: &App, cookies: &Cookies) -> Result<Option<(Token, User)>, Error> {
     let Some(token) = link::token(cookies, app, Name::ResetLink) else { return Ok(None) };
     Ok(password_reset::holder(&app.db, &token, app.now()).await?.map(|user| (token, user)))
+}
+
+/// Who is logged in here, if the link is not theirs: they should know before they choose a password for an
+/// account that they are not looking at.
+fn other_than(holder: &User, current: Option<CurrentUser>) -> Option<User> {
+    current.map(|current| current.user).filter(|user| user.id != holder.id)
 }
 
 /// POST /reset-password
@@ -122,15 +148,17 @@ pub async fn reset(
     Extension(cookies): Extension<Cookies>,
     Form(fields): Form,
 ) -> Result<Response, Error> {
-    let gone = || html(StatusCode::GONE, &GonePage { page: Page::plain(&app) });
+    let page = || Page::plain(&app, client.locale);
+    let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: page() });
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let Some(new) = problems.note("password", new_password(&app, fields.text("password"), about).await?) else {
-        let page = ResetPage { page: Page::plain(&app), problems, email: user.email };
-        return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    let judged = new_password(&app, fields.text("password"), about).await?;
+    let Some(new) = problems.note(client.locale.t(), "password", judged) else {
+        let page = ResetPage { page: page(), problems, email: user.email };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    if !password_reset::reset(&app.db, &app.hasher, (&token, new), "en", &client, app.now()).await? {
+    if !password_reset::reset(&app.db, &app.hasher, (&token, new), &client, app.now()).await? {
         return gone();
     }
     app.bell.notify_one();

@@ -1,18 +1,16 @@
-//! The account's own pages.
+//! The account's own pages: a summary, and a page for each thing that can be changed.
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use time::OffsetDateTime;
-use time::macros::format_description;
+use tower_cookies::Cookies;
 
-use super::client::Client;
 use super::error::Error;
-use super::form::Form;
-use super::identity::CurrentUser;
+use super::identity::{CurrentUser, Posted};
+use super::language;
 use super::page::{Page, html};
 use super::problems::{Problems, Words};
 use super::signup::new_password;
@@ -22,50 +20,112 @@ use crate::accounts::profile;
 use crate::accounts::user::User;
 use crate::accounts::username::FullName;
 use crate::app::App;
+use crate::locale::{Locale, Translation};
 use crate::urls;
 
 #[derive(Template)]
 #[template(path = "profile/profile.html")]
 struct ProfilePage {
     page: Page,
-    problems: Problems,
     user: User,
-    full_name: String,
-}
-
-impl ProfilePage {
-    fn since(&self) -> String {
-        let form = format_description!("[day padding:none] [month repr:long] [year]");
-        self.user.created_at.format(form).unwrap_or_default()
-    }
-
-    fn since_machine(&self) -> String {
-        let at: OffsetDateTime = self.user.created_at;
-        at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
-    }
 }
 
 /// GET /profile
 pub async fn show(CurrentUser { user, .. }: CurrentUser, page: Page) -> Result<Response, Error> {
-    let full_name = user.full_name.clone();
-    html(StatusCode::OK, &ProfilePage { page, problems: Problems::default(), user, full_name })
+    html(StatusCode::OK, page.locale, &ProfilePage { page, user })
 }
 
-/// POST /profile
+#[derive(Template)]
+#[template(path = "profile/name.html")]
+struct NamePage {
+    page: Page,
+    problems: Problems,
+    full_name: String,
+}
+
+/// GET /profile/name
+pub async fn show_name(CurrentUser { user, .. }: CurrentUser, visit: Visit, mut page: Page) -> Result<Response, Error> {
+    let mut full_name = user.full_name;
+    if let Some(draft) = visit.take_draft(urls::PROFILE_NAME).await? {
+        page.flash = Some(Flash::NotSavedYet);
+        full_name = draft.text("full_name").to_owned();
+    }
+    html(StatusCode::OK, page.locale, &NamePage { page, problems: Problems::default(), full_name })
+}
+
+/// POST /profile/name, and POST /profile for programs
 pub async fn rename(
     State(app): State<Arc<App>>,
-    CurrentUser { user, .. }: CurrentUser,
     visit: Visit,
-    Form(fields): Form,
+    Posted { user, client, fields, .. }: Posted,
 ) -> Result<Response, Error> {
     let mut problems = Problems::default();
     let full_name = fields.text("full_name").to_owned();
-    let Some(name) = problems.note("full_name", FullName::parse(&full_name)) else {
-        let page = ProfilePage { page: Page::plain(&app), problems, user, full_name };
-        return html(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    let Some(name) = problems.note(client.locale.t(), "full_name", FullName::parse(&full_name)) else {
+        let page = NamePage { page: Page::plain(&app, client.locale), problems, full_name };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
     profile::rename(&app.db, &user, &name, app.now()).await?;
     visit.flash(Flash::NameChanged).await;
+    Ok(Redirect::to(urls::PROFILE).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "profile/language.html")]
+struct LanguagePage {
+    page: Page,
+    problems: Problems,
+    chosen: Option<Locale>,
+}
+
+impl LanguagePage {
+    fn is_chosen(&self, locale: &Locale) -> bool {
+        self.chosen.as_ref() == Some(locale)
+    }
+}
+
+/// GET /profile/language
+pub async fn show_language(
+    CurrentUser { user, .. }: CurrentUser,
+    visit: Visit,
+    mut page: Page,
+) -> Result<Response, Error> {
+    let mut chosen = user.locale();
+    if let Some(draft) = visit.take_draft(urls::PROFILE_LANGUAGE).await? {
+        page.flash = Some(Flash::NotSavedYet);
+        chosen = draft.text("language").parse().ok();
+    }
+    html(StatusCode::OK, page.locale, &LanguagePage { page, problems: Problems::default(), chosen })
+}
+
+/// A language that we do not have.
+struct UnknownLanguage;
+
+impl Words for UnknownLanguage {
+    fn words(&self, t: &Translation) -> String {
+        t.language_unknown()
+    }
+}
+
+/// POST /profile/language
+pub async fn choose_language(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+    Posted { user, client, fields, .. }: Posted,
+) -> Result<Response, Error> {
+    let mut problems = Problems::default();
+    let chosen = match fields.text("language") {
+        "" => Ok(None), // as the browser asks
+        tag => tag.parse::<Locale>().map(Some).map_err(|_| UnknownLanguage),
+    };
+    let Some(chosen) = problems.note(client.locale.t(), "language", chosen) else {
+        let page = LanguagePage { page: Page::plain(&app, client.locale), problems, chosen: user.locale() };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
+    };
+    profile::choose_language(&app.db, user.id, chosen, app.now()).await?;
+    language::remember(&cookies, &app, chosen);
+    visit.flash(Flash::LanguageChanged).await;
     Ok(Redirect::to(urls::PROFILE).into_response())
 }
 
@@ -78,8 +138,15 @@ struct PasswordPage {
 }
 
 /// GET /profile/password
-pub async fn show_password(CurrentUser { user, .. }: CurrentUser, page: Page) -> Result<Response, Error> {
-    html(StatusCode::OK, &PasswordPage { page, problems: Problems::default(), email: user.email })
+pub async fn show_password(
+    CurrentUser { user, .. }: CurrentUser,
+    visit: Visit,
+    mut page: Page,
+) -> Result<Response, Error> {
+    if visit.take_draft(urls::PROFILE_PASSWORD).await?.is_some() {
+        page.flash = Some(Flash::NotSavedYet);
+    }
+    html(StatusCode::OK, page.locale, &PasswordPage { page, problems: Problems::default(), email: user.email })
 }
 
 /// What can be wrong with the current password.
@@ -89,40 +156,38 @@ enum CurrentPasswordError {
 }
 
 impl Words for CurrentPasswordError {
-    fn words(&self) -> String {
+    fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Empty => "Enter your current password",
-            Self::Wrong => "This is not your current password. Type it again",
+            Self::Empty => t.current_password_empty(),
+            Self::Wrong => t.current_password_wrong(),
         }
-        .into()
     }
 }
 
 /// POST /profile/password
 pub async fn change_password(
     State(app): State<Arc<App>>,
-    CurrentUser { user, session }: CurrentUser,
-    Client(client): Client,
     visit: Visit,
-    Form(fields): Form,
+    Posted { user, session, client, fields }: Posted,
 ) -> Result<Response, Error> {
-    let mut problems = Problems::default();
+    let (mut problems, t) = (Problems::default(), client.locale.t());
     let typed = fields.text("current_password");
     let current = if typed.is_empty() { Err(CurrentPasswordError::Empty) } else { Ok(Password::new(typed)) };
-    let current = problems.note("current_password", current);
+    let current = problems.note(t, "current_password", current);
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let new = problems.note("new_password", new_password(&app, fields.text("new_password"), about).await?);
+    let new = problems.note(t, "new_password", new_password(&app, fields.text("new_password"), about).await?);
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
         if profile::change_password(&app.db, &app.hasher, who, (current, new), &client, app.now()).await? {
             app.bell.notify_one();
             visit.rotate().await;
             visit.flash(Flash::PasswordChanged).await;
-            return Ok(Redirect::to(urls::PROFILE).into_response());
+            return Ok(Redirect::to(urls::SECURITY).into_response());
         }
-        problems = Problems::one("current_password", CurrentPasswordError::Wrong.words());
+        problems = Problems::one("current_password", CurrentPasswordError::Wrong.words(t));
     }
-    html(StatusCode::UNPROCESSABLE_ENTITY, &PasswordPage { page: Page::plain(&app), problems, email: user.email })
+    let page = Page::plain(&app, client.locale);
+    html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &PasswordPage { page, problems, email: user.email })
 }
 
 /// GET /.well-known/change-password: where password managers look for the form (W3C, A Well-Known URL for

@@ -52,11 +52,12 @@ struct ClosedPage {
 /// GET /signup
 pub async fn show(State(app): State<Arc<App>>, _: Guest, page: Page) -> Result<Response, Error> {
     if app.config.signup == Signup::Closed {
-        return html(StatusCode::FORBIDDEN, &ClosedPage { page });
+        return html(StatusCode::FORBIDDEN, page.locale, &ClosedPage { page });
     }
     let empty = String::new;
     html(
         StatusCode::OK,
+        page.locale,
         &SignupPage { page, problems: Problems::default(), email: empty(), username: empty(), full_name: empty() },
     )
 }
@@ -70,20 +71,29 @@ pub async fn ask(
     Form(fields): Form,
 ) -> Result<Response, Error> {
     if app.config.signup == Signup::Closed {
-        return html(StatusCode::FORBIDDEN, &ClosedPage { page: Page::plain(&app) });
+        return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
+    let t = client.locale.t();
     let text = |name| fields.text(name).to_owned();
     let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
     let mut problems = Problems::default();
     let parsed = (
-        problems.note("email", Email::parse(&email)),
-        problems.note("username", Username::parse(&username)),
-        problems.note("full_name", FullName::parse(&full_name)),
-        problems.note("password", new_password(&app, fields.text("password"), [&email, &username, &full_name]).await?),
+        problems.note(t, "email", Email::parse(&email)),
+        problems.note(t, "username", Username::parse(&username)),
+        problems.note(t, "full_name", FullName::parse(&full_name)),
+        problems.note(
+            t,
+            "password",
+            new_password(&app, fields.text("password"), [&email, &username, &full_name]).await?,
+        ),
     );
     let (Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) = parsed else {
-        let page = Page::plain(&app);
-        return html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name });
+        let page = Page::plain(&app, client.locale);
+        return html(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            client.locale,
+            &SignupPage { page, problems, email, username, full_name },
+        );
     };
     let new = NewAccount { email: email_ok, username: username_ok, full_name: full_name_ok, password };
     let now = app.now();
@@ -98,7 +108,7 @@ pub async fn ask(
             Err(taken) => taken,
         }
     } else {
-        match signup::ask(&app.db, &app.hasher, new, "en", &client, now).await? {
+        match signup::ask(&app.db, &app.hasher, new, &client, now).await? {
             Some(pending) => {
                 app.bell.notify_one();
                 visit.remember_signup(&Sent { email, pending: Some(pending.id), at: now }).await;
@@ -108,8 +118,8 @@ pub async fn ask(
         }
     };
     let field = if taken == Taken::Email { "email" } else { "username" };
-    let (page, problems) = (Page::plain(&app), Problems::one(field, taken.words()));
-    html(StatusCode::UNPROCESSABLE_ENTITY, &SignupPage { page, problems, email, username, full_name })
+    let (page, problems) = (Page::plain(&app, client.locale), Problems::one(field, taken.words(t)));
+    html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &SignupPage { page, problems, email, username, full_name })
 }
 
 /// Logs a new user in.
@@ -151,7 +161,7 @@ struct SentPage {
 /// GET /signup/sent
 pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
     let email = visit.signup().await?.map(|sent| sent.email);
-    html(StatusCode::OK, &SentPage { page, email })
+    html(StatusCode::OK, page.locale, &SentPage { page, email })
 }
 
 /// POST /signup/resend
@@ -163,7 +173,7 @@ pub async fn ask_again(State(app): State<Arc<App>>, Client(client): Client, visi
         if now - sent.at < SEND_AGAIN_AFTER {
             visit.flash(Flash::SentJustNow).await;
         } else {
-            signup::ask_again(&app.db, pending, "en", &client, now).await?;
+            signup::ask_again(&app.db, pending, &client, now).await?;
             app.bell.notify_one();
             visit.remember_signup(&Sent { at: now, ..sent }).await;
             visit.flash(Flash::SentAgain).await;
@@ -204,6 +214,7 @@ pub async fn show_confirm(
     match pending(&app, &cookies).await? {
         Some((_, pending)) => html(
             StatusCode::OK,
+            page.locale,
             &ConfirmPage {
                 page,
                 problems: Problems::default(),
@@ -212,7 +223,7 @@ pub async fn show_confirm(
                 taken: false,
             },
         ),
-        None => html(StatusCode::GONE, &GonePage { page }),
+        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
     }
 }
 
@@ -230,13 +241,13 @@ pub async fn confirm(
     Form(fields): Form,
 ) -> Result<Response, Error> {
     if app.config.signup == Signup::Closed {
-        return html(StatusCode::FORBIDDEN, &ClosedPage { page: Page::plain(&app) });
+        return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
-    let gone = || html(StatusCode::GONE, &GonePage { page: Page::plain(&app) });
+    let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
-    let (now, typed) = (app.now(), fields.text("username").to_owned());
+    let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
     let mut problems = Problems::default();
-    let other = if typed.is_empty() { None } else { problems.note("username", Username::parse(&typed)) };
+    let other = if typed.is_empty() { None } else { problems.note(t, "username", Username::parse(&typed)) };
     if problems.is_empty() {
         let began_here = match visit.signup().await?.and_then(|sent| sent.pending) {
             Some(began) => signup::began_with(&app.db, began, &pending, now).await?,
@@ -256,11 +267,12 @@ pub async fn confirm(
                 visit.flash(Flash::AccountCreated).await;
                 return Ok(Redirect::to(urls::LOGIN).into_response());
             }
-            Confirmed::UsernameTaken => problems = Problems::one("username", Taken::Username.words()),
+            Confirmed::UsernameTaken => problems = Problems::one("username", Taken::Username.words(t)),
             Confirmed::Gone => return gone(),
         }
     }
     let username = if typed.is_empty() { pending.username } else { typed };
-    let page = ConfirmPage { page: Page::plain(&app), problems, email: pending.email, username, taken: true };
-    html(StatusCode::UNPROCESSABLE_ENTITY, &page)
+    let page = Page::plain(&app, client.locale);
+    let page = ConfirmPage { page, problems, email: pending.email, username, taken: true };
+    html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page)
 }

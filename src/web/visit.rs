@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::cookie::Name;
 use super::error::Error;
 use crate::app::App;
+use crate::locale::Translation;
 use crate::visit_store::VisitStore;
 
 /// How long a visit is kept after it was last written.
@@ -47,26 +48,41 @@ pub enum Flash {
     PasswordReset,
     /// The name is another one.
     NameChanged,
+    /// The language is another one.
+    LanguageChanged,
     /// The password is another one.
     PasswordChanged,
+    /// Another place is logged out.
+    PlaceLoggedOut,
+    /// All other places are.
+    OthersLoggedOut,
     /// The letter went out again.
     SentAgain,
     /// It went out a moment ago; another one would not come sooner.
     SentJustNow,
+    /// A form came after its session had ended.
+    LogInToGoOn,
+    /// Here is what stood in it.
+    NotSavedYet,
 }
 
 impl Flash {
     /// The words.
-    pub fn words(self) -> &'static str {
+    pub fn words(self, t: &Translation) -> String {
         match self {
-            Self::Welcome => "Your account is ready and you are logged in.",
-            Self::AccountCreated => "Your account is ready. Log in with it.",
-            Self::LoggedOut => "You are logged out.",
-            Self::PasswordReset => "Your password was changed. Log in with it. All other devices are logged out.",
-            Self::NameChanged => "Your name was changed.",
-            Self::PasswordChanged => "Your password was changed. All other devices are logged out.",
-            Self::SentAgain => "We sent it again.",
-            Self::SentJustNow => "We sent it less than a minute ago. Give it a moment, and look in spam.",
+            Self::Welcome => t.flash_welcome(),
+            Self::AccountCreated => t.flash_account_created(),
+            Self::LoggedOut => t.flash_logged_out(),
+            Self::PasswordReset => t.flash_password_reset(),
+            Self::NameChanged => t.flash_name_changed(),
+            Self::LanguageChanged => t.flash_language_changed(),
+            Self::PasswordChanged => t.flash_password_changed(),
+            Self::PlaceLoggedOut => t.flash_place_logged_out(),
+            Self::OthersLoggedOut => t.flash_others_logged_out(),
+            Self::SentAgain => t.flash_sent_again(),
+            Self::SentJustNow => t.flash_sent_just_now(),
+            Self::LogInToGoOn => t.flash_log_in_to_go_on(),
+            Self::NotSavedYet => t.flash_not_saved_yet(),
         }
     }
 }
@@ -81,6 +97,22 @@ pub struct Sent {
     /// When.
     #[serde(with = "time::serde::timestamp")]
     pub at: OffsetDateTime,
+}
+
+/// A form that came after its session had ended, kept until its owner has logged in again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// The page of the form.
+    pub path: String,
+    /// What was typed, without secrets.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Draft {
+    /// The field's text.
+    pub fn text(&self, name: &str) -> &str {
+        self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, text)| text)
+    }
 }
 
 /// A visit is a convenience. Once a password is changed or an account made, a word that could not be left
@@ -98,6 +130,7 @@ impl Visit {
     const FLASH: &str = "flash";
     const SIGNUP: &str = "signup";
     const RESET: &str = "reset";
+    const DRAFT: &str = "draft";
 
     /// Leaves a word for the next page.
     pub async fn flash(&self, flash: Flash) {
@@ -139,6 +172,19 @@ impl Visit {
         let_be(self.take::<Sent>(Self::RESET).await);
     }
 
+    /// Remembers a form until its owner has logged in again.
+    pub async fn remember_draft(&self, draft: &Draft) {
+        let_be(self.0.insert(Self::DRAFT, draft).await);
+    }
+
+    /// Takes the form that belongs to this page, if there is one.
+    pub async fn take_draft(&self, path: &str) -> Result<Option<Draft>, Error> {
+        match self.look::<Draft>(Self::DRAFT).await? {
+            Some(draft) if draft.path == path => Ok(self.take(Self::DRAFT).await?),
+            _ => Ok(None),
+        }
+    }
+
     /// Gives the visit another id, at every change of who is logged in: whoever knew the old one, or planted
     /// it, is left behind (session fixation).
     pub async fn rotate(&self) {
@@ -160,7 +206,7 @@ impl Visit {
         }
         let value = self.0.remove_value(key).await?;
         let mut rest = false;
-        for other in [Self::FLASH, Self::SIGNUP, Self::RESET] {
+        for other in [Self::FLASH, Self::SIGNUP, Self::RESET, Self::DRAFT] {
             rest |= self.0.get_value(other).await?.is_some();
         }
         if !rest {

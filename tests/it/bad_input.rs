@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use sea_orm::EntityTrait;
 
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
@@ -16,6 +17,9 @@ const FORMS: &[(&str, &[&str])] = &[
     ("/forgot-password", &["email"]),
     ("/reset-password", &["password"]),
     ("/profile", &["full_name"]),
+    ("/profile/name", &["full_name"]),
+    ("/profile/language", &["language"]),
+    ("/profile/security/log-out", &["place"]),
     ("/profile/password", &["current_password", "new_password"]),
     ("/signup/confirm", &["username"]),
     ("/signup/resend", &[]),
@@ -163,20 +167,47 @@ async fn what_is_not_a_form_or_too_much_is_said_so() {
 }
 
 #[tokio::test]
-async fn a_page_left_open_until_the_session_ended_leads_to_the_log_in() {
+async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_and_not_saved() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    let form = sam.open("/profile").await.form("/profile").fill("full_name", "New");
-    app.app.clock.advance(time::Duration::hours(3));
-    let page = sam.submit(form).await;
-    assert_eq!(page.path, "/login");
+    let name = sam.open("/profile/name").await.form("/profile/name").fill("full_name", "New <b>");
+    let language = sam.open("/profile/language").await.form("/profile/language").fill("language", "zh-CN");
+    let password = sam.open("/profile/password").await.form("/profile/password");
+    let password = password.fill("current_password", OTTER).fill("new_password", HERON);
+    for (form, field, value) in [(name, "full_name", "New <b>"), (language, "language", "zh-CN"), (password, "", "")] {
+        app.app.clock.advance(time::Duration::hours(3));
+        let page = sam.submit(form.clone()).await;
+        assert!(page.path.starts_with("/login?next="), "{}", page.path);
+        assert_eq!(page.flash(), "Your session had ended, so nothing was saved yet. Log in to go on where you were.");
+        let page = sam.submit(page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
+        assert_eq!((page.path.as_str(), page.status.as_u16()), (form.action.as_str(), 200));
+        assert_eq!(page.flash(), "Nothing is saved yet. Look it over, then send it again.");
+        let found = page.form(&form.action);
+        assert!(field.is_empty() || found.fields.contains(&(field.into(), value.into())), "{found:?}");
+        assert!(!page.html.contains(OTTER) && !page.html.contains(HERON), "no secrets are kept");
+        assert!(sam.open("/profile").await.html.contains("Sam Smith"), "not saved");
+        let again = sam.open(&form.action).await;
+        assert_eq!(again.flash(), "", "shown once");
+    }
+    let rows = latchkey::visit_store::Entity::find().all(app.app.db.read()).await.unwrap();
+    assert!(rows.is_empty(), "{rows:?}");
+}
+
+#[tokio::test]
+async fn what_a_stranger_posts_to_account_pages_does_not_fill_the_table() {
+    let app = TestApp::start().await;
+    let mut eve = app.browser();
+    let long = "x".repeat(15_000);
+    eve.post("/profile/name", &[("full_name", long.as_str()), ("current_password", OTTER)]).await;
+    let rows = latchkey::visit_store::Entity::find().all(app.app.db.read()).await.unwrap();
+    assert!(rows.iter().all(|row| row.data.len() < 4096 && !row.data.contains(OTTER)), "{rows:?}");
 }
 
 #[tokio::test]
 async fn odd_cookies_are_no_cookies() {
     let app = TestApp::start().await;
     for value in ["", "=", "a=b=c", "\"", "%00", "{}", &"x".repeat(6000)] {
-        for name in ["latchkey_session", "latchkey_visit", "latchkey_reset", "latchkey_signup"] {
+        for name in ["latchkey_session", "latchkey_visit", "latchkey_reset", "latchkey_signup", "latchkey_lang"] {
             let mut eve = app.browser();
             eve.cookies.insert(name.into(), value.into());
             for path in ["/", "/login", "/signup", "/signup/sent", "/forgot-password/sent"] {

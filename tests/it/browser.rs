@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use scraper::{ElementRef, Html, Selector};
 
@@ -13,6 +13,10 @@ pub struct Browser {
     pub base: String,
     /// What it keeps, and what an attack changes.
     pub cookies: BTreeMap<String, String>,
+    /// What it asks for in `Accept-Language`.
+    pub language: Option<&'static str>,
+    /// What it says it is.
+    pub user_agent: Option<&'static str>,
 }
 
 /// A page as it was shown.
@@ -34,7 +38,7 @@ pub struct Form {
 impl Browser {
     pub fn new(base: &str) -> Self {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
-        Self { client, base: base.to_owned(), cookies: BTreeMap::new() }
+        Self { client, base: base.to_owned(), cookies: BTreeMap::new(), language: None, user_agent: None }
     }
 
     fn address(&self, path: &str) -> String {
@@ -50,6 +54,11 @@ impl Browser {
     ) -> Page {
         let request = self.client.request(method.clone(), self.address(path));
         let mut request = if method == Method::POST { request.header(ORIGIN, &self.base) } else { request };
+        for (name, value) in [(ACCEPT_LANGUAGE, self.language), (USER_AGENT, self.user_agent)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
         if !self.cookies.is_empty() {
             let all: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, all.join("; "));
@@ -141,10 +150,12 @@ impl Page {
             .unwrap_or_else(|| panic!("no form for {action} on {}: {}", self.path, self.html));
         let input = Selector::parse("input[name]").unwrap();
         let ticked = |input: &ElementRef| input.attr("type") != Some("checkbox") || input.attr("checked").is_some();
-        let field = |input: ElementRef| {
-            (input.attr("name").unwrap().to_owned(), input.attr("value").unwrap_or_default().to_owned())
-        };
-        Form { action: action.to_owned(), fields: form.select(&input).filter(ticked).map(field).collect() }
+        let name = |field: ElementRef| field.attr("name").unwrap().to_owned();
+        let value = |field: ElementRef| field.attr("value").unwrap_or_default().to_owned();
+        let inputs = form.select(&input).filter(ticked).map(|input| (name(input), value(input)));
+        let (select, chosen) = (Selector::parse("select").unwrap(), Selector::parse("option[selected]").unwrap());
+        let selects = form.select(&select).map(|field| (name(field), field.select(&chosen).map(value).collect()));
+        Form { action: action.to_owned(), fields: inputs.chain(selects).collect() }
     }
 
     /// The page's title.

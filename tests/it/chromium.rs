@@ -305,14 +305,17 @@ async fn a_whole_life(width: u32, script: Script) {
     sam.is_told("Your account is ready and you are logged in.").await;
     sam.sees("Profile", "profile-new").await;
 
+    sam.open("/profile/name").await;
     sam.types("full_name", "Sam Miller").await;
-    sam.presses("Save name").await;
+    sam.presses("Save").await;
     sam.is_told("Your name was changed.").await;
-    sam.finds(By::XPath("//dd[.='Sam Miller']")).await;
+    sam.finds(By::XPath("//dd[normalize-space()='Sam Miller']")).await;
     sam.open("/profile").await;
     sam.sees("Profile", "profile-renamed").await;
 
-    sam.follows("Change password").await;
+    sam.follows("Security").await;
+    sam.sees("Security", "security").await;
+    sam.follows("Change").await;
     sam.sees("Change password", "profile-password").await;
     sam.types("current_password", OTTER).await;
     sam.types("new_password", HERON).await;
@@ -512,11 +515,12 @@ async fn long_names_fit_in_every_light() {
     max.types("login", name).await;
     max.types("password", OTTER).await;
     max.presses("Log in").await;
+    max.open("/profile/name").await;
     max.types("full_name", &"W".repeat(100)).await;
-    max.presses("Save name").await;
+    max.presses("Save").await;
     max.is_told("Your name was changed.").await;
     max.sees_in_every_light("Profile", "profile-long").await;
-    max.follows("Change password").await;
+    max.open("/profile/password").await;
     max.presses("Change password").await;
     max.finds(By::Id("errors")).await;
     max.sees_in_every_light("Change password", "profile-password-errors").await;

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("chance", 0),
     ("clock", 0),
     ("db", 0),
+    ("locale", 0),
     ("urls", 0),
 ];
 
@@ -124,7 +125,7 @@ fn a_broken_floor_is_seen() {
 #[test]
 fn each_feature_has_one_name_on_every_floor() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for feature in ["signup", "login", "password_reset", "profile"] {
+    for feature in ["signup", "login", "password_reset", "profile", "security"] {
         for place in [
             format!("src/accounts/{feature}.rs"),
             format!("src/web/{feature}.rs"),

@@ -42,7 +42,7 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     let db = latchkey::db::Db::open(&format!("sqlite://{}", dir.path().join("latchkey.db").display())).await.unwrap();
     let now = latchkey::clock::Clock::default().now();
     let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&db, &email, "en", &Default::default(), now).await.unwrap();
+    latchkey::accounts::password_reset::ask(&db, &email, &Default::default(), now).await.unwrap();
     assert!(outbox::lease(db.write(), now).await.unwrap().is_some());
     assert!(outbox::lease(db.write(), now).await.unwrap().is_none(), "no second postman gets it meanwhile");
     drop(db);
@@ -107,7 +107,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
     let db = latchkey::db::Db::open(&format!("sqlite://{}", dir.path().join("latchkey.db").display())).await.unwrap();
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
     let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&db, &email, "en", &Default::default(), long_ago).await.unwrap();
+    latchkey::accounts::password_reset::ask(&db, &email, &Default::default(), long_ago).await.unwrap();
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     app.outbox_is_done().await;
     let rows = Entity::find().all(db.read()).await.unwrap();

@@ -49,15 +49,33 @@ async fn known_and_unknown_addresses_get_the_same_answer_and_only_one_a_letter()
 }
 
 #[tokio::test]
-async fn a_reset_in_a_browser_of_somebody_else_is_not_passed_over_in_silence() {
+async fn a_link_of_another_account_asks_first() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = app.someone("eve", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
-    let form = eve.open(&link).await.form("/reset-password").fill("password", HERON);
-    let page = eve.submit(form).await;
-    assert_eq!(page.path, "/profile");
-    assert!(page.flash().starts_with("Your password was changed."), "{}", page.flash());
+    let page = eve.open(&link).await;
+    page.assert_framed(200);
+    assert_eq!(page.heading(), "This link is for another account");
+    for text in ["<strong>eve</strong>", "<strong>sam@example.com</strong>", "href=\"/profile\""] {
+        assert!(page.html.contains(text), "{text}: {}", page.html);
+    }
+    assert!(eve.is_logged_in().await, "nothing has happened yet");
+
+    let page = eve.submit(page.form("/logout")).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/reset-password", "You are logged out."));
+    let page = eve.submit(page.form("/reset-password").fill("password", HERON)).await;
+    assert_eq!(page.path, "/login");
+    assert_eq!(app.browser().log_in("sam", HERON).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn ones_own_link_does_not_ask() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
+    assert_eq!(sam.submit(form).await.path, "/login");
 }
 
 #[tokio::test]

@@ -11,10 +11,13 @@ async fn the_profile_shows_the_account_and_changes_the_name() {
     for text in ["sam", "sam@example.com", "Sam Smith", "Member since"] {
         assert!(page.html.contains(text), "{text}");
     }
-    let page = sam.submit(page.form("/profile").fill("full_name", "  萨姆 · O'Neil  ")).await;
+    let page = sam.open("/profile/name").await;
+    let page = sam.submit(page.form("/profile/name").fill("full_name", "  萨姆 · O'Neil  ")).await;
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/profile", "Your name was changed."));
+    assert!(page.html.contains("萨姆 · O&#39;Neil"), "{}", page.html);
+    let page = sam.open("/profile/name").await;
     assert_eq!(page.value_of("full_name"), "萨姆 · O'Neil");
-    let page = sam.submit(page.form("/profile").fill("full_name", &"x".repeat(101))).await;
+    let page = sam.submit(page.form("/profile/name").fill("full_name", &"x".repeat(101))).await;
     page.assert_framed(422);
     assert_eq!(page.problem_at("full_name"), "Full name must be 100 characters or fewer");
     assert_eq!(page.value_of("full_name"), "x".repeat(101), "what was typed is kept");
@@ -58,7 +61,7 @@ async fn a_change_of_password_needs_the_current_one_and_ends_other_sessions() {
         sam.submit(page.form("/profile/password").fill("current_password", OTTER).fill("new_password", HERON)).await;
     assert_eq!(
         (page.path.as_str(), page.flash().as_str()),
-        ("/profile", "Your password was changed. All other devices are logged out.")
+        ("/profile/security", "Your password was changed. All other devices are logged out.")
     );
     assert!(sam.is_logged_in().await);
     assert!(!elsewhere.is_logged_in().await);
@@ -75,7 +78,7 @@ async fn a_second_click_changes_the_password_once() {
     let form = form.fill("current_password", OTTER).fill("new_password", HERON);
     let (mut one, mut two) = (sam.clone(), sam);
     let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form));
-    assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
+    assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile/security"; 2]);
     app.outbox_is_done().await;
     assert_eq!(app.letters_to("sam@example.com", 2).await.len(), 2);
 }
@@ -83,8 +86,11 @@ async fn a_second_click_changes_the_password_once() {
 #[tokio::test]
 async fn account_pages_are_closed_to_strangers() {
     let app = TestApp::start().await;
-    for path in ["/profile", "/profile/password"] {
+    for path in ["/profile", "/profile/name", "/profile/language", "/profile/password", "/profile/security"] {
         assert!(app.browser().open(path).await.path.starts_with("/login"), "{path}");
+        if path == "/profile/security" {
+            continue;
+        }
         let page = app.browser().post(path, &[("full_name", "x")]).await;
         assert!(page.headers["location"].to_str().unwrap().starts_with("/login"), "{path}");
     }

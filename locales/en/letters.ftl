@@ -1,0 +1,54 @@
+# Letters. Both parts, HTML and text, are made of the same sentences; the text part is wrapped at 72 columns.
+
+or-copy = Or copy this address into your browser:
+# $when (Element)
+# $ip (Element)
+asked-on = Asked on { $when } from { $ip }.
+never-ask = We never ask for your password by email.
+
+# $site (String)
+confirm-subject = Confirm your email address for { $site }
+confirm-preheader = The link works for 24 hours. If this was not you, ignore this email.
+# $site (String)
+# $address (Element)
+confirm-letter = Someone asked for an account at { $site } with the address { $address }. To create it, open this link within 24 hours and press “Create my account”:
+confirm-not-you = If this was not you, ignore this email: without the button no account is made.
+
+# $site (String)
+registered-subject = You already have an account at { $site }
+registered-heading = You already have an account
+registered-preheader = Log in with the account you have. If this was not you, nothing has changed.
+# $site (String)
+# $address (Element)
+registered-letter = Someone asked for an account at { $site } with the address { $address }, which already has one. Log in with the account you have:
+registered-forgotten = If you no longer know the password, ask for a new one here:
+registered-not-you = If this was not you, ignore this email: nothing has changed.
+
+# $site (String)
+reset-subject = Reset your { $site } password
+reset-preheader = The link works for 1 hour. If you did not ask for it, ignore this email.
+# $address (Element)
+reset-letter = Someone asked to reset the password for { $address }. To choose a new one, open this link within 1 hour:
+reset-not-you = If you did not ask for this, ignore this email. Your password stays the same.
+
+# $site (String)
+changed-subject = Your { $site } password was changed
+changed-heading = Your password was changed
+changed-preheader = Other devices have been logged out. If this was not you, reset your password now.
+# $address (Element)
+# $when (Element)
+# $browser (Element)
+# $ip (Element)
+changed-letter = The password for { $address } was changed on { $when } with { $browser } from { $ip }. Other devices have been logged out.
+changed-not-you = If this was not you, reset your password now:
+changed-was-you = If this was you, there is nothing to do.
+
+# $site (String)
+test-subject = Mail from { $site } works
+test-heading = Mail works
+# $site (String)
+test-preheader = A test letter from { $site }.
+# $address (Element)
+# $command (Element)
+# $when (Element)
+test-letter = This letter was sent to { $address } by { $command } on { $when }.

@@ -1,0 +1,202 @@
+# Every page.
+
+skip = Skip to main content
+# Before the title of a page with errors, and before each error for those who hear it.
+error-mark = Error:{ " " }
+# $site (String)
+about = { $site } account
+languages = Language
+# -open-the-mailbox (Element) - a link
+development-bar = Development mail: { -open-the-mailbox }
+-open-the-mailbox = open the mailbox
+
+# Words that many pages share. A link, its page's title and its heading are one message.
+
+sign-up = Create account
+log-in = Log in
+log-out = Log out
+reset-password = Reset your password
+change-password = Change password
+profile = Profile
+security = Security
+email = Email address
+username = Username
+username-hint = Letters, digits, - _ .
+full-name = Full name (optional)
+password = Password
+current-password = Current password
+new-password = New password
+# $least (Number)
+password-hint = { $least } characters or more. Three random words work well.
+account = Account
+forgot-password = Forgot password?
+send-again = Send again
+look-in-spam = Nothing there after a minute? Look in spam, or have it sent again.
+wrong-address = Wrong address?
+start-again = Start again
+there-is-a-problem = There is a problem
+change = Change
+cancel = Cancel
+save = Save
+
+# The button in a password field. The field is one of the three that follow.
+show = Show
+hide = Hide
+# $field (String)
+show-field = Show { $field }
+# $field (String)
+hide-field = Hide { $field }
+field-password = password
+field-current-password = current password
+field-new-password = new password
+password-is-visible = Your password is visible
+password-is-hidden = Your password is hidden
+
+# The first page.
+
+welcome = Welcome
+# $site (Element)
+home-lead = Your account for { $site }.
+
+# Creating an account.
+
+have-an-account = Already have an account?
+check-your-mail = Check your mail
+# $email (Element)
+signup-sent = We sent a letter to { $email }. Press its button to finish.
+signup-sent-somewhere = If you have just asked for an account, a letter is on its way. Press its button to finish.
+confirm-email = Confirm your email address
+# $email (Element)
+# $username (Element)
+confirm-lead = One press, and { $email } has an account with the username { $username }.
+# $email (Element)
+confirm-lead-taken = One press, and { $email } has an account. Somebody took your username meanwhile, so choose another one.
+create-my-account = Create my account
+link-is-gone = This link no longer works
+signup-link-is-gone = It was used already, is more than 24 hours old, or was cut short on its way. If you have pressed the button before, your account exists: log in.
+no-account-yet = No account yet?
+signup-is-closed = Sign-up is closed
+signup-is-closed-lead = New accounts cannot be created here at the moment. If you have an account, log in.
+
+# Logging in.
+
+email-or-username = Email or username
+keep-me-logged-in = Keep me logged in on this device
+new-here = New here?
+not-sure-of-password = Not sure of your password?
+
+# Getting back in.
+
+reset-lead = We send a link to your email address. It lets you choose a new password.
+email-me-a-link = Email me a link
+remembered-it = Remembered it?
+# $email (Element)
+reset-sent = If { $email } has an account, a link is on its way. It works for 1 hour.
+reset-sent-somewhere = If the address has an account, a link is on its way. It works for 1 hour.
+choose-new-password = Choose a new password
+save-new-password = Save new password
+reset-link-is-gone = It was used already, is more than 1 hour old, or was cut short on its way. A newer link may have taken its place.
+email-me-a-new-link = Email me a new link
+know-your-password = Know your password?
+another-account = This link is for another account
+# $current (Element) - who is logged in here
+# $other (Element) - whose link it is
+another-account-lead = You are logged in as { $current }. The link chooses a new password for { $other }.
+another-account-choice = To use it, log out first. If that is not what you want, keep your password and go back to your profile.
+log-out-and-go-on = Log out and go on
+stay-logged-in = Stay logged in
+
+# Profile.
+
+your-account = Your account
+full-name-row = Full name
+not-given = Not given
+member-since = Member since
+language = Language
+language-of-browser = As your browser asks
+this-device = This device
+change-name = Change name
+change-name-lead = How you would like to be called. Leave it empty to take it away.
+change-language = Change language
+change-language-lead = For our pages and for the letters that we send you.
+
+# Security.
+
+logging-in = Logging in
+# $date (String)
+password-changed-on = Changed on { $date }
+password-set = Set
+others-will-be-logged-out = Your other devices will be logged out.
+places = Where you are logged in
+# $browser (String)
+# $system (String)
+browser-on-system = { $browser } on { $system }
+unknown-browser = Unknown browser
+# $ip (Element)
+# $when (Element)
+last-used = { $ip }, last used { $when }
+# $browser (String)
+log-out-place = Log out { $browser }
+log-out-others = Log out all other devices
+log-out-others-lead = Something here that you do not know? Log it out, then change your password.
+
+# The development mailbox.
+
+development-mailbox = Development mailbox
+# $setting (Element)
+development-mailbox-lead = There is no mail server ({ $setting }), so letters are kept here, newest first.
+first-page = First page
+no-letters = No letters yet. Create an account or ask for a password reset, and reload this page.
+# $to (Element)
+# $when (Element)
+letter-to = To { $to }, { $when }
+all-letters = All letters
+links = Links
+as-html = As HTML
+as-text = As text
+headers = Headers
+width = Width
+full-width = Full
+phone-width = Phone
+colours = Colours
+light = Light
+dark = Dark
+
+# What just happened, shown once.
+
+flash-welcome = Your account is ready and you are logged in.
+flash-account-created = Your account is ready. Log in with it.
+flash-logged-out = You are logged out.
+flash-password-reset = Your password was changed. Log in with it. All other devices are logged out.
+flash-name-changed = Your name was changed.
+flash-language-changed = Your language was changed.
+flash-password-changed = Your password was changed. All other devices are logged out.
+flash-place-logged-out = That device is logged out.
+flash-others-logged-out = All other devices are logged out.
+flash-sent-again = We sent it again.
+flash-sent-just-now = We sent it less than a minute ago. Give it a moment, and look in spam.
+flash-log-in-to-go-on = Your session had ended, so nothing was saved yet. Log in to go on where you were.
+flash-not-saved-yet = Nothing is saved yet. Look it over, then send it again.
+
+# Failures: what happened, and what to do.
+
+go-to-first-page = Go to the first page
+request-number = Number of this request:
+failure-cross-site = This request came from another site
+failure-cross-site-advice = To keep your account safe, forms work only from our own pages. Open the page here and send it again.
+failure-not-found = Page not found
+failure-not-found-advice = There is nothing at this address. If you typed it, check it; if you followed a link, it may be an old one.
+failure-method = This address works differently
+failure-method-advice = It cannot be opened this way. Start again from the first page.
+failure-timeout = That took too long
+failure-timeout-advice = The form did not arrive in full. Go back and send it again.
+failure-too-large = That is too much text
+failure-too-large-advice = The form was larger than we take. Go back, shorten it and send it again.
+failure-media-type = This is not a form
+failure-media-type-advice = This address takes forms only. Open the page and fill in its form.
+failure-busy = We are busy at the moment
+failure-busy-advice = Wait a few seconds, then go back and try again.
+failure-client = We could not read this request
+failure-client-advice = Go back and try again, or start from the first page.
+failure-server = Something went wrong on our side
+failure-server-advice = Try again in a moment. If it happens again, tell us the number below.

@@ -1,0 +1,31 @@
+# 表单的问题：直接说该怎么做
+
+email-empty = 请输入邮箱
+email-shape = 请输入完整的邮箱，例如 name@example.com
+email-too-long = 请输入较短的邮箱：邮件服务器不接受这么长的地址
+email-taken = 该邮箱已有账号。请直接登录，或换一个邮箱
+username-empty = 请设置用户名
+username-too-short = 用户名至少需要 3 个字符
+username-too-long = 用户名最多 { $most } 个字符
+username-characters = 用户名只能包含字母、数字和 - _ .，并以字母或数字开头和结尾
+username-reserved = 请换一个用户名：此用户名由本站保留
+username-taken = 请换一个用户名：此用户名已被使用
+full-name-too-long = 姓名最多 { $most } 个字符
+full-name-characters = 姓名须写在一行内，不含控制字符
+wrong-log-in = 邮箱、用户名或密码不正确
+current-password-empty = 请输入当前密码
+current-password-wrong = 这不是你当前的密码，请重新输入
+password-empty = 请设置密码
+password-too-short = 密码至少需要 { $least } 个字符
+password-too-long = 密码最多 { $most } 个字符
+password-unreadable = 密码没有完整送达，请重新输入
+password-guessable = 请换一个更难猜的密码：{ $reason }。推荐用三个随机词语组成
+guessable-keys = 键盘上相邻的按键最先被猜到
+guessable-repeats = 重复的字符容易被猜到
+guessable-sequences = abc 或 6543 这样的顺序容易被猜到
+guessable-dates = 年份和日期容易被猜到
+guessable-common = 这个或与它相近的密码在各种常用密码表里
+guessable-names = 人名容易被猜到
+guessable-word = 单个词语容易被猜到
+guessable-early = 这个密码很快就会被猜到
+language-unknown = 请从列表中选择一种语言

@@ -1,0 +1,253 @@
+//! Languages: which one a person gets, and that nothing is left out of any.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use latchkey::locale::Locale;
+use sea_orm::EntityTrait;
+
+use crate::app::TestApp;
+use crate::browser::{Browser, Page};
+use crate::{HERON, OTTER};
+
+fn speaks(page: &Page, tag: &str) {
+    let direction = if tag == "ar" { "rtl" } else { "ltr" };
+    assert!(page.html.contains(&format!("<html lang=\"{tag}\" dir=\"{direction}\">")), "{}: {}", page.path, page.html);
+    assert_eq!(page.headers["content-language"], tag);
+    let vary: Vec<_> = page.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+    assert!(vary.join(", ").contains("Accept-Language") && vary.join(", ").contains("Cookie"), "{vary:?}");
+}
+
+/// A browser set to Chinese.
+fn in_chinese(app: &TestApp) -> Browser {
+    let mut browser = app.browser();
+    browser.language = Some("zh-TW,zh;q=0.9,en;q=0.1");
+    browser
+}
+
+#[tokio::test]
+async fn a_page_speaks_the_language_that_the_browser_asks_for() {
+    let app = TestApp::start().await;
+    let mut li = in_chinese(&app);
+    for (path, heading) in [
+        ("/", "欢迎"),
+        ("/signup", "创建账号"),
+        ("/login", "登录"),
+        ("/forgot-password", "重置密码"),
+        ("/reset-password", "此链接已失效"),
+        ("/nowhere", "页面不存在"),
+        ("/dev/mailbox", "开发邮箱"),
+    ] {
+        let page = li.open(path).await;
+        speaks(&page, "zh-CN");
+        assert_eq!(page.heading(), heading);
+        assert_eq!(page.title(), format!("{heading} – Latchkey"));
+    }
+    let page = li.log_in("nobody", OTTER).await;
+    assert_eq!(page.title(), "错误：登录 – Latchkey");
+    assert_eq!(page.problems(), ["邮箱、用户名或密码不正确"]);
+    let signup = li.open("/signup").await;
+    assert!(signup.html.contains("至少 8 个字符，推荐用三个随机词语组成。"));
+
+    let mut other = app.browser();
+    other.language = Some("fr");
+    speaks(&other.open("/login").await, "en");
+    let app = TestApp::start_with(&["--language", "zh-CN"]).await;
+    let mut other = app.browser();
+    other.language = Some("fr");
+    speaks(&other.open("/login").await, "zh-CN");
+}
+
+#[tokio::test]
+async fn the_switch_in_the_footer_outlasts_the_page() {
+    let app = TestApp::start().await;
+    let mut li = app.browser();
+    let page = li.open("/login?next=/profile/name").await;
+    let link = "href=\"?next=/profile/name&#38;lang=zh-CN\"";
+    assert!(page.html.contains(link), "{}", page.html);
+    assert!(page.html.contains("lang=\"en\" hreflang=\"en\" aria-current=\"true\""));
+    let switched = li.send(reqwest::Method::GET, "/login?next=/profile/name&lang=zh-CN", |request| request).await;
+    assert_eq!(switched.status, 303);
+    assert_eq!(switched.headers["location"], "/login?next=%2Fprofile%2Fname");
+    let cookie = switched.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("Max-Age=31536000") && cookie.contains("HttpOnly"), "{cookie}");
+    for path in ["/login", "/nowhere", "/signup"] {
+        speaks(&li.open(path).await, "zh-CN");
+    }
+    // On a page that does not exist the switch leads to one that does.
+    assert!(li.open("/nowhere").await.html.contains("href=\"/?lang=en\""));
+    speaks(&li.open("/?lang=en").await, "en");
+    for odd in ["", "xx", "zh", "../en", "en%0d%0aset-cookie:%20a=b"] {
+        let page = li.open(&format!("/login?lang={odd}")).await;
+        speaks(&page, "en");
+        assert_eq!(page.status, 200, "{odd}");
+    }
+    li.cookies.insert("latchkey_lang".into(), "tlh".into());
+    speaks(&li.open("/login").await, "en");
+}
+
+#[tokio::test]
+async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile/language").await.form("/profile/language");
+    assert!(form.fields.contains(&("language".into(), String::new())), "nothing was chosen: {form:?}");
+    let page = sam.submit(form.fill("language", "zh-CN")).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/profile", "语言已修改。"));
+    speaks(&page, "zh-CN");
+
+    let mut elsewhere = app.browser();
+    elsewhere.language = Some("en");
+    speaks(&elsewhere.log_in("sam", OTTER).await, "zh-CN");
+    speaks(&elsewhere.open("/nowhere").await, "zh-CN"); // pages that do not ask who is there know it, too
+    let page = elsewhere.open("/profile/name").await;
+    let page = elsewhere.submit(page.form("/profile/name").fill("full_name", &"x".repeat(101))).await;
+    assert_eq!(page.problem_at("full_name").replace("错误：", ""), "姓名最多 100 个字符");
+
+    speaks(&elsewhere.open("/profile?lang=en").await, "en");
+    speaks(&sam.open("/profile").await, "en"); // saved: it is the user's, not the browser's
+    let page =
+        sam.submit(sam.clone().open("/profile/language").await.form("/profile/language").fill("language", "")).await;
+    speaks(&page, "en");
+    let page = sam.submit(page.form("/logout")).await;
+    speaks(&page, "en");
+    let mut li = in_chinese(&app);
+    speaks(&li.log_in("sam", OTTER).await, "zh-CN");
+
+    let form = li.open("/profile/language").await.form("/profile/language").fill("language", "tlh");
+    let page = li.submit(form).await;
+    page.assert_framed(422);
+    assert_eq!(page.problems(), ["请从列表中选择一种语言"]);
+}
+
+#[tokio::test]
+async fn a_link_on_another_site_does_not_change_what_a_user_has_saved() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    sam.open("/profile?lang=en").await;
+    let page =
+        sam.send(reqwest::Method::GET, "/profile?lang=zh-CN", |request| request.header("sec-fetch-site", "cross-site"));
+    assert_eq!(page.await.status, 303);
+    speaks(&sam.open("/profile").await, "en");
+}
+
+#[tokio::test]
+async fn a_letter_speaks_the_language_of_its_recipient() {
+    let app = TestApp::start().await;
+    let mut li = in_chinese(&app);
+    li.sign_up("li@example.com", "lina", OTTER).await;
+    let letter = app.letters_to("li@example.com", 1).await.remove(0);
+    assert_eq!(letter.subject, "确认你的 Latchkey 邮箱");
+    assert!(letter.text.contains("有人在 Latchkey 用邮箱 li@example.com 申请了账号"), "{}", letter.text);
+    assert!(letter.html.contains("<html lang=\"zh-CN\""));
+    let form = li.open(&letter.links[0]).await.form("/signup/confirm");
+    speaks(&li.submit(form).await, "zh-CN");
+    li.open("/profile?lang=zh-CN").await;
+
+    // Asked from an English page, by whomever: Li reads Chinese.
+    let mut eve = app.browser();
+    eve.language = Some("en");
+    eve.ask_reset("li@example.com").await;
+    assert_eq!(app.letters_to("li@example.com", 2).await[0].subject, "重置你的 Latchkey 密码");
+    eve.sign_up("li@example.com", "eve", OTTER).await;
+    assert_eq!(app.letters_to("li@example.com", 3).await[0].subject, "你已有 Latchkey 账号");
+
+    let form = li.open("/profile/password").await.form("/profile/password");
+    li.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!(app.letters_to("li@example.com", 4).await[0].subject, "你的 Latchkey 密码已修改");
+    let row = latchkey::accounts::outbox::Entity::find().all(app.app.db.read()).await.unwrap().pop().unwrap();
+    assert_eq!(row.locale, "zh-CN");
+}
+
+#[tokio::test]
+async fn no_letter_or_page_has_marks_that_nobody_sees() {
+    let app = TestApp::start().await;
+    let mut li = in_chinese(&app);
+    li.sign_up("li@example.com", "lina", OTTER).await;
+    let letter = app.letters_to("li@example.com", 1).await.remove(0);
+    for text in [letter.subject, letter.text, letter.html, li.open("/signup").await.html] {
+        assert!(!text.contains(['\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{200e}', '\u{200f}']), "{text}");
+    }
+}
+
+/// The messages of a language: a name, or a name and what is filled in.
+fn messages(tag: &str) -> BTreeSet<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("locales").join(tag);
+    let files = fs::read_dir(dir).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let names = |text: String| {
+        text.lines().filter_map(|line| line.split_once(" =")).map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    files.flat_map(names).filter(|name| !name.starts_with([' ', '#', '{'])).collect()
+}
+
+#[test]
+fn every_language_says_everything_and_nothing_more() {
+    let english = messages("en");
+    assert!(english.len() > 150);
+    for locale in Locale::iter() {
+        let theirs = messages(locale);
+        let lacking: Vec<_> = english.difference(&theirs).collect();
+        let unknown: Vec<_> = theirs.difference(&english).collect();
+        assert!(lacking.is_empty() && unknown.is_empty(), "{locale} lacks {lacking:?} and alone has {unknown:?}");
+        assert!(["ltr", "rtl"].contains(&locale.t().direction().as_str()), "{locale}");
+    }
+}
+
+#[test]
+fn every_message_is_said_somewhere() {
+    fn read(dir: &Path, into: &mut String) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { read(&path, into) } else { into.push_str(&fs::read_to_string(path).unwrap()) }
+        }
+    }
+    let mut sources = String::new();
+    for dir in ["src", "templates"] {
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut sources);
+    }
+    for name in messages("en") {
+        let name = name.trim_start_matches('-').replace('-', "_");
+        let said = [format!(".{name}("), format!(".{name} "), format!("({name})"), format!(" {name}\n")];
+        assert!(said.iter().any(|said| sources.contains(said)), "nothing says {name}");
+    }
+}
+
+#[test]
+fn no_page_or_letter_has_words_of_its_own() {
+    fn walk(dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // What is left without tags, expressions and comments.
+            let mut left = text;
+            for (open, close) in [
+                ("<!--", "-->"),
+                ("{#", "#}"),
+                ("{%", "%}"),
+                ("{{", "}}"),
+                ("<style>", "</style>"),
+                ("<", ">"),
+                ("&", ";"),
+            ] {
+                while let Some(start) = left.find(open) {
+                    let end = left[start..].find(close).map_or(left.len(), |end| start + end + close.len());
+                    left.replace_range(start..end, " ");
+                }
+            }
+            let words: Vec<_> = left.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).collect();
+            // No words: what is typed, and what a block puts into a tag.
+            let names = ["LATCHKEY_SMTP_URL", "latchkey", "mail-test"];
+            let words: Vec<_> = words
+                .into_iter()
+                .filter(|word| !names.contains(word) && !word.contains("=\"") && !word.starts_with('-'))
+                .collect();
+            assert!(words.is_empty(), "{}: {words:?}", path.display());
+        }
+    }
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"));
+}
