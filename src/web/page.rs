@@ -8,17 +8,19 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::assets;
 use super::error::Error;
 use super::visit::{Flash, Visit};
 use crate::app::App;
 use crate::config::Signup;
+use crate::look::Look;
 
 /// The frame of a page. Named by a handler that answers GET, it takes the flash out of the visit: shown
 /// once, gone after.
 pub struct Page {
     /// The site's name.
     pub site: String,
+    /// Its style sheet, script, icon and logo.
+    pub look: Arc<Look>,
     /// What just happened.
     pub flash: Option<Flash>,
     /// Whether letters are kept in the development mailbox.
@@ -34,26 +36,12 @@ impl Page {
     pub fn plain(app: &App) -> Self {
         Self {
             site: app.config.site_name.clone(),
+            look: app.look.clone(),
             flash: None,
             dev_mailbox: app.config.keeps_letters(),
             signup: app.config.signup != Signup::Closed,
             password_min_length: app.config.password_min_length,
         }
-    }
-
-    /// The style sheet.
-    pub fn css(&self) -> &'static str {
-        assets::css()
-    }
-
-    /// The script.
-    pub fn js(&self) -> &'static str {
-        assets::js()
-    }
-
-    /// The icon.
-    pub fn icon(&self) -> &'static str {
-        assets::icon()
     }
 
     /// What a password must be, for its hint.

@@ -10,6 +10,7 @@ mod cli;
 mod guard;
 mod house;
 mod login;
+mod look;
 mod outbox;
 mod password_reset;
 mod process;
