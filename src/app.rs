@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::keys::{Keys, Secret};
+use crate::look::Look;
 use crate::urls::PublicUrl;
 
 /// The shared state; one a process.
@@ -23,6 +24,8 @@ pub struct App {
     pub config: Config,
     /// Where people find the site.
     pub public_url: PublicUrl,
+    /// The site's style sheet, script, icon and colours.
+    pub look: Arc<Look>,
     /// The database.
     pub db: Db,
     /// The time.
@@ -45,6 +48,7 @@ impl App {
     /// One line that names the setting to look at.
     pub async fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         config.check().map_err(anyhow::Error::msg)?;
+        let look = Arc::new(Look::open(&config).map_err(anyhow::Error::msg)?);
         let dir = &config.data_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", dir.display()))?;
@@ -68,6 +72,7 @@ impl App {
             clock: Clock::default(),
             bell: Notify::new(),
             public_url,
+            look,
             db,
             hasher,
             config,

@@ -13,6 +13,7 @@ use crate::accounts::{password_reset, session, user};
 use crate::app::App;
 use crate::config::{Config, LogFormat};
 use crate::locale::Locale;
+use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
 use crate::{chance, server, urls};
@@ -182,8 +183,9 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
     let public_url = config.public_url();
     let mailer = Mailer::new(&config, &public_url)?;
     let now = crate::clock::Clock::default().now();
-    let site =
-        Site { name: &config.site_name, home: public_url.origin(), address: email.as_str(), locale: config.language };
+    let theme = &Look::open(&config).map_err(anyhow::Error::msg)?.theme;
+    let (name, home, locale) = (&config.site_name, public_url.origin(), config.language);
+    let site = Site { name, home, address: email.as_str(), locale, theme };
     let letter = MailTest { at: &now }.render(site)?;
     let message = letter.message(mailer.from(), email.sendable(), chance::id(), now);
     let message = message.map_err(|why| anyhow::anyhow!("{address}: {why}"))?;

@@ -62,6 +62,19 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_LANGUAGE", value_name = "TAG", default_value = "en", value_parser = language, global = true)]
     pub language: Locale,
 
+    /// The site's logo, an SVG, PNG or WebP file of 64 KiB at most; beside its name, and as its icon.
+    #[arg(long, env = "LATCHKEY_LOGO", value_name = "FILE", global = true)]
+    pub logo: Option<PathBuf>,
+
+    /// The site's colours on light screens, such as "accent=#0b6e4f,bg=#ffffff".
+    /// Names: bg, surface, text, muted, accent, on-accent. Text needs a contrast of 4.5:1.
+    #[arg(long, env = "LATCHKEY_THEME_LIGHT", value_name = "COLOURS", global = true)]
+    pub theme_light: Option<String>,
+
+    /// The site's colours on dark screens.
+    #[arg(long, env = "LATCHKEY_THEME_DARK", value_name = "COLOURS", global = true)]
+    pub theme_dark: Option<String>,
+
     /// Who may create an account.
     #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true)]
     pub signup: Signup,

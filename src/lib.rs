@@ -8,8 +8,8 @@
 //! 2   web  mail                             the door and the postman; neither imports the other
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
-//! 0   config > keys > chance clock db locale urls
-//!                                           settings, keys, randomness, time, the database, languages, paths
+//! 0   look > config > keys                  the site's files and colours; settings; keys
+//!     chance clock db locale urls           randomness, time, the database, languages, paths
 //! ```
 
 pub mod accounts;
@@ -21,6 +21,7 @@ pub mod config;
 pub mod db;
 pub mod keys;
 pub mod locale;
+pub mod look;
 pub mod mail;
 pub mod server;
 #[expect(missing_docs, reason = "a path's name says what it is")]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::accounts::Asked;
 use crate::locale::{Locale, Translation};
+use crate::look::theme::Theme;
 
 /// What every letter shows.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub struct Site<'a> {
     pub address: &'a str,
     /// The recipient's language.
     pub locale: Locale,
+    /// The site's colours.
+    pub theme: &'a Theme,
 }
 
 /// A letter, rendered.
@@ -58,18 +61,17 @@ macro_rules! letter {
             pub fn render(&self, site: Site<'_>) -> askama::Result<Rendered> {
                 #[derive(Template)]
                 #[template(path = $text)]
-                struct Text<'a> { site: &'a str, home: &'a str, address: &'a str, locale: Locale, t: &'a Translation, $($field: &'a $type),* }
+                struct Text<'a> { site: Site<'a>, t: &'a Translation, $($field: &'a $type),* }
                 #[derive(Template)]
                 #[template(path = $html)]
-                struct Html<'a> { site: &'a str, home: &'a str, address: &'a str, locale: Locale, t: &'a Translation, $($field: &'a $type),* }
+                struct Html<'a> { site: Site<'a>, t: &'a Translation, $($field: &'a $type),* }
 
-                let Site { name: site, home, address, locale } = site;
-                let t = locale.t();
+                let t = site.locale.t();
                 Ok(Rendered {
-                    locale,
-                    subject: t.$subject(site),
-                    text: wrapped(&Text { site, home, address, locale, t, $($field: self.$field),* }.render()?),
-                    html: Html { site, home, address, locale, t, $($field: self.$field),* }.render()?,
+                    locale: site.locale,
+                    subject: t.$subject(site.name),
+                    text: wrapped(&Text { site, t, $($field: self.$field),* }.render()?),
+                    html: Html { site, t, $($field: self.$field),* }.render()?,
                 })
             }
         }

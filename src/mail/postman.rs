@@ -97,7 +97,13 @@ struct Composed {
 /// Writes the letter, or finds that there is nobody to write to.
 async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> {
     let (locale, to) = (row.locale(), row.to_address.clone());
-    let site = Site { name: &app.config.site_name, home: app.public_url.origin(), address: &row.to_address, locale };
+    let site = Site {
+        name: &app.config.site_name,
+        home: app.public_url.origin(),
+        address: &row.to_address,
+        locale,
+        theme: &app.look.theme,
+    };
     // Whoever has an account is written to in the language they have chosen, whatever page asked.
     fn to_user<'a>(user: &'a User, site: Site<'a>) -> Site<'a> {
         Site { address: &user.email, locale: user.locale().unwrap_or(site.locale), ..site }

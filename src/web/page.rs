@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::assets;
 use super::error::Error;
 use super::language;
 use super::visit::{Flash, Visit};
 use crate::app::App;
 use crate::config::Signup;
 use crate::locale::{Locale, Translation};
+use crate::look::Look;
 
 /// The frame of a page. Named by a handler that answers GET, it takes the flash out of the visit: shown
 /// once, gone after. Name it after [`CurrentUser`](super::identity::CurrentUser), whose language it then has.
@@ -29,6 +29,8 @@ pub struct Page {
     pub t: &'static Translation,
     /// Where the links to other languages lead: this page.
     pub in_other_languages: String,
+    /// Its style sheet, script, icon and logo.
+    pub look: Arc<Look>,
     /// What just happened.
     pub flash: Option<Flash>,
     /// Whether letters are kept in the development mailbox.
@@ -46,26 +48,12 @@ impl Page {
             locale,
             t: locale.t(),
             in_other_languages: "?lang=".to_owned(),
+            look: app.look.clone(),
             flash: None,
             dev_mailbox: app.config.keeps_letters(),
             signup: app.config.signup != Signup::Closed,
             password_min_length: app.config.password_min_length,
         }
-    }
-
-    /// The style sheet.
-    pub fn css(&self) -> &'static str {
-        assets::css()
-    }
-
-    /// The script.
-    pub fn js(&self) -> &'static str {
-        assets::js()
-    }
-
-    /// The icon.
-    pub fn icon(&self) -> &'static str {
-        assets::icon()
     }
 
     /// What a password must be, for its hint.

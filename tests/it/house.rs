@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("app", 15),
     ("visit_store", 15),
     ("accounts", 10),
+    ("look", 3),
     ("config", 2),
     ("keys", 1),
     ("chance", 0),
@@ -27,6 +28,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ("accounts", &["axum", "askama", "lettre", "tower_sessions", "tower_cookies"]),
     ("web", &["sea_orm", "lettre", "argon2"]),
     ("mail", &["axum", "sea_orm", "argon2"]),
+    ("look", &["axum", "askama", "sea_orm", "lettre"]),
     ("config", &["axum", "sea_orm"]),
     ("db", &["axum", "lettre"]),
 ];

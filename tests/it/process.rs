@@ -348,7 +348,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Starts with these settings, which must fail in one line with these words; says what is wrong with how it did.
-fn fault(words: &str, settings: &[(&str, &str)]) -> Option<String> {
+pub fn fault(words: &str, settings: &[(&str, &str)]) -> Option<String> {
     let process = Process::new(settings);
     fs::write(process.path("file"), "in the way").unwrap();
     let mut child = process.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,0 +1,63 @@
+//! What each letter says, in each language, to the letter: `tests/it/snapshots`. After a change on purpose,
+//! `INSTA_UPDATE=always cargo test letters` writes them anew, and the diff shows what people will read.
+
+use latchkey::accounts::Asked;
+use latchkey::locale::Locale;
+use latchkey::look::theme::Theme;
+use latchkey::mail::letters::{
+    AlreadyRegistered, ConfirmSignup, MailTest, PasswordChanged, Rendered, ResetPassword, Site,
+};
+use time::macros::datetime;
+
+const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 5] {
+    let site = Site {
+        name: "Acme",
+        home: "https://accounts.example.com",
+        address: "sam@example.com",
+        locale,
+        theme: &Theme::default(),
+    };
+    let at = datetime!(2026-11-22 08:15 UTC);
+    let user_agent = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".into();
+    let asked = &Asked { at, ip: "203.0.113.9".into(), user_agent };
+    let link = |path: &str| format!("{}{path}", site.home);
+    let (login_link, reset_link) = (&link("/login"), &link("/forgot-password"));
+    let confirm = ConfirmSignup { link: &link(&format!("/signup/confirm?token={TOKEN}")), asked };
+    let reset = ResetPassword { link: &link(&format!("/reset-password?token={TOKEN}")), asked };
+    let rendered = [
+        ("confirm_signup", confirm.render(site)),
+        ("already_registered", AlreadyRegistered { login_link, reset_link, asked }.render(site)),
+        ("reset_password", reset.render(site)),
+        ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
+        ("mail_test", MailTest { at: &at }.render(site)),
+    ];
+    rendered.map(|(name, letter)| (name, letter.unwrap()))
+}
+
+#[test]
+fn each_letter_in_each_language_is_as_it_was_read() {
+    for locale in Locale::iter() {
+        for (name, letter) in each_letter(*locale) {
+            let Rendered { subject, text, html, .. } = letter;
+            insta::assert_snapshot!(format!("{name}-{locale}"), format!("{subject}\n\n{text}\n\n{html}"));
+        }
+    }
+}
+
+#[test]
+fn a_letter_is_light_and_plain() {
+    for locale in Locale::iter() {
+        for (name, letter) in each_letter(*locale) {
+            assert!(letter.text.len() + letter.html.len() < 15 * 1024, "{name} in {locale}");
+            assert!(!letter.html.contains("<img") && !letter.html.contains(" src="), "{name} loads nothing");
+            assert!(letter.html.matches("class=\"btn\"").count() <= 1, "{name} has one button");
+            for line in letter.text.lines() {
+                let columns: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+                let short = columns <= 76 || line.starts_with("https://");
+                assert!(short, "{name} in {locale} has a line of {columns} columns: {line}");
+            }
+        }
+    }
+}

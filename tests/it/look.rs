@@ -1,0 +1,129 @@
+//! A site's own look: its logo, its colours, and what it refuses to look like.
+
+use std::fs;
+
+use reqwest::Method;
+use scraper::{Html, Selector};
+use tempfile::TempDir;
+
+use crate::app::TestApp;
+use crate::browser::Page;
+use crate::process::fault;
+
+const SVG: &str = r##"<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1" fill="#0b6e4f"/><circle cx="1" cy="1" r=".5"/></svg>"##;
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+const WEBP: &[u8] = b"RIFF\x24\0\0\0WEBPVP8 ";
+
+/// A file in a folder of its own, and its path.
+fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    (dir, path.to_str().unwrap().to_owned())
+}
+
+/// An attribute of the one element that fits.
+fn attribute(page: &Page, selector: &str, name: &str) -> Option<String> {
+    let (document, selector) = (Html::parse_document(&page.html), Selector::parse(selector).unwrap());
+    let mut found = document.select(&selector);
+    let value = found.next().map(|element| element.attr(name).unwrap().to_owned());
+    assert!(found.next().is_none(), "{selector:?} twice");
+    value
+}
+
+/// The style sheet that the log-in links, and its path.
+async fn style(app: &TestApp) -> (String, String) {
+    let mut browser = app.browser();
+    let path = attribute(&browser.open("/login").await, "link[rel=stylesheet]", "href").unwrap();
+    let page = browser.open(&path).await;
+    assert_eq!(
+        (page.status.as_u16(), &page.headers["content-type"]),
+        (200, &"text/css; charset=utf-8".parse().unwrap())
+    );
+    (page.html, path)
+}
+
+#[tokio::test]
+async fn a_logo_stands_beside_the_name_and_is_the_icon() {
+    // The name of the file says nothing.
+    for (content, kind, extension) in
+        [(SVG.as_bytes(), "image/svg+xml", ".svg"), (PNG, "image/png", ".png"), (WEBP, "image/webp", ".webp")]
+    {
+        let (_dir, logo) = file("logo.txt", content);
+        let app = TestApp::start_with(&["--logo", &logo]).await;
+        let mut browser = app.browser();
+        let page = browser.open("/login").await;
+        let path = attribute(&page, "header .brand img", "src").unwrap();
+        assert_eq!(attribute(&page, "header .brand img", "alt").unwrap(), "", "the name follows");
+        assert_eq!(attribute(&page, "header .brand svg", "viewBox"), None, "not our key as well");
+        assert_eq!(attribute(&page, "link[rel=icon]", "href").unwrap(), path);
+        assert_eq!(attribute(&page, "link[rel=icon]", "type").unwrap(), kind);
+        assert!(path.starts_with("/static/logo.") && path.ends_with(extension), "{path}");
+        let favicon = browser.send(Method::GET, "/favicon.ico", |request| request).await;
+        assert_eq!(favicon.headers["location"], path);
+
+        let served = reqwest::get(format!("{}{path}", app.url)).await.unwrap();
+        assert_eq!(served.headers()["content-type"], kind);
+        assert_eq!(served.headers()["cache-control"], "public, max-age=31536000, immutable");
+        assert!(served.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        assert_eq!(served.bytes().await.unwrap(), content);
+        let packed = browser.send(Method::GET, &path, |request| request.header("accept-encoding", "gzip")).await;
+        assert_eq!(packed.headers.contains_key("content-encoding"), kind == "image/svg+xml", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_logo_the_key_stands_there() {
+    let app = TestApp::start().await;
+    let page = app.browser().open("/login").await;
+    assert!(attribute(&page, "header .brand svg", "viewBox").is_some() && !page.html.contains("<img"));
+    assert_eq!(attribute(&page, "link[rel=icon]", "type").unwrap(), "image/svg+xml");
+    assert!(attribute(&page, "link[rel=icon]", "href").unwrap().starts_with("/static/icon."));
+}
+
+#[tokio::test]
+async fn colours_of_the_site_follow_the_style_sheet_under_a_new_name() {
+    let (ours, our_path) = style(&TestApp::start().await).await;
+    assert_eq!(ours, include_str!("../../static/app.css"));
+    let app =
+        TestApp::start_with(&["--theme-light", "accent=#0b6e4f", "--theme-dark", "accent=#7fe0b8,bg=#000000"]).await;
+    let (css, path) = style(&app).await;
+    assert_ne!(path, our_path);
+    let theme = css.strip_prefix(&ours).unwrap();
+    let (light, dark) = theme.split_once("@media (prefers-color-scheme: dark)").unwrap();
+    for (rule, colours) in [
+        (light, ["--bg:#f5f6f8", "--accent:#0b6e4f", "--on-accent:#ffffff"]),
+        (dark, ["--bg:#000000", "--accent:#7fe0b8", "--on-accent:#000000"]),
+    ] {
+        for colour in colours {
+            assert!(rule.contains(colour), "{colour} in {rule}");
+        }
+    }
+}
+
+#[test]
+fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
+    let (_dir, large) = file("large.svg", format!("<svg>{}</svg>", " ".repeat(64 * 1024)));
+    let (light, dark) = ("LATCHKEY_THEME_LIGHT", "LATCHKEY_THEME_DARK");
+    let cases = [
+        ("LATCHKEY_LOGO: file: is not an SVG, PNG or WebP file", "LATCHKEY_LOGO", "file"), // made by `fault`
+        ("LATCHKEY_LOGO: nowhere.svg: No such file", "LATCHKEY_LOGO", "nowhere.svg"),
+        ("LATCHKEY_LOGO: .: Is a directory", "LATCHKEY_LOGO", "."),
+        ("LATCHKEY_LOGO: /dev/zero: is over 64 KiB", "LATCHKEY_LOGO", "/dev/zero"),
+        ("large.svg: is over 64 KiB", "LATCHKEY_LOGO", &large),
+        ("LATCHKEY_LOGO (--logo)", "LATCHKEY_LOGO", ""),
+        ("LATCHKEY_THEME_LIGHT: \"blue\" is not a colour such as #1b48c4", light, "accent=blue"),
+        ("LATCHKEY_THEME_LIGHT: \"\\n\" is not name=#rrggbb", light, "accent=#0b6e4f,\n"),
+        ("LATCHKEY_THEME_LIGHT: accent is given twice", light, "accent=#0b6e4f,accent=#0b6e4f"),
+        ("LATCHKEY_THEME_DARK: \"font\" is none of bg, surface, text", dark, "font=#ffffff"),
+        (
+            "LATCHKEY_THEME_LIGHT: muted #999999 on bg #ffffff has a contrast of 2.8:1, and 4.5:1 is the least",
+            light,
+            "muted=#999999,bg=#ffffff",
+        ),
+        ("LATCHKEY_THEME_DARK: accent #1b48c4 on bg #0e1116 has a contrast of", dark, "accent=#1b48c4"),
+    ];
+    let faults: Vec<_> = cases.iter().filter_map(|(words, name, value)| fault(words, &[(name, value)])).collect();
+    assert!(faults.is_empty(), "{}", faults.join(""));
+}
