@@ -149,7 +149,7 @@ first-page = First page
 no-letters = No letters yet. Create an account or ask for a password reset, and reload this page.
 # $to (Element)
 # $when (Element)
-letter-to = To { $to }, { $when }
+letter-to = To { $to }, { $when }.
 all-letters = All letters
 links = Links
 as-html = As HTML

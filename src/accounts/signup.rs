@@ -15,6 +15,7 @@ use super::username::{FullName, Username};
 use super::{Asked, Client, Result};
 use crate::chance;
 use crate::db::Db;
+use crate::locale::Locale;
 
 /// What a person fills in.
 #[derive(Clone, Debug)]
@@ -144,11 +145,18 @@ pub enum Confirmed {
     Gone,
 }
 
-/// Creates the account that the link stands for, under another username if one is given.
+/// Creates the account that the link stands for, under another username if one is given, with the language that
+/// was chosen if one was.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: OffsetDateTime) -> Result<Confirmed> {
+pub async fn confirm(
+    db: &Db,
+    token: &Token,
+    other: Option<Username>,
+    locale: Option<Locale>,
+    now: OffsetDateTime,
+) -> Result<Confirmed> {
     let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(Confirmed::Gone) };
     let (username, username_canonical) = match other {
         Some(name) => (name.as_str().to_owned(), name.canonical().to_owned()),
@@ -164,7 +172,7 @@ pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: Offse
         hashed_password: pending.hashed_password,
         created_at: now,
         updated_at: now,
-        locale: None,
+        locale: locale.map(|locale| locale.tag().to_owned()),
         password_changed_at: Some(now),
     };
     let tx = db.begin().await?;
@@ -187,7 +195,13 @@ pub async fn confirm(db: &Db, token: &Token, other: Option<Username>, now: Offse
 ///
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting.
-pub async fn open(db: &Db, hasher: &Hasher, new: NewAccount, now: OffsetDateTime) -> Result<Result<User, Taken>> {
+pub async fn open(
+    db: &Db,
+    hasher: &Hasher,
+    new: NewAccount,
+    locale: Option<Locale>,
+    now: OffsetDateTime,
+) -> Result<Result<User, Taken>> {
     // A look first spares the hash; the unique columns judge in the end.
     if user::by_username(db.read(), &new.username).await?.is_some() {
         return Ok(Err(Taken::Username));
@@ -206,7 +220,7 @@ pub async fn open(db: &Db, hasher: &Hasher, new: NewAccount, now: OffsetDateTime
         hashed_password,
         created_at: now,
         updated_at: now,
-        locale: None,
+        locale: locale.map(|locale| locale.tag().to_owned()),
         password_changed_at: Some(now),
     };
     user::insert(db.write(), user).await

@@ -34,6 +34,11 @@ pub fn of(parts: &Parts, app: &App) -> Locale {
     parts.extensions.get().copied().unwrap_or_else(|| of_browser(app, &parts.headers))
 }
 
+/// The language that was chosen in this browser, if one was.
+pub fn chosen(cookies: &Cookies, app: &App) -> Option<Locale> {
+    cookie::get(cookies, app, Name::Language)?.parse().ok()
+}
+
 /// Lets the browser remember a language, or forget it.
 pub fn remember(cookies: &Cookies, app: &App, locale: Option<Locale>) {
     match locale {

@@ -122,6 +122,20 @@ async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
 }
 
 #[tokio::test]
+async fn a_language_that_was_chosen_before_the_account_comes_along() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    sam.open("/?lang=zh-CN").await;
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    let form = sam.open(&link).await.form("/signup/confirm");
+    sam.submit(form).await;
+    let mut elsewhere = app.browser();
+    elsewhere.language = Some("en");
+    speaks(&elsewhere.log_in("sam", OTTER).await, "zh-CN");
+}
+
+#[tokio::test]
 async fn a_link_on_another_site_does_not_change_what_a_user_has_saved() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;

@@ -21,6 +21,7 @@ mod security;
 mod signup;
 mod smtp;
 mod visit;
+mod weight;
 
 /// A password that zxcvbn likes.
 const OTTER: &str = "velvet otter bakes rye";
