@@ -187,7 +187,7 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
     let (name, home, locale) = (&config.site_name, public_url.origin(), config.language);
     let site = Site { name, home, address: email.as_str(), locale, theme };
     let letter = MailTest { at: &now }.render(site)?;
-    let message = letter.message(mailer.from(), email.sendable(), chance::id(), now);
+    let message = letter.message(mailer.sender(), email.sendable(), chance::id(), now);
     let message = message.map_err(|why| anyhow::anyhow!("{address}: {why}"))?;
     match (mailer.send(message).await, config.dev_mailbox()) {
         (Ok(answer), None) => out(format!("The mail server took the letter to {address}: {answer}")),

@@ -54,6 +54,10 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_MAIL_FROM", value_name = "MAILBOX", global = true)]
     pub mail_from: Option<Mailbox>,
 
+    /// Where answers to letters go, if anybody reads them: a mailbox, such as help@example.com.
+    #[arg(long, env = "LATCHKEY_MAIL_REPLY_TO", value_name = "MAILBOX", global = true)]
+    pub mail_reply_to: Option<Mailbox>,
+
     /// The site's name, in pages and letters.
     #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = site_name, global = true)]
     pub site_name: String,

@@ -12,6 +12,7 @@ use textwrap::core::display_width;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Sender;
 use crate::accounts::Asked;
 use crate::locale::{Locale, Translation};
 use crate::look::theme::Theme;
@@ -125,19 +126,23 @@ impl Rendered {
     /// When an address cannot be a recipient.
     pub fn message(
         self,
-        from: &Mailbox,
+        sender: &Sender,
         to: &str,
         id: Uuid,
         at: OffsetDateTime,
     ) -> Result<Message, Box<dyn std::error::Error + Send + Sync>> {
         let header =
             |name: &'static str, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
-        let message = Message::builder()
-            .from(from.clone())
+        let mut message = Message::builder();
+        if let Some(reply_to) = &sender.reply_to {
+            message = message.reply_to(reply_to.clone());
+        }
+        let message = message
+            .from(sender.from.clone())
             .to(Mailbox::new(None, to.parse()?))
             .subject(self.subject)
             .date(at.into())
-            .message_id(Some(format!("<{id}@{}>", from.email.domain())))
+            .message_id(Some(format!("<{id}@{}>", sender.from.email.domain())))
             .raw_header(header("Auto-Submitted", "auto-generated")) // RFC 3834: no out-of-office replies
             .raw_header(header("X-Auto-Response-Suppress", "All"))
             .raw_header(header("Content-Language", self.locale.tag()))

@@ -22,7 +22,16 @@ use crate::urls::PublicUrl;
 /// Hands letters to the mail server, or to the mailbox folder when there is none.
 pub struct Mailer {
     transport: Transport,
-    from: Mailbox,
+    sender: Sender,
+}
+
+/// What letters say of where they come from.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The sender.
+    pub from: Mailbox,
+    /// Where answers go, if not there.
+    pub reply_to: Option<Mailbox>,
 }
 
 enum Transport {
@@ -72,7 +81,7 @@ impl Mailer {
             Some(from) => from.clone(),
             None => Mailbox::new(Some(config.site_name.clone()), format!("no-reply@{}", public_url.host()).parse()?),
         };
-        Ok(Self { transport, from })
+        Ok(Self { transport, sender: Sender { from, reply_to: config.mail_reply_to.clone() } })
     }
 
     fn smtp(smtp: &Smtp) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
@@ -92,8 +101,8 @@ impl Mailer {
     }
 
     /// The sender.
-    pub fn from(&self) -> &Mailbox {
-        &self.from
+    pub fn sender(&self) -> &Sender {
+        &self.sender
     }
 
     /// Hands the letter over. When this returns, the mail server has taken it or the file is in the folder;

@@ -141,7 +141,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
     let to = Email::parse(&letter.to).map(|email| email.sendable().to_owned()).unwrap_or(letter.to);
-    let sent = match letter.rendered.message(mailer.from(), &to, row.id, app.now()) {
+    let sent = match letter.rendered.message(mailer.sender(), &to, row.id, app.now()) {
         Ok(message) => mailer.send(message).await,
         Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
     };

@@ -146,7 +146,13 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
     let server = MailServer::start("plain").await;
     let url = format!("smtp://localhost:{}", server.port);
     let [smtp, from] = by(&url);
-    let process = Process::serving(&[smtp, from, ("LATCHKEY_SITE_NAME", "Café 萨姆")]).await;
+    let process = Process::serving(&[
+        smtp,
+        from,
+        ("LATCHKEY_SITE_NAME", "Café 萨姆"),
+        ("LATCHKEY_MAIL_REPLY_TO", "Help <help@acme.example>"),
+    ])
+    .await;
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
     let letter = server.letter(1).await;
@@ -157,6 +163,7 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
     assert_eq!(message.subject(), Some("Confirm your email address for Café 萨姆"));
     let from = message.from().unwrap().first().unwrap();
     assert_eq!((from.name(), from.address()), (Some("Acme"), Some("no-reply@mail.acme.example")));
+    assert_eq!(message.reply_to().unwrap().first().unwrap().address(), Some("help@acme.example"));
     assert_eq!(message.to().unwrap().first().unwrap().address(), Some("sam@example.com"));
     let id = process.outbox().await[0].id;
     assert_eq!(message.message_id(), Some(format!("{id}@mail.acme.example").as_str()));
