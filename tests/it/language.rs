@@ -37,7 +37,7 @@ async fn a_page_speaks_the_language_that_the_browser_asks_for() {
         ("/forgot-password", "重置密码"),
         ("/reset-password", "此链接已失效"),
         ("/nowhere", "页面不存在"),
-        ("/dev/mailbox", "开发邮箱"),
+        ("/dev/mailbox", "开发环境收件箱"),
     ] {
         let page = li.open(path).await;
         speaks(&page, "zh-CN");
@@ -152,8 +152,8 @@ async fn a_letter_speaks_the_language_of_its_recipient() {
     let mut li = in_chinese(&app);
     li.sign_up("li@example.com", "lina", OTTER).await;
     let letter = app.letters_to("li@example.com", 1).await.remove(0);
-    assert_eq!(letter.subject, "确认你的 Latchkey 邮箱");
-    assert!(letter.text.contains("有人在 Latchkey 用邮箱 li@example.com 申请了账号"), "{}", letter.text);
+    assert_eq!(letter.subject, "验证邮箱，完成 Latchkey 账号注册");
+    assert!(letter.text.contains("有人用邮箱 li@example.com 注册 Latchkey 账号"), "{}", letter.text);
     assert!(letter.html.contains("<html lang=\"zh-CN\""));
     let form = li.open(&letter.links[0]).await.form("/signup/confirm");
     speaks(&li.submit(form).await, "zh-CN");
