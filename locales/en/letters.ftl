@@ -37,9 +37,9 @@ changed-heading = Your password was changed
 changed-preheader = Other devices have been logged out. If this was not you, reset your password now.
 # $address (Element)
 # $when (Element)
-# $browser (Element)
 # $ip (Element)
-changed-letter = The password for { $address } was changed on { $when } with { $browser } from { $ip }. Other devices have been logged out.
+# $browser (Element)
+changed-letter = The password for { $address } was changed on { $when } from { $ip } ({ $browser }). Other devices have been logged out.
 changed-not-you = If this was not you, reset your password now:
 changed-was-you = If this was you, there is nothing to do.
 

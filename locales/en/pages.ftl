@@ -5,7 +5,6 @@ skip = Skip to main content
 error-mark = Error:{ " " }
 # $site (String)
 about = { $site } account
-languages = Language
 # -open-the-mailbox (Element) - a link
 development-bar = Development mail: { -open-the-mailbox }
 -open-the-mailbox = open the mailbox
@@ -101,8 +100,8 @@ know-your-password = Know your password?
 another-account = This link is for another account
 # $current (Element) - who is logged in here
 # $other (Element) - whose link it is
-another-account-lead = You are logged in as { $current }. The link chooses a new password for { $other }.
-another-account-choice = To use it, log out first. If that is not what you want, keep your password and go back to your profile.
+another-account-lead = You are logged in as { $current }. The link lets you choose a new password for { $other }.
+another-account-choice = To use it, log out first. If you did not ask for this link, stay logged in: nothing changes.
 log-out-and-go-on = Log out and go on
 stay-logged-in = Stay logged in
 
@@ -125,7 +124,8 @@ change-language-lead = For our pages and for the letters that we send you.
 logging-in = Logging in
 # $date (String)
 password-changed-on = Changed on { $date }
-password-set = Set
+# $date (String)
+password-set-on = Set on { $date }
 others-will-be-logged-out = Your other devices will be logged out.
 places = Where you are logged in
 # $browser (String)
@@ -136,7 +136,7 @@ unknown-browser = Unknown browser
 # $when (Element)
 last-used = { $ip }, last used { $when }
 # $browser (String)
-log-out-place = Log out { $browser }
+log-out-place = Log out: { $browser }
 log-out-others = Log out all other devices
 log-out-others-lead = Something here that you do not know? Log it out, then change your password.
 
@@ -167,7 +167,7 @@ dark = Dark
 flash-welcome = Your account is ready and you are logged in.
 flash-account-created = Your account is ready. Log in with it.
 flash-logged-out = You are logged out.
-flash-password-reset = Your password was changed. Log in with it. All other devices are logged out.
+flash-password-reset = Your password was changed. Log in with the new one. All other devices are logged out.
 flash-name-changed = Your name was changed.
 flash-language-changed = Your language was changed.
 flash-password-changed = Your password was changed. All other devices are logged out.
@@ -175,8 +175,9 @@ flash-place-logged-out = That device is logged out.
 flash-others-logged-out = All other devices are logged out.
 flash-sent-again = We sent it again.
 flash-sent-just-now = We sent it less than a minute ago. Give it a moment, and look in spam.
-flash-log-in-to-go-on = Your session had ended, so nothing was saved yet. Log in to go on where you were.
-flash-not-saved-yet = Nothing is saved yet. Look it over, then send it again.
+flash-log-in-to-go-on = You had been logged out, so nothing has been saved yet. Log in to go on where you were.
+flash-not-saved-yet = Nothing has been saved yet. Check the form, then send it again.
+flash-nothing-logged-out = Nothing was logged out yet. Choose again what to log out.
 
 # Failures: what happened, and what to do.
 

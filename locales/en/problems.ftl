@@ -13,7 +13,7 @@ username-reserved = Choose another username: this one is kept for the site
 username-taken = Choose another username: this one is taken
 # $most (Number)
 full-name-too-long = Full name must be { $most } characters or fewer
-full-name-characters = Write your full name on one line, without control characters
+full-name-characters = Type your full name again, on one line: it holds a character that cannot be shown
 wrong-log-in = Email, username or password is not right
 current-password-empty = Enter your current password
 current-password-wrong = This is not your current password. Type it again

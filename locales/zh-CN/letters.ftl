@@ -24,7 +24,7 @@ reset-not-you = 如果不是你本人操作，请忽略此邮件，密码不会�
 changed-subject = 你的 { $site } 密码已修改
 changed-heading = 你的密码已修改
 changed-preheader = 其他设备已退出登录。如果不是你本人操作，请立即重置密码。
-changed-letter = 账号 { $address } 的密码已修改。时间：{ $when }，浏览器：{ $browser }，IP 地址：{ $ip }。其他设备已退出登录。
+changed-letter = 账号 { $address } 的密码已修改。时间：{ $when }，IP 地址：{ $ip }，浏览器：{ $browser }。其他设备已退出登录。
 changed-not-you = 如果不是你本人操作，请立即重置密码：
 changed-was-you = 如果是你本人操作，无需处理。
 

@@ -3,7 +3,6 @@
 skip = 跳到主要内容
 error-mark = 错误：
 about = { $site } 账号
-languages = 语言
 development-bar = 开发环境邮件：{ -open-the-mailbox }
 -open-the-mailbox = 打开收件箱
 
@@ -109,7 +108,7 @@ change-language-lead = 网页和发给你的邮件都会使用此语言。
 
 logging-in = 登录方式
 password-changed-on = { $date }修改
-password-set = 已设置
+password-set-on = { $date }设置
 others-will-be-logged-out = 修改密码后，其他设备将退出登录。
 places = 已登录的设备
 browser-on-system = { $browser }（{ $system }）
@@ -153,6 +152,7 @@ flash-sent-again = 已重新发送。
 flash-sent-just-now = 邮件发送还不到一分钟，请稍等，也可查看垃圾邮件。
 flash-log-in-to-go-on = 登录已过期，内容尚未保存。请重新登录，然后继续刚才的操作。
 flash-not-saved-yet = 内容尚未保存，请核对后重新提交。
+flash-nothing-logged-out = 尚未退出任何设备，请重新选择。
 
 # 故障：发生了什么，该怎么办
 

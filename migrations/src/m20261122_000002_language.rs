@@ -1,4 +1,4 @@
-//! The language that a user has chosen, and when the password was last changed.
+//! The language that a user has chosen, the one in which they made the account, and when the password was last changed.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{string_null, timestamp_with_time_zone_null as time_null};
@@ -14,7 +14,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         // One statement a column: SQLite adds one at a time.
-        for column in [string_null("locale"), time_null("password_changed_at")] {
+        for column in [string_null("locale"), string_null("first_locale"), time_null("password_changed_at")] {
             manager.alter_table(Table::alter().table("users").add_column(column).take()).await?;
         }
         Ok(())

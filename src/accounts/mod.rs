@@ -71,6 +71,8 @@ pub struct Client {
     pub user_agent: String,
     /// The language of the page that asks.
     pub locale: Locale,
+    /// The language that was chosen in this browser, if one was.
+    pub chosen: Option<Locale>,
 }
 
 /// When and from where something was asked, for the letter about it.

@@ -76,7 +76,7 @@ pub async fn reset(
     session::end_all(&tx, user.id, None).await?;
     reset_token::kill_all(&tx, user.id).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
-    outbox::insert(&tx, &user.email, user.locale().unwrap_or(client.locale), &letter, now).await?;
+    outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     Ok(true)
 }

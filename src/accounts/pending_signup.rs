@@ -64,15 +64,17 @@ pub(super) async fn by_token(
 ///
 /// A letter may go out twice, when the first try ended without an answer or a person asks for it again. The
 /// first link must go on working, so a row that has its link already gets a twin for the second.
-pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<Token> {
+///
+/// It works for [`LIFETIME`] from now on: that is what its letter says, however late it comes.
+pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup, now: OffsetDateTime) -> Result<Token> {
     let token = Token::random();
-    let digest = Some(token.digest());
+    let (digest, expires_at) = (Some(token.digest()), now + LIFETIME);
     let first = Entity::update_many()
-        .set(ActiveModel { token_digest: Set(digest.clone()), ..Default::default() })
+        .set(ActiveModel { token_digest: Set(digest.clone()), expires_at: Set(expires_at), ..Default::default() })
         .filter(Column::Id.eq(pending.id))
         .filter(Column::TokenDigest.is_null());
     if first.exec(conn).await?.rows_affected == 0 {
-        insert(conn, PendingSignup { id: chance::id(), token_digest: digest, ..pending }).await?;
+        insert(conn, PendingSignup { id: chance::id(), token_digest: digest, expires_at, ..pending }).await?;
     }
     Ok(token)
 }

@@ -71,7 +71,7 @@ pub async fn change_password(
     user::set_password(&tx, user.id, hashed_password, now).await?;
     session::end_all(&tx, user.id, Some(session.id)).await?;
     let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
-    outbox::insert(&tx, &user.email, user.locale().unwrap_or(client.locale), &letter, now).await?;
+    outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     Ok(true)
 }

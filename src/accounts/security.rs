@@ -12,23 +12,23 @@ use crate::db::Db;
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn places(db: &Db, user: &User, now: OffsetDateTime) -> Result<Vec<Session>> {
+pub async fn sessions(db: &Db, user: &User, now: OffsetDateTime) -> Result<Vec<Session>> {
     session::all(db.read(), user.id, now).await
 }
 
-/// Logs one place out; false when the user is not logged in there. Nobody ends another's session, whatever id
-/// they send (OWASP, Insecure Direct Object Reference Prevention Cheat Sheet).
+/// Ends one session of the user. Nobody ends another's, whatever id they send (OWASP, Insecure Direct Object
+/// Reference Prevention Cheat Sheet).
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_out(db: &Db, user: &User, place: Uuid) -> Result<bool> {
-    session::end_one(db.write(), user.id, place).await
+pub async fn end(db: &Db, user: &User, session: Uuid) -> Result<()> {
+    session::end_one(db.write(), user.id, session).await
 }
 
-/// Logs every place out but this one.
+/// Ends every session of the user but this one.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_out_others(db: &Db, this: &Session) -> Result<()> {
+pub async fn end_others(db: &Db, this: &Session) -> Result<()> {
     session::end_all(db.write(), this.user_id, Some(this.id)).await
 }

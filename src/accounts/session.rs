@@ -115,20 +115,31 @@ pub async fn find(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) ->
     Ok(found.and_then(|(session, user)| Some((session, user?))))
 }
 
-/// Notes that the session was used and moves its deadline, at most once in five minutes. Returns the
+/// Notes that the session was used, from where, and moves its deadline, at most once in five minutes. Returns the
 /// renewed session when it did, which is when the cookie is to be renewed as well.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn touch(conn: &impl ConnectionTrait, session: &Session, now: OffsetDateTime) -> Result<Option<Session>> {
+pub async fn touch(
+    conn: &impl ConnectionTrait,
+    session: &Session,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<Session>> {
     if now - session.last_seen_at < SEEN_EVERY {
         return Ok(None);
     }
     let expires_at = deadline(session.created_at, session.remember, now);
     // An update of many, because the row may be gone by now, and that is no fault.
-    let row = ActiveModel { last_seen_at: Set(now), expires_at: Set(expires_at), ..Default::default() };
+    let renewed = Session { last_seen_at: now, expires_at, ip: client.ip.clone(), ..session.clone() };
+    let row = ActiveModel {
+        last_seen_at: Set(now),
+        expires_at: Set(expires_at),
+        ip: Set(renewed.ip.clone()),
+        ..Default::default()
+    };
     let done = Entity::update_many().set(row).filter(Column::Id.eq(session.id)).exec(conn).await?;
-    Ok((done.rows_affected == 1).then(|| Session { last_seen_at: now, expires_at, ..session.clone() }))
+    Ok((done.rows_affected == 1).then_some(renewed))
 }
 
 /// The sessions of the user that have not ended, the one used last first.
@@ -137,10 +148,11 @@ pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDate
     Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
 }
 
-/// Ends one session of the user; false when they have no such session.
-pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
+/// Ends one session of the user.
+pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<()> {
     let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
-    Ok(that.exec(conn).await?.rows_affected == 1)
+    that.exec(conn).await?;
+    Ok(())
 }
 
 /// Ends a session.

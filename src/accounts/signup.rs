@@ -15,7 +15,6 @@ use super::username::{FullName, Username};
 use super::{Asked, Client, Result};
 use crate::chance;
 use crate::db::Db;
-use crate::locale::Locale;
 
 /// What a person fills in.
 #[derive(Clone, Debug)]
@@ -93,7 +92,7 @@ pub enum Mailed {
     /// The link to the page with the button.
     Link(Token),
     /// The address has an account: the letter goes there, to the address in it.
-    HasAccount(User),
+    HasAccount(Box<User>),
     /// It was confirmed or has expired meanwhile.
     Nothing,
 }
@@ -108,9 +107,9 @@ pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Mailed
     if let Some(email) = email
         && let Some(user) = user::by_email(db.read(), &email).await?
     {
-        return Ok(Mailed::HasAccount(user));
+        return Ok(Mailed::HasAccount(Box::new(user)));
     }
-    Ok(Mailed::Link(pending_signup::issue(db.write(), pending).await?))
+    Ok(Mailed::Link(pending_signup::issue(db.write(), pending, now).await?))
 }
 
 /// The account that this link would create, if the link still works. Reads only.
@@ -145,8 +144,8 @@ pub enum Confirmed {
     Gone,
 }
 
-/// Creates the account that the link stands for, under another username if one is given, with the language that
-/// was chosen if one was.
+/// Creates the account that the link stands for, under another username if one is given, with the
+/// language that was chosen if one was.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -154,7 +153,7 @@ pub async fn confirm(
     db: &Db,
     token: &Token,
     other: Option<Username>,
-    locale: Option<Locale>,
+    client: &Client,
     now: OffsetDateTime,
 ) -> Result<Confirmed> {
     let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(Confirmed::Gone) };
@@ -172,8 +171,9 @@ pub async fn confirm(
         hashed_password: pending.hashed_password,
         created_at: now,
         updated_at: now,
-        locale: locale.map(|locale| locale.tag().to_owned()),
-        password_changed_at: Some(now),
+        locale: client.chosen.map(|locale| locale.tag().to_owned()),
+        first_locale: Some(client.locale.tag().to_owned()),
+        password_changed_at: None,
     };
     let tx = db.begin().await?;
     if !pending_signup::redeem(&tx, token, now).await? {
@@ -199,7 +199,7 @@ pub async fn open(
     db: &Db,
     hasher: &Hasher,
     new: NewAccount,
-    locale: Option<Locale>,
+    client: &Client,
     now: OffsetDateTime,
 ) -> Result<Result<User, Taken>> {
     // A look first spares the hash; the unique columns judge in the end.
@@ -220,8 +220,9 @@ pub async fn open(
         hashed_password,
         created_at: now,
         updated_at: now,
-        locale: locale.map(|locale| locale.tag().to_owned()),
-        password_changed_at: Some(now),
+        locale: client.chosen.map(|locale| locale.tag().to_owned()),
+        first_locale: Some(client.locale.tag().to_owned()),
+        password_changed_at: None,
     };
     user::insert(db.write(), user).await
 }

@@ -31,6 +31,7 @@ pub struct Model {
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
     pub locale: Option<String>,
+    pub first_locale: Option<String>,
     pub password_changed_at: Option<OffsetDateTime>,
 }
 
@@ -38,6 +39,12 @@ impl Model {
     /// The language that the user has chosen, if it is one that we have.
     pub fn locale(&self) -> Option<Locale> {
         self.locale.as_deref()?.parse().ok()
+    }
+
+    /// The language to write to the user in: the one they have chosen, else the one in which they made the
+    /// account. Whoever asks for a letter to somebody else has no say in it.
+    pub fn letter_locale(&self) -> Option<Locale> {
+        self.locale().or_else(|| self.first_locale.as_deref()?.parse().ok())
     }
 }
 

@@ -104,9 +104,9 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         locale,
         theme: &app.look.theme,
     };
-    // Whoever has an account is written to in the language they have chosen, whatever page asked.
+    // Whoever has an account is written to in their own language, whatever page asked.
     fn to_user<'a>(user: &'a User, site: Site<'a>) -> Site<'a> {
-        Site { address: &user.email, locale: user.locale().unwrap_or(site.locale), ..site }
+        Site { address: &user.email, locale: user.letter_locale().unwrap_or(site.locale), ..site }
     }
     let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
     let composed = match row.letter()? {
@@ -119,7 +119,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
                 let login_link = &app.public_url.at(urls::LOGIN);
                 let letter = AlreadyRegistered { login_link, reset_link: &reset_link, asked: &asked };
                 let rendered = letter.render(to_user(&user, site));
-                (user.email, rendered, None)
+                (user.email.clone(), rendered, None)
             }
             Mailed::Nothing => return Ok(None),
         },

@@ -37,6 +37,7 @@ impl FromRequestParts<Arc<App>> for Client {
             ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             user_agent: text(header::USER_AGENT).to_owned(),
             locale: language::of(parts, app),
+            chosen: language::chosen(app, &parts.headers),
         }))
     }
 }

@@ -123,20 +123,12 @@ impl View {
         Self { phone: query.text("width") == "phone", dark: query.text("colours") == "dark" }
     }
 
-    fn at_full_width(self) -> Self {
-        Self { phone: false, ..self }
+    fn as_phone(self, phone: bool) -> Self {
+        Self { phone, ..self }
     }
 
-    fn at_phone_width(self) -> Self {
-        Self { phone: true, ..self }
-    }
-
-    fn in_light(self) -> Self {
-        Self { dark: false, ..self }
-    }
-
-    fn in_dark(self) -> Self {
-        Self { dark: true, ..self }
+    fn in_dark(self, dark: bool) -> Self {
+        Self { dark, ..self }
     }
 }
 

@@ -23,26 +23,24 @@ impl Fields {
 
     /// The field's text.
     pub fn text(&self, name: &str) -> &str {
+        self.once(name).unwrap_or_default()
+    }
+
+    fn once(&self, name: &str) -> Option<&str> {
         let mut all = self.0.iter().filter(|(field, _)| field == name);
         match (all.next(), all.next()) {
-            (Some((_, text)), None) => text,
-            _ => "",
+            (Some((_, text)), None) => Some(text),
+            _ => None,
         }
     }
 
-    /// What may be kept of a form that cannot be worked on yet: no secrets, and no more than an honest form has,
-    /// for anybody can send us one.
+    /// What is kept of a form that cannot be worked on yet: what people would have to type again, no secrets, and
+    /// no more than an honest form has, for anybody can send us one.
     pub fn worth_keeping(&self) -> Vec<(String, String)> {
-        const MOST: usize = 2048;
-        let open = self.0.iter().filter(|(name, _)| !name.contains("password") && name != "form_id");
-        let mut room = MOST;
-        let fits = |(name, text): &&(String, String)| {
-            let size = name.len() + text.len();
-            let fits = size <= room;
-            room -= if fits { size } else { 0 };
-            fits
-        };
-        open.filter(fits).cloned().collect()
+        const FIELDS: [&str; 2] = ["full_name", "language"];
+        const MOST: usize = 1024;
+        let kept = FIELDS.into_iter().filter_map(|name| Some((name, self.once(name)?)));
+        kept.filter(|(_, text)| text.len() <= MOST).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
     }
 
     /// Whether a box is ticked.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::RequestPartsExt;
 use axum::extract::{Extension, FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
-use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
@@ -45,13 +44,11 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
         if user.id != pointer.user {
             return Ok(None);
         }
-        if let Some(locale) = user.locale()
-            && locale != language::of(parts, app)
-        {
-            parts.extensions.insert(locale); // for whatever asks after us
-            language::remember(&cookies, app, Some(locale)); // for pages that do not ask who is there
+        if let Some(locale) = user.locale() {
+            parts.extensions.insert(locale); // for whatever asks after us: see `language::of`
         }
-        let session = match session::touch(app.db.write(), &session, now).await? {
+        let Ok(Client(client)) = Client::from_request_parts(parts, app).await;
+        let session = match session::touch(app.db.write(), &session, &client, now).await? {
             Some(renewed) => {
                 remember(&cookies, app, &renewed)?;
                 renewed
@@ -86,40 +83,27 @@ pub fn onward(next: Option<Next>) -> Response {
 }
 
 /// Everybody else is sent to the log-in, and from there back to the page they wanted.
-pub enum Closed {
-    /// Nobody is logged in.
-    LogIn(Option<Next>),
-    /// Nobody can tell.
-    Failed(Error),
-}
-
 impl FromRequestParts<Arc<App>> for CurrentUser {
-    type Rejection = Closed;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Closed> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        language::switch(parts, app).await?;
         let found = <Self as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await;
-        let wanted = || {
-            let path = parts.uri.path_and_query().map_or(urls::PROFILE, |path| path.as_str());
-            let path = if parts.method == Method::GET { path } else { parts.uri.path() };
-            Next::parse(path).filter(|next| next.as_str() != urls::PROFILE)
-        };
-        found.map_err(Closed::Failed)?.ok_or_else(|| Closed::LogIn(wanted()))
-    }
-}
-
-impl IntoResponse for Closed {
-    fn into_response(self) -> Response {
-        match self {
-            Self::LogIn(None) => Redirect::to(urls::LOGIN).into_response(),
-            Self::LogIn(Some(next)) => log_in_first(next.as_str()),
-            Self::Failed(error) => error.into_response(),
-        }
+        let wanted = parts.uri.path_and_query().map_or(urls::PROFILE, |path| path.as_str());
+        found.map_err(IntoResponse::into_response)?.ok_or_else(|| log_in_first(wanted))
     }
 }
 
 fn log_in_first(next: &str) -> Response {
-    let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
-    Redirect::to(&format!("{}?next={next}", urls::LOGIN)).into_response()
+    match Next::parse(next).filter(|next| next.as_str() != urls::PROFILE) {
+        Some(next) => Redirect::to(&format!("{}?{}", urls::LOGIN, with_next(&next))).into_response(),
+        None => Redirect::to(urls::LOGIN).into_response(),
+    }
+}
+
+/// The query that remembers where to go after the log-in.
+pub fn with_next(next: &Next) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair("next", next.as_str()).finish()
 }
 
 /// A form of somebody who is logged in.

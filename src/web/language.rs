@@ -20,23 +20,22 @@ use crate::locale::Locale;
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
 
+/// The language that was chosen in this browser, if one was.
+pub fn chosen(app: &App, headers: &HeaderMap) -> Option<Locale> {
+    cookie::value(headers, Name::Language.on(app))?.parse().ok()
+}
+
 /// The language for a browser of which nothing else is known: its cookie, what it asks for, the site's own.
 pub fn of_browser(app: &App, headers: &HeaderMap) -> Locale {
-    let chosen = cookie::value(headers, Name::Language.on(app)).and_then(|tag| tag.parse().ok());
     let accepted =
         || headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).and_then(Locale::accepted);
-    chosen.or_else(accepted).unwrap_or(app.config.language)
+    chosen(app, headers).or_else(accepted).unwrap_or(app.config.language)
 }
 
 /// The language of this request. [`CurrentUser`] puts what its user has chosen in the place of what the browser
 /// asks for, so name it before whatever asks.
 pub fn of(parts: &Parts, app: &App) -> Locale {
     parts.extensions.get().copied().unwrap_or_else(|| of_browser(app, &parts.headers))
-}
-
-/// The language that was chosen in this browser, if one was.
-pub fn chosen(cookies: &Cookies, app: &App) -> Option<Locale> {
-    cookie::get(cookies, app, Name::Language)?.parse().ok()
 }
 
 /// Lets the browser remember a language, or forget it.
@@ -60,9 +59,9 @@ pub async fn switch(parts: &mut Parts, app: &Arc<App>) -> Result<(), Response> {
 
     let cookies: Extension<Cookies> = parts.extract().await.map_err(|why| Error::internal(why).into_response())?;
     remember(&cookies, app, Some(locale));
-    // Another site may lead people here; what they keep in their account is not for it to choose.
+    // A link on another site, or in a mail, changes this browser at most, and not what the account keeps.
     let site = parts.headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    if matches!(site, None | Some(b"same-origin" | b"none")) {
+    if matches!(site, None | Some(b"same-origin")) {
         let user = <CurrentUser as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await;
         if let Some(CurrentUser { user, .. }) = user.map_err(IntoResponse::into_response)? {
             let saved = profile::choose_language(&app.db, user.id, Some(locale), app.now()).await;

@@ -63,7 +63,10 @@ pub async fn log_in(
     let Some(session) = session else {
         let problems = Problems::one("login", client.locale.t().wrong_log_in());
         let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
-        let page = Page::plain(&app, client.locale);
+        let mut page = Page::plain(&app, client.locale);
+        if let Some(next) = &next {
+            page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
+        }
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };

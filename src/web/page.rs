@@ -61,9 +61,9 @@ impl Page {
         self.t.password_hint(self.password_min_length)
     }
 
-    /// A day, for people and for machines.
-    pub fn date(&self, at: &OffsetDateTime) -> (String, String) {
-        (self.locale.date(at), machine(at))
+    /// A time as `<time datetime>` has it.
+    pub fn machine(&self, at: &OffsetDateTime) -> String {
+        at.format(&Rfc3339).unwrap_or_default()
     }
 
     /// A fresh id for a form, so that its double click can be told from a second wish.
@@ -87,11 +87,6 @@ impl FromRequestParts<Arc<App>> for Page {
         }
         Ok(page)
     }
-}
-
-/// A time as `<time datetime>` has it.
-pub fn machine(at: &OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// Renders a page.

@@ -48,7 +48,7 @@ pub async fn show_name(CurrentUser { user, .. }: CurrentUser, visit: Visit, mut 
     let mut full_name = user.full_name;
     if let Some(draft) = visit.take_draft(urls::PROFILE_NAME).await? {
         page.flash = Some(Flash::NotSavedYet);
-        full_name = draft.text("full_name").to_owned();
+        full_name = draft.text("full_name").map_or(full_name, str::to_owned);
     }
     html(StatusCode::OK, page.locale, &NamePage { page, problems: Problems::default(), full_name })
 }
@@ -93,18 +93,9 @@ pub async fn show_language(
     let mut chosen = user.locale();
     if let Some(draft) = visit.take_draft(urls::PROFILE_LANGUAGE).await? {
         page.flash = Some(Flash::NotSavedYet);
-        chosen = draft.text("language").parse().ok();
+        chosen = draft.text("language").map_or(chosen, |tag| tag.parse().ok());
     }
     html(StatusCode::OK, page.locale, &LanguagePage { page, problems: Problems::default(), chosen })
-}
-
-/// A language that we do not have.
-struct UnknownLanguage;
-
-impl Words for UnknownLanguage {
-    fn words(&self, t: &Translation) -> String {
-        t.language_unknown()
-    }
 }
 
 /// POST /profile/language
@@ -114,12 +105,12 @@ pub async fn choose_language(
     Extension(cookies): Extension<Cookies>,
     Posted { user, client, fields, .. }: Posted,
 ) -> Result<Response, Error> {
-    let mut problems = Problems::default();
     let chosen = match fields.text("language") {
         "" => Ok(None), // as the browser asks
-        tag => tag.parse::<Locale>().map(Some).map_err(|_| UnknownLanguage),
+        tag => tag.parse::<Locale>().map(Some),
     };
-    let Some(chosen) = problems.note(client.locale.t(), "language", chosen) else {
+    let Ok(chosen) = chosen else {
+        let problems = Problems::one("language", client.locale.t().language_unknown());
         let page = LanguagePage { page: Page::plain(&app, client.locale), problems, chosen: user.locale() };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };

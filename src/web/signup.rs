@@ -14,7 +14,6 @@ use super::cookie::{self, Name};
 use super::error::Error;
 use super::form::{Form, Query};
 use super::identity::{self, Guest};
-use super::language;
 use super::link;
 use super::page::{Page, html};
 use super::problems::{Problems, Words};
@@ -100,7 +99,7 @@ pub async fn ask(
     let now = app.now();
 
     let taken = if app.config.signup == Signup::Open {
-        match signup::open(&app.db, &app.hasher, new, language::chosen(&cookies, &app), now).await? {
+        match signup::open(&app.db, &app.hasher, new, &client, now).await? {
             Ok(user) => {
                 visit.rotate().await;
                 welcome(&app, &user, &client, &cookies, &visit).await?;
@@ -254,7 +253,7 @@ pub async fn confirm(
             Some(began) => signup::began_with(&app.db, began, &pending, now).await?,
             None => false,
         };
-        match signup::confirm(&app.db, &token, other, language::chosen(&cookies, &app), now).await? {
+        match signup::confirm(&app.db, &token, other, &client, now).await? {
             Confirmed::Created(user) => {
                 cookie::remove(&cookies, &app, Name::SignupLink);
                 visit.forget_signup().await;

@@ -64,6 +64,8 @@ pub enum Flash {
     LogInToGoOn,
     /// Here is what stood in it.
     NotSavedYet,
+    /// A device was to be logged out by it.
+    NothingLoggedOut,
 }
 
 impl Flash {
@@ -83,6 +85,7 @@ impl Flash {
             Self::SentJustNow => t.flash_sent_just_now(),
             Self::LogInToGoOn => t.flash_log_in_to_go_on(),
             Self::NotSavedYet => t.flash_not_saved_yet(),
+            Self::NothingLoggedOut => t.flash_nothing_logged_out(),
         }
     }
 }
@@ -99,7 +102,7 @@ pub struct Sent {
     pub at: OffsetDateTime,
 }
 
-/// A form that came after its session had ended, kept until its owner has logged in again.
+/// A form that came after its session had ended, kept until somebody has logged in again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
     /// The page of the form.
@@ -109,9 +112,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The field's text.
-    pub fn text(&self, name: &str) -> &str {
-        self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, text)| text)
+    /// The field's text, if it was worth keeping.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_str())
     }
 }
 
@@ -172,7 +175,7 @@ impl Visit {
         let_be(self.take::<Sent>(Self::RESET).await);
     }
 
-    /// Remembers a form until its owner has logged in again.
+    /// Remembers a form until somebody has logged in again.
     pub async fn remember_draft(&self, draft: &Draft) {
         let_be(self.0.insert(Self::DRAFT, draft).await);
     }

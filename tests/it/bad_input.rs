@@ -19,7 +19,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("/profile", &["full_name"]),
     ("/profile/name", &["full_name"]),
     ("/profile/language", &["language"]),
-    ("/profile/security/log-out", &["place"]),
+    ("/profile/security/log-out", &["session", "others"]),
     ("/profile/password", &["current_password", "new_password"]),
     ("/signup/confirm", &["username"]),
     ("/signup/resend", &[]),
@@ -178,10 +178,13 @@ async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_
         app.app.clock.advance(time::Duration::hours(3));
         let page = sam.submit(form.clone()).await;
         assert!(page.path.starts_with("/login?next="), "{}", page.path);
-        assert_eq!(page.flash(), "Your session had ended, so nothing was saved yet. Log in to go on where you were.");
+        assert_eq!(
+            page.flash(),
+            "You had been logged out, so nothing has been saved yet. Log in to go on where you were."
+        );
         let page = sam.submit(page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
         assert_eq!((page.path.as_str(), page.status.as_u16()), (form.action.as_str(), 200));
-        assert_eq!(page.flash(), "Nothing is saved yet. Look it over, then send it again.");
+        assert_eq!(page.flash(), "Nothing has been saved yet. Check the form, then send it again.");
         let found = page.form(&form.action);
         assert!(field.is_empty() || found.fields.contains(&(field.into(), value.into())), "{found:?}");
         assert!(!page.html.contains(OTTER) && !page.html.contains(HERON), "no secrets are kept");
@@ -194,13 +197,36 @@ async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_
 }
 
 #[tokio::test]
+async fn a_device_that_was_to_be_logged_out_after_the_session_ended_is_still_there_and_the_page_says_so() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut elsewhere = app.browser();
+    elsewhere.log_in("sam", OTTER).await;
+    let form = sam.open("/profile/security").await.form("/profile/security/log-out");
+    sam.cookies.remove("latchkey_session");
+    let page = sam.submit(form).await;
+    let page = sam.submit(page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
+    assert_eq!(page.path, "/profile/security");
+    assert_eq!(page.flash(), "Nothing was logged out yet. Choose again what to log out.");
+    assert!(elsewhere.is_logged_in().await);
+}
+
+#[tokio::test]
 async fn what_a_stranger_posts_to_account_pages_does_not_fill_the_table() {
     let app = TestApp::start().await;
-    let mut eve = app.browser();
-    let long = "x".repeat(15_000);
-    eve.post("/profile/name", &[("full_name", long.as_str()), ("current_password", OTTER)]).await;
+    for (name, text) in [
+        ("full_name", "x".repeat(15_000)),
+        ("full_name", "x".repeat(1024)),
+        ("full_name", "\0".repeat(1024)),
+        ("current_password", OTTER.to_owned()),
+        ("a", "b".repeat(1000)),
+    ] {
+        let fields: Vec<_> = std::iter::repeat_n((name, text), 1).chain([("language", "zh-CN".into())]).collect();
+        app.browser().post("/profile/name", &fields).await;
+    }
     let rows = latchkey::visit_store::Entity::find().all(app.app.db.read()).await.unwrap();
-    assert!(rows.iter().all(|row| row.data.len() < 4096 && !row.data.contains(OTTER)), "{rows:?}");
+    assert_eq!(rows.len(), 5);
+    assert!(rows.iter().all(|row| row.data.len() < 8 * 1024 && !row.data.contains(OTTER)), "{rows:?}");
 }
 
 #[tokio::test]

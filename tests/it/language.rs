@@ -12,8 +12,7 @@ use crate::browser::{Browser, Page};
 use crate::{HERON, OTTER};
 
 fn speaks(page: &Page, tag: &str) {
-    let direction = if tag == "ar" { "rtl" } else { "ltr" };
-    assert!(page.html.contains(&format!("<html lang=\"{tag}\" dir=\"{direction}\">")), "{}: {}", page.path, page.html);
+    assert!(page.html.contains(&format!("<html lang=\"{tag}\" dir=\"ltr\">")), "{}: {}", page.path, page.html);
     assert_eq!(page.headers["content-language"], tag);
     let vary: Vec<_> = page.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
     assert!(vary.join(", ").contains("Accept-Language") && vary.join(", ").contains("Cookie"), "{vary:?}");
@@ -100,7 +99,6 @@ async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
     let mut elsewhere = app.browser();
     elsewhere.language = Some("en");
     speaks(&elsewhere.log_in("sam", OTTER).await, "zh-CN");
-    speaks(&elsewhere.open("/nowhere").await, "zh-CN"); // pages that do not ask who is there know it, too
     let page = elsewhere.open("/profile/name").await;
     let page = elsewhere.submit(page.form("/profile/name").fill("full_name", &"x".repeat(101))).await;
     assert_eq!(page.problem_at("full_name").replace("错误：", ""), "姓名最多 100 个字符");
@@ -136,14 +134,56 @@ async fn a_language_that_was_chosen_before_the_account_comes_along() {
 }
 
 #[tokio::test]
+async fn a_language_stays_with_its_account_and_not_with_the_browser() {
+    let app = TestApp::start().await;
+    let mut li = app.someone("lina", OTTER).await;
+    li.open("/profile?lang=zh-CN").await;
+    let mut sams = app.browser();
+    let page = sams.log_in("lina", OTTER).await;
+    speaks(&page, "zh-CN");
+    let page = sams.submit(page.form("/logout")).await;
+    speaks(&page, "en");
+    sams.sign_up("sam@example.com", "sam", OTTER).await;
+    assert!(app.letters_to("sam@example.com", 1).await[0].subject.starts_with("Confirm"));
+}
+
+#[tokio::test]
+async fn whoever_never_chose_is_written_to_in_the_language_of_their_sign_up() {
+    let app = TestApp::start().await;
+    let mut li = in_chinese(&app);
+    li.sign_up("li@example.com", "lina", OTTER).await;
+    let form = li.open(&app.letters_to("li@example.com", 1).await[0].links[0]).await.form("/signup/confirm");
+    li.submit(form).await;
+    let mut eve = app.browser();
+    eve.ask_reset("li@example.com").await;
+    assert_eq!(app.letters_to("li@example.com", 2).await[0].subject, "重置你的 Latchkey 密码");
+    li.language = Some("en");
+    speaks(&li.open("/profile").await, "en");
+}
+
+#[tokio::test]
+async fn the_switch_works_where_the_session_has_ended_and_keeps_where_to_go() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let page = sam.open("/profile/name?lang=zh-CN").await;
+    assert_eq!(page.path, "/login?next=%2Fprofile%2Fname");
+    speaks(&page, "zh-CN");
+    let page = sam.submit(page.form("/login").fill("login", "nobody").fill("password", OTTER)).await;
+    page.assert_framed(422);
+    assert!(page.html.contains("href=\"?next=%2Fprofile%2Fname&#38;lang=en\""), "{}", page.html);
+}
+
+#[tokio::test]
 async fn a_link_on_another_site_does_not_change_what_a_user_has_saved() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     sam.open("/profile?lang=en").await;
-    let page =
-        sam.send(reqwest::Method::GET, "/profile?lang=zh-CN", |request| request.header("sec-fetch-site", "cross-site"));
-    assert_eq!(page.await.status, 303);
-    speaks(&sam.open("/profile").await, "en");
+    for site in ["cross-site", "same-site", "none"] {
+        let from = |request: reqwest::RequestBuilder| request.header("sec-fetch-site", site);
+        let page = sam.send(reqwest::Method::GET, "/profile?lang=zh-CN", from).await;
+        assert_eq!(page.status, 303);
+        speaks(&sam.open("/profile").await, "en");
+    }
 }
 
 #[tokio::test]
@@ -208,60 +248,60 @@ fn every_language_says_everything_and_nothing_more() {
     }
 }
 
+fn sources(dir: &str, into: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.display().to_string();
+        if path.is_dir() { sources(&name, into) } else { into.push((name, fs::read_to_string(path).unwrap())) }
+    }
+}
+
 #[test]
 fn every_message_is_said_somewhere() {
-    fn read(dir: &Path, into: &mut String) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { read(&path, into) } else { into.push_str(&fs::read_to_string(path).unwrap()) }
-        }
-    }
-    let mut sources = String::new();
-    for dir in ["src", "templates"] {
-        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut sources);
-    }
-    for name in messages("en") {
-        let name = name.trim_start_matches('-').replace('-', "_");
-        let said = [format!(".{name}("), format!(".{name} "), format!("({name})"), format!(" {name}\n")];
-        assert!(said.iter().any(|said| sources.contains(said)), "nothing says {name}");
+    let mut all = vec![];
+    sources("src", &mut all);
+    sources("templates", &mut all);
+    let text: String = all.into_iter().map(|(_, text)| text).collect();
+    for message in messages("en") {
+        let name = message.trim_start_matches('-').replace('-', "_");
+        // By `t.name()`, as the part of another message (`bar.name`), or as the subject of a letter.
+        let said = match message {
+            part if part.starts_with('-') => format!("bar.{name} "),
+            subject if subject.ends_with("-subject") => format!("}} {name}\n"),
+            _ => format!("t.{name}("),
+        };
+        let said = [said, format!("t().{name}("), format!("other.{name}("), format!("locale.{name}(")];
+        assert!(said.iter().any(|said| text.contains(said)), "nothing says {name}");
     }
 }
 
 #[test]
 fn no_page_or_letter_has_words_of_its_own() {
-    fn walk(dir: &Path) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            // What is left without tags, expressions and comments.
-            let mut left = text;
-            for (open, close) in [
-                ("<!--", "-->"),
-                ("{#", "#}"),
-                ("{%", "%}"),
-                ("{{", "}}"),
-                ("<style>", "</style>"),
-                ("<", ">"),
-                ("&", ";"),
-            ] {
-                while let Some(start) = left.find(open) {
-                    let end = left[start..].find(close).map_or(left.len(), |end| start + end + close.len());
-                    left.replace_range(start..end, " ");
-                }
-            }
-            let words: Vec<_> = left.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).collect();
-            // No words: what is typed, and what a block puts into a tag.
-            let names = ["LATCHKEY_SMTP_URL", "latchkey", "mail-test"];
-            let words: Vec<_> = words
-                .into_iter()
-                .filter(|word| !names.contains(word) && !word.contains("=\"") && !word.starts_with('-'))
-                .collect();
-            assert!(words.is_empty(), "{}: {words:?}", path.display());
+    let mut all = vec![];
+    sources("templates", &mut all);
+    assert!(all.len() > 30);
+    for (name, mut left) in all {
+        for attribute in ["aria-label=\"", "title=\"", "alt=\"", "placeholder=\"", "description\" content=\""] {
+            let words = left.split(attribute).skip(1).find(|rest| !rest.starts_with(['{', '"']));
+            assert!(words.is_none(), "{name}: {attribute}{words:?}");
         }
+        // What is left without comments, expressions and tags.
+        let parts = [("<!--", "-->"), ("{#", "#}"), ("{%", "%}"), ("{{", "}}"), ("<style>", "</style>"), ("<", ">")];
+        for (open, close) in parts {
+            while let Some(start) = left.find(open) {
+                let end = left[start..].find(close).unwrap_or_else(|| panic!("{name}: {open} without {close}"));
+                left.replace_range(start..start + end + close.len(), " ");
+            }
+        }
+        // No words: what is typed, what a block puts into a tag, and the blanks after a preheader.
+        let typed = ["LATCHKEY_SMTP_URL", "latchkey", "mail-test"];
+        let no_word = |word: &str| {
+            typed.contains(&word)
+                || word.contains("=\"")
+                || word.starts_with(['-', '&'])
+                || !word.contains(char::is_alphabetic)
+        };
+        let words: Vec<_> = left.split_whitespace().filter(|word| !no_word(word)).collect();
+        assert!(words.is_empty(), "{name}: {words:?}");
     }
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"));
 }

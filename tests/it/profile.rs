@@ -104,18 +104,18 @@ async fn account_pages_are_closed_to_strangers() {
 async fn a_database_from_before_languages_is_brought_up_to_date() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
-    let newer = ["ALTER TABLE users DROP COLUMN locale", "ALTER TABLE users DROP COLUMN password_changed_at"];
-    let forget = "DELETE FROM seaql_migrations WHERE version LIKE '%_000002_%'";
-    for statement in newer.into_iter().chain([forget]) {
-        app.app.db.write().execute_unprepared(statement).await.unwrap();
+    for newer in ["locale", "first_locale", "password_changed_at"] {
+        app.app.db.write().execute_unprepared(&format!("ALTER TABLE users DROP COLUMN {newer}")).await.unwrap();
     }
+    let forget = "DELETE FROM seaql_migrations WHERE version LIKE '%_000002_%'";
+    app.app.db.write().execute_unprepared(forget).await.unwrap();
     let dir = app.stop().await;
 
     let app = TestApp::start_in(dir, &[]).await;
     let mut sam = app.browser();
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
     let page = sam.open("/profile/security").await;
-    assert!(page.html.contains("<dt>Password</dt><dd>Set</dd>"), "{}", page.html);
+    assert!(page.html.contains("<dt>Password</dt><dd>Set on "), "{}", page.html);
     let form = sam.open("/profile/password").await.form("/profile/password");
     let page = sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     assert!(page.html.contains("<dt>Password</dt><dd>Changed on "), "{}", page.html);

@@ -14,9 +14,16 @@ async fn with(app: &TestApp, user_agent: &'static str) -> Browser {
     browser
 }
 
-/// The ids of the other places, in the order of the page.
+/// The name and value of what comes after `<input`.
+fn name_and_value(input: &str) -> (String, String) {
+    let attribute =
+        |name: &str| input.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    (attribute("name"), attribute("value"))
+}
+
+/// The ids of the other sessions, in the order of the page.
 fn others(page: &Page) -> Vec<String> {
-    let ids = page.html.split("name=\"place\" value=\"").skip(1);
+    let ids = page.html.split("name=\"session\" value=\"").skip(1);
     ids.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
@@ -29,7 +36,7 @@ async fn a_person_sees_where_they_are_logged_in_and_logs_one_place_out() {
     let mut phone = with(&app, IPHONE).await;
     let page = desk.open("/profile/security").await;
     page.assert_framed(200);
-    for text in ["Firefox on Linux", "Safari on iPhone", "This device", "127.0.0.1", "Unknown browser", "Changed on "] {
+    for text in ["Firefox on Linux", "Safari on iPhone", "This device", "127.0.0.1", "Unknown browser", "Set on "] {
         assert!(page.html.contains(text), "{text}: {}", page.html);
     }
     assert_eq!(page.html.matches("This device").count(), 1);
@@ -37,7 +44,7 @@ async fn a_person_sees_where_they_are_logged_in_and_logs_one_place_out() {
     assert_eq!(places.len(), 2);
 
     // The phone was used last.
-    let form = page.form("/profile/security/log-out").fill("place", &places[0]);
+    let form = page.form("/profile/security/log-out").fill("session", &places[0]);
     let page = desk.submit(form).await;
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/profile/security", "That device is logged out."));
     assert!(!page.html.contains("Safari on iPhone"));
@@ -50,10 +57,19 @@ async fn all_other_places_go_at_once() {
     let mut first = app.someone("sam", OTTER).await;
     let mut ada = app.someone("ada", OTTER).await;
     let (mut desk, mut phone) = (with(&app, FIREFOX).await, with(&app, IPHONE).await);
-    let page = desk.post("/profile/security/log-out", &[("form_id", "x")]).await;
-    assert_eq!(page.headers["location"], "/profile/security");
     let page = desk.open("/profile/security").await;
-    assert_eq!(page.flash(), "All other devices are logged out.");
+    let mut form = page.form("/profile/security/log-out");
+    form.fields = page.html.rsplit("<form").next().unwrap().split("<input").skip(1).map(name_and_value).collect();
+    assert!(form.fields.contains(&("others".into(), "1".into())), "the last form is that for all: {form:?}");
+    for nothing in ["", "session=", "session=x", "session=a&session=b", "others=1&others=1"] {
+        let posted = |request: reqwest::RequestBuilder| {
+            request.header("content-type", "application/x-www-form-urlencoded").body(nothing)
+        };
+        desk.send(reqwest::Method::POST, "/profile/security/log-out", posted).await;
+        assert!(phone.is_logged_in().await, "{nothing}");
+    }
+    let page = desk.submit(form).await;
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/profile/security", "All other devices are logged out."));
     assert_eq!((others(&page).len(), page.html.contains("Log out all other devices")), (0, false));
     assert!(desk.is_logged_in().await && ada.is_logged_in().await);
     assert!(!phone.is_logged_in().await && !first.is_logged_in().await);
@@ -68,7 +84,7 @@ async fn nobody_logs_another_person_out() {
     let mut also_sam = with(&app, IPHONE).await;
     let sams = others(&also_sam.open("/profile/security").await);
     for place in [sams[0].as_str(), sams[1].as_str(), "x", "00000000-0000-0000-0000-000000000000", "' or 1=1 --"] {
-        let page = eve.post("/profile/security/log-out", &[("place", place)]).await;
+        let page = eve.post("/profile/security/log-out", &[("session", place)]).await;
         assert_eq!(page.headers["location"], "/profile/security", "the same answer for all");
     }
     assert!(sam.is_logged_in().await && also_sam.is_logged_in().await && eve.is_logged_in().await);
@@ -76,15 +92,15 @@ async fn nobody_logs_another_person_out() {
 }
 
 #[tokio::test]
-async fn logging_this_place_out_is_a_log_out() {
-    let app = TestApp::start().await;
+async fn a_session_shows_where_it_was_used_last() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     app.someone("sam", OTTER).await;
-    let mut desk = with(&app, FIREFOX).await;
-    let this = others(&with(&app, IPHONE).await.open("/profile/security").await).remove(0);
-    let page = desk.post("/profile/security/log-out", &[("place", this.as_str())]).await;
-    assert_eq!(page.headers["location"], "/login");
-    assert_eq!(desk.open("/login").await.flash(), "You are logged out.");
-    assert!(!desk.is_logged_in().await);
+    let mut thief = with(&app, FIREFOX).await;
+    app.app.clock.advance(time::Duration::minutes(6));
+    let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", "203.0.113.9");
+    thief.send(reqwest::Method::GET, "/profile", from).await;
+    let html = with(&app, IPHONE).await.open("/profile/security").await.html;
+    assert!(html.contains("<bdi>203.0.113.9</bdi>, last used "), "{html}");
 }
 
 #[tokio::test]
@@ -100,5 +116,5 @@ async fn what_a_browser_calls_itself_is_never_shown_as_it_came() {
     let form = eve.open("/profile/password").await.form("/profile/password");
     eve.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     let letter = app.letters_to("sam@example.com", 2).await.remove(0);
-    assert!(letter.text.contains("with Firefox from") && !letter.text.contains("call us"), "{}", letter.text);
+    assert!(letter.text.contains("(Firefox)") && !letter.text.contains("call us"), "{}", letter.text);
 }
