@@ -1,0 +1,467 @@
+//! Every page in every state, as people meet it: in each language, on a phone and on a desk, by day and by night,
+//! with script and without. What is wrong is noted, and all of it said at the end.
+//!
+//! Each state leaves its picture in `target/screenshots`, and its HTML as served in `target/gallery`. Sheets of
+//! all pictures of a kind, `sheet-*.png`, show a change at one look.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use scraper::{Html, Selector};
+use serde_json::json;
+
+use crate::app::TestApp;
+use crate::person::{DESK, PHONE, Person, Script};
+use crate::{HERON, OTTER};
+
+const ADDRESS: &str = "sam@example.com";
+
+#[tokio::test]
+async fn every_page_is_in_order_in_english() {
+    walk("en", Script::On).await;
+}
+
+#[tokio::test]
+async fn every_page_is_in_order_in_english_without_script() {
+    walk("en", Script::Off).await;
+}
+
+#[tokio::test]
+async fn every_page_is_in_order_in_chinese() {
+    walk("zh-CN", Script::On).await;
+}
+
+#[tokio::test]
+async fn every_page_is_in_order_in_chinese_without_script() {
+    walk("zh-CN", Script::Off).await;
+}
+
+async fn walk(language: &'static str, script: Script) {
+    let app = TestApp::start().await;
+    let person = Person::who_reads(language, &app, PHONE, script).await;
+    let mut sam = Critic { person, language, states: vec![], wrong: BTreeMap::new() };
+    before_there_is_an_account(&mut sam).await;
+    signing_up(&mut sam, &app).await;
+    the_profile(&mut sam, &app).await;
+    logging_in(&mut sam).await;
+    getting_back_in(&mut sam, &app).await;
+    letters(&mut sam, &app).await;
+    bad_news(&mut sam, app).await;
+    sam.sums_up().await;
+}
+
+// Every state, its name and the steps that lead to it. To add one: the steps, then `shows` with the name of its
+// picture and a mark, the selector of something that this state alone has. The steps name no words, which are
+// others in each language.
+
+async fn before_there_is_an_account(sam: &mut Critic) {
+    sam.opens("/").await;
+    sam.shows("home", "main a[href='/signup']").await;
+    sam.opens("/dev/mailbox").await;
+    sam.shows("mailbox-empty", "main .card p").await;
+    sam.opens("/signup/sent").await;
+    sam.shows("signup-sent-somewhere", "main a[href='/signup']").await;
+    sam.opens("/forgot-password/sent").await;
+    sam.shows("forgot-password-sent-somewhere", "main a[href='/forgot-password']").await;
+    sam.opens("/signup/confirm?token=spent").await;
+    sam.shows("signup-gone", "main a[href='/login']").await;
+    sam.opens("/reset-password?token=spent").await;
+    sam.shows("reset-password-gone", "main a[href='/forgot-password']").await;
+
+    let closed = TestApp::start_with(&["--signup", "closed"]).await;
+    let open = std::mem::replace(&mut sam.site, closed.url.clone());
+    sam.opens("/").await;
+    sam.shows("home-closed", "main a[href='/login']").await;
+    sam.opens("/login").await;
+    sam.shows("login-closed", "form[action='/login']").await;
+    sam.opens("/signup").await;
+    sam.shows("signup-closed", "main a[href='/login']").await;
+    sam.site = open;
+}
+
+async fn signing_up(sam: &mut Critic, app: &TestApp) {
+    sam.opens("/signup").await;
+    sam.shows("signup", "form[action='/signup']").await;
+    sam.types("email", "sam@").await;
+    sam.types("username", "sam smith").await;
+    sam.types("full_name", &"W".repeat(101)).await;
+    sam.types("password", "12345678").await;
+    sam.presses("/signup").await;
+    sam.shows("signup-errors", "#errors").await;
+
+    sam.types("email", ADDRESS).await;
+    sam.types("username", "alex").await;
+    sam.types("full_name", "Sam Smith").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/signup").await;
+    sam.shows("signup-sent", "form[action='/signup/resend']").await;
+    sam.presses("/signup/resend").await;
+    sam.shows("signup-sent-again", "[role=status]").await;
+    sam.opens_the_letter(app, ADDRESS, 1).await;
+    sam.shows("letter-confirm-signup", ".links a[href*='/signup/confirm?']").await;
+    sam.follows("/signup/confirm").await;
+    sam.shows("signup-confirm", "form[action='/signup/confirm']").await;
+
+    app.someone("alex", HERON).await; // who is faster
+    sam.presses("/signup/confirm").await;
+    sam.shows("signup-confirm-taken", "#errors").await;
+    sam.types("username", "sam").await;
+    sam.presses("/signup/confirm").await;
+    sam.shows("profile-new", "[role=status]").await;
+}
+
+async fn the_profile(sam: &mut Critic, app: &TestApp) {
+    sam.opens("/profile").await;
+    sam.shows("profile", "form[action='/logout']").await;
+    sam.follows("/profile/name").await;
+    sam.shows("profile-name", "form[action='/profile/name']").await;
+    sam.types("full_name", &"W".repeat(101)).await;
+    sam.presses("/profile/name").await;
+    sam.shows("profile-name-errors", "#errors").await;
+    sam.types("full_name", &"W".repeat(100)).await;
+    sam.presses("/profile/name").await;
+    sam.shows("profile-long", "[role=status]").await;
+    sam.follows("/profile/language").await;
+    sam.shows("profile-language", "form[action='/profile/language']").await;
+    sam.learns("document.getElementById('language').options[0].value = 'tlh'").await;
+    sam.presses("/profile/language").await;
+    sam.shows("profile-language-errors", "#errors").await;
+    let link = app.reset_link("alex@example.com", 2).await;
+    sam.driver.goto(link).await.unwrap();
+    sam.shows("another-account", "main form[action='/logout']").await;
+
+    sam.opens("/profile/security").await;
+    sam.shows("security-one", ".places").await;
+    sam.follows("/profile/password").await;
+    sam.shows("profile-password", "form[action='/profile/password']").await;
+    sam.presses("/profile/password").await;
+    sam.shows("profile-password-errors", "#errors").await;
+    sam.types("current_password", OTTER).await;
+    sam.types("new_password", HERON).await;
+    sam.presses("/profile/password").await;
+    sam.shows("profile-password-changed", "[role=status]").await;
+    for _ in 0..3 {
+        app.browser().log_in("sam", HERON).await;
+    }
+    sam.opens("/profile/security").await;
+    sam.shows("security", ".places li:nth-child(4)").await;
+    sam.presses("/logout").await;
+    sam.shows("logout", "[role=status]").await;
+    sam.opens_the_letter(app, ADDRESS, 2).await;
+    sam.shows("letter-password-changed", ".links a[href$='/forgot-password']").await;
+}
+
+async fn logging_in(sam: &mut Critic) {
+    sam.opens("/login").await;
+    sam.shows("login", "form[action='/login']").await;
+    if sam.script == Script::On {
+        sam.types("password", HERON).await;
+        sam.finds("[data-pw]").await.click().await.unwrap();
+        sam.shows("login-shown", "#password[type=text]").await;
+    }
+    sam.opens("/profile/password").await;
+    sam.shows("login-next", "form:has([name=next])").await;
+    for (miss, state) in [(1, Some("login-errors")), (2, None), (3, Some("login-misses"))] {
+        sam.types("login", "sam").await;
+        sam.types("password", OTTER).await;
+        sam.presses("/login").await;
+        let missed = format!("form:has([name=misses][value='{miss}'])");
+        sam.finds(&missed).await;
+        if let Some(state) = state {
+            sam.shows(state, &missed).await;
+        }
+    }
+}
+
+async fn getting_back_in(sam: &mut Critic, app: &TestApp) {
+    sam.opens("/forgot-password").await;
+    sam.shows("forgot-password", "form[action='/forgot-password']").await;
+    sam.presses("/forgot-password").await;
+    sam.shows("forgot-password-errors", "#errors").await;
+    sam.types("email", ADDRESS).await;
+    sam.presses("/forgot-password").await;
+    sam.shows("forgot-password-sent", "[name=again] ~ button").await;
+    sam.presses("/forgot-password").await;
+    sam.shows("forgot-password-sent-again", "[role=status]").await;
+    sam.opens_the_letter(app, ADDRESS, 3).await;
+    sam.shows("letter-reset-password", ".links a[href*='/reset-password?']").await;
+    sam.follows("/reset-password").await;
+    sam.shows("reset-password", "form[action='/reset-password']").await;
+    sam.types("password", "12345678").await;
+    sam.presses("/reset-password").await;
+    sam.shows("reset-password-errors", "#errors").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/reset-password").await;
+    sam.shows("login-after-reset", "[role=status]").await;
+}
+
+async fn letters(sam: &mut Critic, app: &TestApp) {
+    sam.opens("/signup").await;
+    sam.types("email", ADDRESS).await;
+    sam.types("username", "sammy").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/signup").await;
+    sam.finds("form[action='/signup/resend']").await;
+    sam.opens_the_letter(app, ADDRESS, 5).await;
+    sam.shows("letter-already-registered", ".links a[href$='/login']").await;
+    for switch in 1..=2 {
+        let other = format!(".switches nav:nth-child({switch}) a:not([aria-current])");
+        sam.takes(&other).await;
+    }
+    sam.shows("letter-on-a-phone-at-night", "iframe.phone").await;
+
+    let mail_test = Command::new(env!("CARGO_BIN_EXE_latchkey"))
+        .args(["mail-test", ADDRESS, "--public-url", &app.url, "--data-dir"])
+        .arg(app.dir.path())
+        .output()
+        .unwrap();
+    assert!(mail_test.status.success(), "{mail_test:?}");
+    sam.opens("/login").await;
+    sam.opens_the_letter(app, ADDRESS, 6).await;
+    sam.shows("letter-mail-test", ".links li:only-child").await;
+    sam.opens("/dev/mailbox").await;
+    sam.shows("mailbox", ".letters").await;
+}
+
+async fn bad_news(sam: &mut Critic, app: TestApp) {
+    sam.opens("/nowhere").await;
+    sam.shows("not-found", "main code").await;
+    sam.opens("/logout").await;
+    sam.shows("method-not-allowed", "main code").await;
+    let form = format!("<form method=post action={}/login><button>Win</button></form>", sam.site);
+    sam.driver.goto(format!("data:text/html,{form}")).await.unwrap();
+    sam.finds("button").await.click().await.unwrap();
+    sam.shows("cross-site", "main code").await;
+    sam.opens("/login").await;
+    sam.learns("document.getElementById('login').value = 'x'.repeat(17000); 0").await;
+    sam.presses("/login").await;
+    sam.shows("too-much", "main code").await;
+    // Here: 429, once there are limits.
+
+    app.app.db.read().clone().close().await.unwrap();
+    sam.opens("/login").await;
+    sam.shows("unavailable", "main code").await;
+}
+
+/// A person who looks closely at every page.
+struct Critic {
+    person: Person,
+    language: &'static str,
+    /// The names so far.
+    states: Vec<&'static str>,
+    /// What is wrong, and in which windows.
+    wrong: BTreeMap<String, Vec<String>>,
+}
+
+impl Deref for Critic {
+    type Target = Person;
+
+    fn deref(&self) -> &Person {
+        &self.person
+    }
+}
+
+impl DerefMut for Critic {
+    fn deref_mut(&mut self) -> &mut Person {
+        &mut self.person
+    }
+}
+
+impl Drop for Critic {
+    /// A walk that ends half way still says what it has seen.
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.wrong.is_empty() {
+            eprintln!("{}", self.all_that_is_wrong());
+        }
+    }
+}
+
+impl Critic {
+    /// The page that has this mark, under this name: looks at it in each window and light, and takes its picture.
+    async fn shows(&mut self, state: &'static str, mark: &str) {
+        assert!(!self.states.contains(&state), "there are two states {state}");
+        self.finds(mark).await;
+        if let Some(html) = self.served().await {
+            let wrong = wrong_with(&html, &self.site, self.language);
+            self.notes(state, wrong);
+            let dir = target("gallery").join(self.kind());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(format!("{state}.html")), html).unwrap();
+        }
+        let has_frame = self.learns("document.querySelector('iframe') != null").await == true;
+        self.brings_tools().await;
+        for (width, dark) in [(PHONE, false), (PHONE, true), (DESK, true), (DESK, false)] {
+            self.turns_to(width, dark).await;
+            if has_frame {
+                // A letter that was laid out in another window keeps some of it.
+                self.driver.refresh().await.unwrap();
+                self.brings_tools().await;
+            }
+            let mut looks = format!("...inspect.fit(), ...inspect.targets(), ...inspect.ground({dark})");
+            if !dark {
+                looks += ", ...inspect.stretched()";
+            }
+            let wrong = self.learns(&format!("inspect.verdict().then((verdict) => [{looks}, ...verdict])")).await;
+            self.notes(state, serde_json::from_value(wrong).unwrap());
+            if self.script == Script::On {
+                self.keeps_picture(state).await;
+            }
+        }
+        let complaints = self.complaints().await;
+        self.notes(state, complaints.into_iter().map(|words| format!("the console says {words}")).collect());
+        self.states.push(state);
+        self.turns_to(PHONE, false).await;
+    }
+
+    async fn brings_tools(&self) {
+        let axe = fs::read_to_string(tool("axe-core/axe.min.js")).unwrap();
+        // Without script no timer of the page ever fires: here they fire at once.
+        let timers = "const setTimeout = (work) => { Promise.resolve().then(work); };";
+        self.learns(&format!("{{ {timers} {axe} }}; {}; 0", include_str!("inspect.js"))).await;
+    }
+
+    fn notes(&mut self, state: &str, wrong: Vec<String>) {
+        let (width, dark) = (self.width, if self.dark { " dark" } else { "" });
+        for words in wrong {
+            self.wrong.entry(format!("{state}: {words}")).or_default().push(format!("{width}{dark}"));
+        }
+    }
+
+    /// Language and script, as they stand in file names.
+    fn kind(&self) -> String {
+        format!("{}{}", self.language, if self.script == Script::Off { "-noscript" } else { "" })
+    }
+
+    fn picture(&self, name: &str) -> PathBuf {
+        let dark = if self.dark { "-dark" } else { "" };
+        target("screenshots").join(format!("{name}-{}-{}{dark}.png", self.language, self.width))
+    }
+
+    async fn keeps_picture(&self, name: &str) {
+        let shot = self.cdp("Page.captureScreenshot", json!({"captureBeyondViewport": true})).await;
+        let png = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        fs::create_dir_all(target("screenshots")).unwrap();
+        fs::write(self.picture(name), png).unwrap();
+    }
+
+    /// Hangs all pictures of a window and a light on sheets: each in the column that is the least full.
+    async fn hangs_pictures(&mut self) {
+        /// Higher pictures are too much for whoever looks at them.
+        const HIGHEST: u32 = 8000;
+        const SHEET: u32 = 2000;
+        const CAPTION: u32 = 48;
+        const STYLE: &str = "<!doctype html><meta charset=utf-8><style>
+            body { display: flex; gap: 16px; align-items: start; margin: 0; background: #888 }
+            figure { margin: 0 0 16px } figcaption { font: bold 20px/32px sans-serif } img { display: block }</style>";
+        for (width, dark) in [(PHONE, false), (PHONE, true), (DESK, true), (DESK, false)] {
+            self.turns_to(width, dark).await;
+            let (columns, shown) = if width == PHONE { (6, 317) } else { (3, 650) };
+            let empty = || vec![(0, String::new()); columns];
+            let mut sheets = vec![empty()];
+            for state in &self.states {
+                let file = self.picture(state);
+                let [w, h] = size(&file);
+                let height = h * shown / w + CAPTION;
+                if sheets.last().unwrap().iter().all(|(filled, _)| *filled > 0 && filled + height > HIGHEST) {
+                    sheets.push(empty());
+                }
+                let (filled, html) = sheets.last_mut().unwrap().iter_mut().min_by_key(|(filled, _)| *filled).unwrap();
+                let (src, name) = (file.display(), format!("<figcaption>{state}</figcaption>"));
+                *html += &format!("<figure>{name}<img src='file://{src}' width={shown}></figure>");
+                *filled += height;
+            }
+            let page = target("gallery").join(format!("sheet-{}.html", self.kind()));
+            for (number, sheet) in (1..).zip(sheets) {
+                let columns: String = sheet.into_iter().map(|(_, html)| format!("<div>{html}</div>")).collect();
+                fs::write(&page, format!("{STYLE}{columns}")).unwrap();
+                let window = json!({"width": SHEET, "height": 720, "deviceScaleFactor": 1, "mobile": false});
+                self.cdp("Emulation.setDeviceMetricsOverride", window).await;
+                self.driver.goto(format!("file://{}", page.display())).await.unwrap();
+                let name = if number == 1 { "sheet".to_owned() } else { format!("sheet-{number}") };
+                self.keeps_picture(&name).await;
+            }
+        }
+    }
+
+    /// After the walk: the HTML of all pages to the Nu checker, the sheets, and what is wrong.
+    async fn sums_up(mut self) {
+        if self.script == Script::On {
+            self.hangs_pictures().await;
+        }
+        for words in what_nu_says(&target("gallery").join(self.kind()), &self.states) {
+            self.wrong.entry(words).or_default();
+        }
+        let wrong = self.all_that_is_wrong();
+        self.wrong.clear(); // said
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    fn all_that_is_wrong(&self) -> String {
+        let kind = self.kind();
+        let line = |(words, places): (&String, &Vec<String>)| format!("[{kind}] {words} [{}]\n", places.join(", "));
+        self.wrong.iter().map(line).collect()
+    }
+}
+
+fn target(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(folder)
+}
+
+/// A file of one of the tools that `./check` installs.
+fn tool(file: &str) -> PathBuf {
+    let path = target("tools/node_modules").join(file);
+    assert!(path.exists(), "there is no {}: run ./check, which installs it", path.display());
+    path
+}
+
+/// The width and height of a PNG.
+fn size(file: &Path) -> [u32; 2] {
+    let png = fs::read(file).unwrap();
+    [16, 20].map(|at| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()))
+}
+
+/// What is wrong with a page that no browser shows: code inside it, other hosts, another language.
+fn wrong_with(html: &str, site: &str, language: &str) -> Vec<String> {
+    let mut wrong = vec![];
+    let document = Html::parse_document(html);
+    for element in document.select(&Selector::parse("*").unwrap()) {
+        let name = element.value().name();
+        for (attribute, value) in element.value().attrs() {
+            if attribute == "style" || attribute.starts_with("on") || value.trim().starts_with("javascript:") {
+                wrong.push(format!("<{name} {attribute}={value:?}> is inline code"));
+            }
+        }
+        if name == "style" || name == "script" && element.attr("src").is_none() {
+            wrong.push(format!("<{name}> is inline code"));
+        }
+    }
+    let root = document.root_element();
+    if root.attr("lang") != Some(language) {
+        wrong.push(format!("its language is {:?}", root.attr("lang")));
+    }
+    let host = |at: usize| html[..at].rfind("http").is_some_and(|from| html[from..].starts_with(site));
+    let others = html.match_indices("://").filter(|(at, _)| !host(*at));
+    wrong.extend(others.map(|(at, _)| format!("it names another host: {:?}", html.get(at..at + 40))));
+    wrong
+}
+
+/// Every word of the Nu HTML checker, error or warning, about the pages as they were served.
+fn what_nu_says(dir: &Path, states: &[&str]) -> Vec<String> {
+    let pages = states.iter().map(|state| dir.join(format!("{state}.html"))).filter(|page| page.exists());
+    let nu = Command::new("java")
+        .arg("-jar")
+        .arg(tool("vnu-jar/build/dist/vnu.jar"))
+        .args(["--format", "gnu"])
+        .args(pages)
+        .output()
+        .unwrap_or_else(|why| panic!("cannot start java ({why}): run ./check, which installs it"));
+    let said = String::from_utf8(nu.stderr).unwrap();
+    assert!(nu.status.success() || !said.is_empty(), "the Nu checker ends without a word: {:?}", nu.status);
+    let short = |line: &str| line.replace(&format!("\"file:{}/", dir.display()), "\"");
+    said.lines().map(|line| format!("nu: {}", short(line))).collect()
+}
