@@ -40,8 +40,22 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     sam.is_told().await;
     assert!(sam.finds("main").await.text().await.unwrap().contains("Sam Miller"));
 
+    sam.follows("/profile/language").await;
+    sam.chooses("language", "zh-CN").await;
+    sam.presses("/profile/language").await;
+    sam.sees("html[lang=zh-CN] [role=status]").await;
+    sam.takes("footer a[hreflang=en]").await;
+    sam.sees("html[lang=en] form[action='/logout']").await;
+
+    for _ in 0..3 {
+        app.browser().log_in("sam", OTTER).await;
+    }
     sam.follows("/profile/security").await;
-    sam.sees(".places").await;
+    sam.sees(".places li:nth-child(4)").await;
+    sam.presses("/profile/security/log-out").await;
+    sam.sees("[role=status] ~ section .places:not(:has(li:nth-child(4)))").await;
+    sam.takes(".places ~ form button").await;
+    sam.sees("[role=status] ~ section .places:not(:has(li:nth-child(2)))").await;
     sam.follows("/profile/password").await;
     sam.sees("form[action='/profile/password']").await;
     sam.types("current_password", OTTER).await;
@@ -71,6 +85,11 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     sam.types("password", OTTER).await;
     sam.presses("/login").await;
     sam.sees("form[action='/logout']").await;
+
+    app.someone("alex", OTTER).await;
+    sam.driver.goto(app.reset_link("alex@example.com", 2).await).await.unwrap();
+    sam.presses("/logout").await;
+    sam.sees("form[action='/reset-password']").await;
 }
 
 #[tokio::test]

@@ -289,6 +289,25 @@ impl Person {
         }
     }
 
+    /// Chooses from a list.
+    pub async fn chooses(&self, list: &str, value: &str) {
+        let list = self.finds(&format!("select[id='{list}']")).await;
+        match self.hands {
+            Hands::Pointer => {
+                let entry = list.find(By::Css(format!("option[value='{value}']"))).await.unwrap();
+                entry.click().await.unwrap();
+            }
+            Hands::Keyboard => {
+                self.tabs_to(&list).await;
+                while list.prop("value").await.unwrap().unwrap() != value {
+                    let before = list.prop("selectedIndex").await.unwrap();
+                    self.keys(Key::Down).await;
+                    assert_ne!(list.prop("selectedIndex").await.unwrap(), before, "the list ends before {value}");
+                }
+            }
+        }
+    }
+
     /// Waits for what is said once.
     pub async fn is_told(&self) {
         self.finds("[role=status]").await;
