@@ -29,22 +29,24 @@ impl Locale {
         Self::iter().find(|locale| **locale == self).map_or("en", |locale| locale)
     }
 
-    /// The first language of an `Accept-Language` that we have (RFC 9110, 12.5.4). One that we lack in its own
-    /// script or region gets its sister: zh-TW gets zh-CN until it has a folder of its own.
+    /// The language of an `Accept-Language` that is wanted most among those that we have (RFC 9110, 12.5.4).
     pub fn accepted(header: &str) -> Option<Self> {
-        let weighed = |range: &str| {
+        let wanted = header.split(',').filter_map(|range| {
             let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
             let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
-            (weight > 0.0).then(|| (tag.trim().to_owned(), weight))
-        };
-        let mut wanted: Vec<_> = header.split(',').filter_map(weighed).collect();
-        wanted.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-        let language = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_owned();
-        wanted.iter().find_map(|(tag, _)| {
-            let exact = Self::iter().find(|locale| same(locale.tag(), tag));
-            exact.or_else(|| Self::iter().find(|locale| same(&language(locale.tag()), &language(tag)))).copied()
-        })
+            (weight > 0.0).then_some((weight, Self::nearest(tag.trim())?))
+        });
+        // From the end: of several that are wanted as much, `max_by` takes the last, and the first is meant.
+        wanted.rev().max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, locale)| locale)
+    }
+
+    /// The language of a tag. One that we lack in its script or region gets its sister: zh-TW gets zh-CN until it
+    /// has a folder of its own.
+    fn nearest(tag: &str) -> Option<Self> {
+        let language = |tag: &str| tag.find(['-', '_']).unwrap_or(tag.len());
+        let sister = |ours: &str| ours[..language(ours)].eq_ignore_ascii_case(&tag[..language(tag)]);
+        let exact = Self::iter().find(|locale| locale.eq_ignore_ascii_case(tag));
+        exact.or_else(|| Self::iter().find(|locale| sister(locale))).copied()
     }
 
     /// A day, in the language's own form.

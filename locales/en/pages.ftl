@@ -5,9 +5,8 @@ skip = Skip to main content
 error-mark = Error:{ " " }
 # $site (String)
 about = { $site } account
-# -open-the-mailbox (Element) - a link
-development-bar = Development mail: { -open-the-mailbox }
--open-the-mailbox = open the mailbox
+development-mail = Development mail:
+open-the-mailbox = open the mailbox
 
 # Words that many pages share. A link, its page's title and its heading are one message.
 
@@ -127,7 +126,7 @@ password-changed-on = Changed on { $date }
 # $date (String)
 password-set-on = Set on { $date }
 others-will-be-logged-out = Your other devices will be logged out.
-places = Where you are logged in
+sessions = Where you are logged in
 # $browser (String)
 # $system (String)
 browser-on-system = { $browser } on { $system }
@@ -136,7 +135,7 @@ unknown-browser = Unknown browser
 # $when (Element)
 last-used = { $ip }, last used { $when }
 # $browser (String)
-log-out-place = Log out: { $browser }
+log-out-device = Log out: { $browser }
 log-out-others = Log out all other devices
 log-out-others-lead = Something here that you do not know? Log it out, then change your password.
 
@@ -171,7 +170,7 @@ flash-password-reset = Your password was changed. Log in with the new one. All o
 flash-name-changed = Your name was changed.
 flash-language-changed = Your language was changed.
 flash-password-changed = Your password was changed. All other devices are logged out.
-flash-place-logged-out = That device is logged out.
+flash-device-logged-out = That device is logged out.
 flash-others-logged-out = All other devices are logged out.
 flash-sent-again = We sent it again.
 flash-sent-just-now = We sent it less than a minute ago. Give it a moment, and look in spam.

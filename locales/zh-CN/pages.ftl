@@ -3,8 +3,8 @@
 skip = 跳到主要内容
 error-mark = 错误：
 about = { $site } 账号
-development-bar = 开发环境邮件：{ -open-the-mailbox }
--open-the-mailbox = 打开收件箱
+development-mail = 开发环境邮件：
+open-the-mailbox = 打开收件箱
 
 # 多个页面共用的词。链接、页面标题和大标题用同一条
 
@@ -110,11 +110,11 @@ logging-in = 登录方式
 password-changed-on = { $date }修改
 password-set-on = { $date }设置
 others-will-be-logged-out = 修改密码后，其他设备将退出登录。
-places = 已登录的设备
+sessions = 已登录的设备
 browser-on-system = { $browser }（{ $system }）
 unknown-browser = 未知浏览器
 last-used = { $ip }，最近使用：{ $when }
-log-out-place = 退出登录：{ $browser }
+log-out-device = 退出登录：{ $browser }
 log-out-others = 让其他设备全部退出登录
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
 
@@ -146,7 +146,7 @@ flash-password-reset = 密码已重置，请用新密码登录。其他设备已
 flash-name-changed = 姓名已修改。
 flash-language-changed = 语言已修改。
 flash-password-changed = 密码已修改。其他设备已全部退出登录。
-flash-place-logged-out = 该设备已退出登录。
+flash-device-logged-out = 该设备已退出登录。
 flash-others-logged-out = 其他设备已全部退出登录。
 flash-sent-again = 已重新发送。
 flash-sent-just-now = 邮件发送还不到一分钟，请稍等，也可查看垃圾邮件。

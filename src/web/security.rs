@@ -59,7 +59,7 @@ pub async fn log_out(
     } else if let Ok(session) = fields.text("session").parse() {
         // No such session is as good as one that ended a moment ago.
         security::end(&app.db, &user, session).await?;
-        visit.flash(Flash::PlaceLoggedOut).await;
+        visit.flash(Flash::DeviceLoggedOut).await;
     }
     Ok(Redirect::to(urls::SECURITY).into_response())
 }

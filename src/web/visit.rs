@@ -52,9 +52,9 @@ pub enum Flash {
     LanguageChanged,
     /// The password is another one.
     PasswordChanged,
-    /// Another place is logged out.
-    PlaceLoggedOut,
-    /// All other places are.
+    /// Another device is logged out.
+    DeviceLoggedOut,
+    /// All other devices are.
     OthersLoggedOut,
     /// The letter went out again.
     SentAgain,
@@ -79,7 +79,7 @@ impl Flash {
             Self::NameChanged => t.flash_name_changed(),
             Self::LanguageChanged => t.flash_language_changed(),
             Self::PasswordChanged => t.flash_password_changed(),
-            Self::PlaceLoggedOut => t.flash_place_logged_out(),
+            Self::DeviceLoggedOut => t.flash_device_logged_out(),
             Self::OthersLoggedOut => t.flash_others_logged_out(),
             Self::SentAgain => t.flash_sent_again(),
             Self::SentJustNow => t.flash_sent_just_now(),

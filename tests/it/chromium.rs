@@ -51,11 +51,11 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
         app.browser().log_in("sam", OTTER).await;
     }
     sam.follows("/profile/security").await;
-    sam.sees(".places li:nth-child(4)").await;
+    sam.sees(".sessions li:nth-child(4)").await;
     sam.presses("/profile/security/log-out").await;
-    sam.sees("[role=status] ~ section .places:not(:has(li:nth-child(4)))").await;
-    sam.takes(".places ~ form button").await;
-    sam.sees("[role=status] ~ section .places:not(:has(li:nth-child(2)))").await;
+    sam.sees("[role=status] ~ section .sessions:not(:has(li:nth-child(4)))").await;
+    sam.takes(".sessions ~ form button").await;
+    sam.sees("[role=status] ~ section .sessions:not(:has(li:nth-child(2)))").await;
     sam.follows("/profile/password").await;
     sam.sees("form[action='/profile/password']").await;
     sam.types("current_password", OTTER).await;

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::app::TestApp;
 use crate::person::{DESK, PHONE, Person, Script};
+use crate::security::{FIREFOX, IPHONE};
 use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
@@ -136,7 +137,7 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.shows("another-account", "main form[action='/logout']").await;
 
     sam.opens("/profile/security").await;
-    sam.shows("security-one", ".places").await;
+    sam.shows("security-one", ".sessions").await;
     sam.follows("/profile/password").await;
     sam.shows("profile-password", "form[action='/profile/password']").await;
     sam.presses("/profile/password").await;
@@ -145,11 +146,13 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.types("new_password", HERON).await;
     sam.presses("/profile/password").await;
     sam.shows("profile-password-changed", "[role=status]").await;
-    for _ in 0..3 {
-        app.browser().log_in("sam", HERON).await;
+    for user_agent in [None, Some(IPHONE), Some(FIREFOX)] {
+        let mut browser = app.browser();
+        browser.user_agent = user_agent;
+        browser.log_in("sam", HERON).await;
     }
     sam.opens("/profile/security").await;
-    sam.shows("security", ".places li:nth-child(4)").await;
+    sam.shows("security", ".sessions li:nth-child(4)").await;
     sam.presses("/logout").await;
     sam.shows("logout", "[role=status]").await;
     sam.opens_the_letter(app, ADDRESS, 2).await;
