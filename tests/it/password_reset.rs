@@ -21,7 +21,7 @@ async fn a_person_who_forgot_gets_back_in() {
     assert!(page.html.contains("value=\"sam@example.com\" readonly"));
     let page = sam.submit(page.form("/reset-password").fill("password", HERON)).await;
     assert_eq!(page.path, "/login", "a link does not become a session");
-    assert!(page.flash().starts_with("Your password was changed. Log in with the new one."));
+    assert!(page.flash().starts_with("Your password was changed. Log in with it."));
     assert!(!elsewhere.is_logged_in().await, "every session has ended");
     assert_eq!(sam.log_in("sam", OTTER).await.status, 422);
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
