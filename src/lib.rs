@@ -6,6 +6,7 @@
 //! 4   main
 //! 3   cli  server                           run once / serve for ever
 //! 2   web  mail                             the door and the postman; neither imports the other
+//! 1¾  gate                                  what every request passes, by whichever door
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys                  the site's files and colours; settings; keys
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod gate;
 pub mod keys;
 pub mod locale;
 pub mod look;

@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::error::Error;
 use crate::app::App;
+use crate::gate::error::Error;
 use crate::urls;
 
 /// GET /favicon.ico: what browsers ask for where no page names an icon.

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 
-use super::error::Error;
+use crate::gate::error::Error;
 
 /// The fields of a form or a query.
 ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::error::Error;
 use crate::app::App;
+use crate::gate::error::Error;
 
 /// GET /healthz
 pub async fn alive() -> &'static str {

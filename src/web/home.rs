@@ -4,9 +4,9 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::error::Error;
 use super::identity::Guest;
 use super::page::{Page, html};
+use crate::gate::error::Error;
 
 #[derive(Template)]
 #[template(path = "home.html")]

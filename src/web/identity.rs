@@ -9,9 +9,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
-use super::client::Client;
 use super::cookie::{self, Name};
-use super::error::Error;
 use super::form::{Fields, Form, Query};
 use super::language;
 use super::visit::{Draft, Flash, Visit};
@@ -20,6 +18,8 @@ use crate::accounts::login;
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::app::App;
+use crate::gate::client::{Client, Language};
+use crate::gate::error::Error;
 use crate::keys::Pointer;
 use crate::urls::{self, Next};
 
@@ -45,7 +45,8 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
             return Ok(None);
         }
         if let Some(locale) = user.locale() {
-            parts.extensions.insert(locale); // for whatever asks after us: see `language::of`
+            // For whatever asks after us.
+            parts.extensions.insert(Language { locale, ..Language::of(parts) });
         }
         let Ok(Client(client)) = Client::from_request_parts(parts, app).await;
         let session = match session::touch(app.db.write(), &session, &client, now).await? {

@@ -5,37 +5,26 @@ use std::sync::Arc;
 use axum::RequestPartsExt;
 use axum::extract::{Extension, OptionalFromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Redirect, Response};
 use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::error::Error;
 use super::identity::CurrentUser;
 use crate::accounts::profile;
 use crate::app::App;
+use crate::gate::client::Language;
+use crate::gate::error::Error;
 use crate::locale::Locale;
 
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
 
-/// The language that was chosen in this browser, if one was.
-pub fn chosen(app: &App, headers: &HeaderMap) -> Option<Locale> {
-    cookie::value(headers, Name::Language.on(app))?.parse().ok()
-}
-
 /// The language for a browser of which nothing else is known: its cookie, what it asks for, the site's own.
-pub fn of_browser(app: &App, headers: &HeaderMap) -> Locale {
-    let accepted =
-        || headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).and_then(Locale::accepted);
-    chosen(app, headers).or_else(accepted).unwrap_or(app.config.language)
-}
-
-/// The language of this request. [`CurrentUser`] puts what its user has chosen in the place of what the browser
-/// asks for, so name it before whatever asks.
-pub fn of(parts: &Parts, app: &App) -> Locale {
-    parts.extensions.get().copied().unwrap_or_else(|| of_browser(app, &parts.headers))
+pub fn of_browser(app: &App, headers: &HeaderMap) -> Language {
+    let chosen = cookie::value(headers, Name::Language.on(app)).and_then(|tag| tag.parse().ok());
+    Language { locale: chosen.unwrap_or_else(|| Language::accepted(app, headers).locale), chosen }
 }
 
 /// Lets the browser remember a language, or forget it.

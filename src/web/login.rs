@@ -8,9 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
-use super::client::Client;
 use super::cookie::{self, Name};
-use super::error::Error;
 use super::form::{Form, Query};
 use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
@@ -19,6 +17,8 @@ use super::visit::{Flash, Visit};
 use crate::accounts::login;
 use crate::accounts::password::Password;
 use crate::app::App;
+use crate::gate::client::Client;
+use crate::gate::error::Error;
 use crate::urls::{self, Next};
 
 /// After so many misses the page offers the reset.

@@ -1,7 +1,6 @@
 //! The door for browsers: which path leads where, and what every request passes on its way.
 
 mod assets;
-mod client;
 mod cookie;
 mod dev_mailbox;
 mod error;
@@ -29,11 +28,13 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::app::App;
+use crate::gate::{self, Gate};
 use crate::urls;
 
 /// Every path of the site, ready to be served.
 pub fn router(app: Arc<App>) -> Router {
-    let gate = Arc::new(guard::Gate { app: app.clone(), answers: Arc::default() });
+    let gate = Arc::new(Gate { app: app.clone(), language: language::of_browser, failure: error::page });
+    let guard = Arc::new(guard::Guard { app: app.clone(), answers: Arc::default() });
     let pages = Router::new()
         .route(urls::HOME, get(home::show))
         .route(urls::SIGNUP, get(signup::show).post(signup::ask))
@@ -57,7 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .layer(visit::layer(&app))
-        .layer(from_fn_with_state(gate, guard::before));
+        .layer(from_fn_with_state(guard, guard::before));
 
     Router::new()
         .merge(pages)
@@ -67,6 +68,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::STATIC_FILE, get(assets::serve))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), guard::around))
+        .layer(from_fn_with_state(gate, gate::around))
         .with_state(app)
 }

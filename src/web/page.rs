@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::error::Error;
 use super::language;
 use super::visit::{Flash, Visit};
 use crate::app::App;
 use crate::config::Signup;
+use crate::gate::client::Language;
+use crate::gate::error::Error;
 use crate::locale::{Locale, Translation};
 use crate::look::Look;
 
@@ -77,7 +78,7 @@ impl FromRequestParts<Arc<App>> for Page {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         language::switch(parts, app).await?;
-        let mut page = Self::plain(app, language::of(parts, app));
+        let mut page = Self::plain(app, Language::of(parts).locale);
         if parts.method == Method::GET {
             if let Some(query) = parts.uri.query() {
                 page.in_other_languages = format!("?{query}&lang=");

@@ -8,9 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
-use super::client::Client;
 use super::cookie::{self, Name};
-use super::error::Error;
 use super::form::{Form, Query};
 use super::identity::CurrentUser;
 use super::link;
@@ -23,6 +21,8 @@ use crate::accounts::password_reset;
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
+use crate::gate::client::Client;
+use crate::gate::error::Error;
 use crate::urls;
 
 #[derive(Template)]

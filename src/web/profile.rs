@@ -8,7 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
-use super::error::Error;
 use super::identity::{CurrentUser, Posted};
 use super::language;
 use super::page::{Page, html};
@@ -20,6 +19,7 @@ use crate::accounts::profile;
 use crate::accounts::user::User;
 use crate::accounts::username::FullName;
 use crate::app::App;
+use crate::gate::error::Error;
 use crate::locale::{Locale, Translation};
 use crate::urls;
 

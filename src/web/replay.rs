@@ -22,8 +22,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 
-use super::error::Error;
 use crate::chance;
+use crate::gate::error::Error;
 
 /// How long an answer is kept. A second click comes sooner; a second wish comes with another form.
 const KEPT: Duration = Duration::from_secs(10);

@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::error::Error;
 use super::identity::{CurrentUser, Posted};
 use super::page::{Page, html};
 use super::visit::{Flash, Visit};
@@ -15,6 +14,7 @@ use crate::accounts::session::Session;
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
 use crate::app::App;
+use crate::gate::error::Error;
 use crate::urls;
 
 #[derive(Template)]

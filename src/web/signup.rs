@@ -9,9 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use time::Duration;
 use tower_cookies::Cookies;
 
-use super::client::Client;
 use super::cookie::{self, Name};
-use super::error::Error;
 use super::form::{Form, Query};
 use super::identity::{self, Guest};
 use super::link;
@@ -28,6 +26,8 @@ use crate::accounts::user::{Taken, User};
 use crate::accounts::username::{FullName, Username};
 use crate::app::App;
 use crate::config::Signup;
+use crate::gate::client::Client;
+use crate::gate::error::Error;
 use crate::urls;
 
 /// How soon the same letter is sent again at the earliest.

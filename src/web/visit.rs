@@ -15,8 +15,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::cookie::Name;
-use super::error::Error;
 use crate::app::App;
+use crate::gate::error::Error;
 use crate::locale::Translation;
 use crate::visit_store::VisitStore;
 

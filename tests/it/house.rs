@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 31), // serves, among other things
     ("web", 20),
     ("mail", 20),
+    ("gate", 17),
     ("app", 15),
     ("visit_store", 15),
     ("accounts", 10),
@@ -27,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
 const CLOSED: &[(&str, &[&str])] = &[
     ("accounts", &["axum", "askama", "lettre", "tower_sessions", "tower_cookies"]),
     ("web", &["sea_orm", "lettre", "argon2"]),
+    ("gate", &["sea_orm", "askama", "lettre", "argon2"]),
     ("mail", &["axum", "sea_orm", "argon2"]),
     ("look", &["axum", "askama", "sea_orm", "lettre"]),
     ("config", &["axum", "sea_orm"]),

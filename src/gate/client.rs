@@ -5,24 +5,44 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
-use super::language;
 use crate::accounts;
 use crate::app::App;
+use crate::locale::Locale;
 
-/// The [`accounts::Client`] of this request. Its language is the one that a user has saved if [`CurrentUser`] is
-/// named before it.
-///
-/// [`CurrentUser`]: super::identity::CurrentUser
+/// The language of a request. Whoever finds out who asks puts what that user has saved in its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Language {
+    /// The language to answer in.
+    pub locale: Locale,
+    /// The language that was chosen in this browser, if one was.
+    pub chosen: Option<Locale>,
+}
+
+impl Language {
+    /// What the request asks for, or else the site's own.
+    pub fn accepted(app: &App, headers: &HeaderMap) -> Self {
+        let asked = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Self { locale: asked.and_then(Locale::accepted).unwrap_or(app.config.language), chosen: None }
+    }
+
+    /// The language of this request.
+    pub fn of(parts: &Parts) -> Self {
+        parts.extensions.get().copied().unwrap_or_default()
+    }
+}
+
+/// The [`accounts::Client`] of this request, with the language as it is known when this is named.
 pub struct Client(pub accounts::Client);
 
 impl FromRequestParts<Arc<App>> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let language = Language::of(parts);
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
         let hops: Vec<&str> = parts
@@ -36,8 +56,8 @@ impl FromRequestParts<Arc<App>> for Client {
         Ok(Self(accounts::Client {
             ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
             user_agent: text(header::USER_AGENT).to_owned(),
-            locale: language::of(parts, app),
-            chosen: language::chosen(app, &parts.headers),
+            locale: language.locale,
+            chosen: language.chosen,
         }))
     }
 }

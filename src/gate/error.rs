@@ -1,0 +1,60 @@
+//! Failures that end a request: an answer in the door's own form, one line in the log, the same request id on both.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::accounts::Fault;
+
+/// A failure. Handlers return it with `?`; the door gives it its words.
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub(super) status: StatusCode,
+    /// For the log only: nothing of it is shown.
+    pub(super) cause: Option<String>,
+}
+
+impl Error {
+    /// There is nothing at this path.
+    pub fn not_found() -> Self {
+        StatusCode::NOT_FOUND.into()
+    }
+
+    /// The request did not come from one of our own pages.
+    pub fn cross_site(cause: String) -> Self {
+        Self { status: StatusCode::FORBIDDEN, cause: Some(cause) }
+    }
+
+    /// Something that should not happen.
+    pub fn internal(cause: impl ToString) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Some(cause.to_string()) }
+    }
+
+    /// Something that will be over soon.
+    pub fn unavailable(cause: impl ToString) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, cause: Some(cause.to_string()) }
+    }
+}
+
+impl From<StatusCode> for Error {
+    fn from(status: StatusCode) -> Self {
+        Self { status, cause: None }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // A database out of reach is never “you are logged out” or “wrong password”.
+            Fault::Busy | Fault::Database(_) => Self::unavailable(fault),
+            Fault::Internal(_) => Self::internal(fault),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,154 @@
+//! What every request passes, by whichever door it comes: its id and span, its language, a bound on its time and
+//! its body, an answer to every failure, and the headers of every answer.
+
+pub mod client;
+pub mod error;
+
+use std::error::Error as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http_body_util::LengthLimitError;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use crate::app::App;
+use crate::chance;
+use crate::locale::Locale;
+use client::Language;
+use error::Error;
+
+/// The most bytes of a body; the longest honest form is under 2 KiB.
+const BODY_MAX: usize = 16 * 1024;
+/// How long a request may take in all, the wait for the hash included.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long of that its body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a door does its own way.
+pub struct Gate {
+    /// The shared state.
+    pub app: Arc<App>,
+    /// Which language a request gets before anybody is known.
+    pub language: fn(&App, &HeaderMap) -> Language,
+    /// What a failure looks like: its status, in a language, with the request's id.
+    pub failure: fn(&App, Locale, &str, StatusCode) -> Response,
+}
+
+/// Around everything: the request's id, span and language, a bound on its time, an answer to every failure, a
+/// panic included, and the headers of every answer. The query stays out of the log: it may be a token.
+pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let id = request_id();
+    let language = (gate.language)(&gate.app, request.headers());
+    request.extensions_mut().insert(language);
+    let span = info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let work = async {
+        let began = Instant::now();
+        let unwinding = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let mut response = match tokio::time::timeout(HANDLER_TIMEOUT, unwinding).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => Error::internal("a panic; its place is on stderr").into_response(),
+            Err(_) => Error::unavailable("the request took too long").into_response(),
+        };
+        if response.status().is_client_error() || response.status().is_server_error() {
+            response = explained(&gate, language.locale, &id, response);
+        }
+        add_headers(&gate.app, &id, response.headers_mut());
+        debug!(status = response.status().as_u16(), ms = began.elapsed().as_millis(), "answered");
+        response
+    };
+    work.instrument(span).await
+}
+
+/// Links an answer to its lines in the log.
+fn request_id() -> String {
+    format!("{:016x}", u64::from_le_bytes(chance::bytes()))
+}
+
+/// Gives a failure its words, whoever it comes from: a handler, a layer, or axum itself; and its line in the log.
+fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Response) -> Response {
+    let mut status = response.status();
+    let known = response.extensions_mut().remove::<Error>();
+    // A form that needs another try (422) or a spent link (410) has its words already.
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if known.is_none() && kind.is_some_and(|kind| kind != "text/plain; charset=utf-8") {
+        return response;
+    }
+    if known.is_none() && status == StatusCode::INTERNAL_SERVER_ERROR {
+        // tower-sessions' own: a visit that could not be written.
+        status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let cause = known.and_then(|error| error.cause);
+    match (&cause, status.is_server_error()) {
+        (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
+        (Some(cause), false) => warn!(status = status.as_u16(), cause, "refused"),
+        (None, false) => {}
+    }
+    let mut explained = (gate.failure)(&gate.app, locale, request_id, status);
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            explained.headers_mut().append(name, value.clone());
+        }
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        explained.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    explained
+}
+
+/// The headers of every answer, errors too.
+fn add_headers(app: &App, id: &str, headers: &mut HeaderMap) {
+    /// Nothing but our own files, no inline code, no frames around us: what slips into a page cannot run,
+    /// load or send anything.
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                          connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    const FIXED: [(HeaderName, &str); 5] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Not no-referrer: with that, Chromium sends `Origin: null` on our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), CLOSED),
+    ];
+    const CLOSED: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), \
+                          geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+                          picture-in-picture=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()";
+
+    headers.reserve(FIXED.len() + 4); // once, not a few at a time
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    for (name, value) in FIXED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Pages of an account are never kept, so that “back” after log-out shows the log-in.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.public_url.is_https() {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000"));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// Takes the body, at most 16 KiB of it and for at most ten seconds.
+pub async fn take_body(request: Request) -> Result<(Request, Bytes), StatusCode> {
+    let (parts, body) = request.into_parts();
+    let declared =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > BODY_MAX as u64) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_MAX)).await {
+        Ok(Ok(body)) => Ok((Request::from_parts(parts, Body::empty()), body)),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
