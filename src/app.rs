@@ -8,12 +8,13 @@ use anyhow::Context;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use crate::accounts;
 use crate::accounts::hasher::Hasher;
-use crate::accounts::password::PasswordPolicy;
+use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::keys::{Keys, Secret};
+use crate::keys::{Keys, Secret, Use};
 use crate::look::Look;
 use crate::urls::PublicUrl;
 
@@ -32,6 +33,8 @@ pub struct App {
     pub clock: Clock,
     /// For session cookies.
     pub keys: Keys,
+    /// For API tokens.
+    pub token_keys: Keys,
     /// For passwords.
     pub hasher: Hasher,
     /// What a new password must be.
@@ -67,7 +70,8 @@ impl App {
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
         let public_url = config.public_url();
         Ok(Arc::new(Self {
-            keys: Keys::new(&secret, public_url.origin()),
+            keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
+            token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),
             bell: Notify::new(),
@@ -77,6 +81,20 @@ impl App {
             hasher,
             config,
         }))
+    }
+
+    /// Judges a new password, given what an attacker would know of the person.
+    ///
+    /// # Errors
+    /// When too many passwords are waiting.
+    pub async fn new_password(
+        &self,
+        typed: &str,
+        about: [&str; 3],
+    ) -> accounts::Result<Result<NewPassword, PasswordError>> {
+        let local_parts = about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
+        let known: Vec<&str> = about.iter().copied().chain(local_parts).collect();
+        self.hasher.judge(typed, &self.policy, &known).await
     }
 
     /// The current time.

@@ -95,6 +95,10 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true)]
     pub hash_passes: u32,
 
+    /// How long an API token lasts, in minutes.
+    #[arg(long, env = "LATCHKEY_TOKEN_MINUTES", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=1440), global = true)]
+    pub token_minutes: u32,
+
     /// Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; commas between them.
     #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', global = true)]
     pub trusted_proxies: Vec<IpNet>,

@@ -1,4 +1,4 @@
-//! The secret, the keys derived from it, and the session cookie's JWT.
+//! The secret, the keys derived from it, and the JWTs that point at sessions: the cookie's and the API token.
 //!
 //! One secret, one sub-key a purpose (HKDF-SHA256, RFC 5869): a key that leaks from one use says nothing
 //! about another. JWT rules follow RFC 8725: the algorithm is ours and never read from the token, `typ`,
@@ -87,7 +87,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the session cookie says: who (`sub`) and which session row (`sid`). Times in Unix seconds.
+/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -98,7 +98,7 @@ struct Claims {
     exp: i64,
 }
 
-/// A session cookie that verified. It proves nothing yet: the session's row is the truth.
+/// A token that verified. It proves nothing yet: the session's row is the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
     /// The user.
@@ -113,29 +113,44 @@ struct Key {
     verify: DecodingKey,
 }
 
-/// Signs and verifies session cookies.
+/// What a token is for. One made for one use has another key, `typ` and `aud` than one made for the other, so that
+/// neither is ever taken for it (RFC 8725, 3.11 and 3.12).
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    typ: &'static str,
+    audience: &'static str,
+    label: &'static str,
+}
+
+impl Use {
+    /// The cookie of a browser.
+    pub const SESSION_COOKIE: Self = Self { typ: "session+jwt", audience: "web", label: "session-cookie" };
+    /// The bearer token of a program (RFC 9068 has the `typ`).
+    pub const API_TOKEN: Self = Self { typ: "at+jwt", audience: "api", label: "api-token" };
+}
+
+/// Signs and verifies tokens for one use.
 pub struct Keys {
     /// Newest first, never empty.
     keys: Vec<Key>,
+    purpose: Use,
     issuer: String,
 }
 
 impl Keys {
-    const TYP: &str = "session+jwt";
-    const AUDIENCE: &str = "web";
-
     /// Keys for the site whose public address is `issuer`.
-    pub fn new(secret: &Secret, issuer: &str) -> Self {
+    pub fn new(secret: &Secret, purpose: Use, issuer: &str) -> Self {
         let keys = secret.0.iter().map(|secret| {
             let root = Hkdf::<Sha256>::new(None, secret.as_bytes());
-            let id = URL_SAFE_NO_PAD.encode(derive::<6>(&root, b"latchkey session-cookie kid v1").as_slice());
-            let key = derive::<32>(&root, b"latchkey session-cookie HS256 v1");
+            let label = |what: &str| format!("latchkey {} {what} v1", purpose.label);
+            let id = URL_SAFE_NO_PAD.encode(derive::<6>(&root, label("kid").as_bytes()).as_slice());
+            let key = derive::<32>(&root, label("HS256").as_bytes());
             Key { id, sign: EncodingKey::from_secret(key.as_slice()), verify: DecodingKey::from_secret(key.as_slice()) }
         });
-        Self { keys: keys.collect(), issuer: issuer.to_owned() }
+        Self { keys: keys.collect(), purpose, issuer: issuer.to_owned() }
     }
 
-    /// A session cookie's value, good until `expires_at`.
+    /// A token, good until `expires_at`.
     ///
     /// # Errors
     /// None that can be met with these keys and claims; the library's signature has them.
@@ -146,10 +161,11 @@ impl Keys {
         expires_at: OffsetDateTime,
     ) -> Result<String, jsonwebtoken::errors::Error> {
         let key = &self.keys[0];
-        let header = Header { typ: Some(Self::TYP.into()), kid: Some(key.id.clone()), ..Header::new(Algorithm::HS256) };
+        let header =
+            Header { typ: Some(self.purpose.typ.into()), kid: Some(key.id.clone()), ..Header::new(Algorithm::HS256) };
         let claims = Claims {
             iss: self.issuer.clone(),
-            aud: Self::AUDIENCE.into(),
+            aud: self.purpose.audience.into(),
             sub: pointer.user,
             sid: pointer.session,
             iat: now.unix_timestamp(),
@@ -158,12 +174,12 @@ impl Keys {
         encode(&header, &claims, &key.sign)
     }
 
-    /// Where the cookie points, if we signed it, for this use, and it has not expired at `now`.
+    /// Where the token points, if we signed it, for this use, and it has not expired at `now`.
     pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<Pointer> {
         // The header is the attacker's until the signature holds: `kid` only chooses among our own keys,
         // `typ` keeps a token made for another use out, and `alg` is not asked (RFC 8725, 3.1 and 3.11).
         let header = decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(Self::TYP) {
+        if header.typ.as_deref() != Some(self.purpose.typ) {
             return None;
         }
         let key = self.keys.iter().find(|key| header.kid.as_ref() == Some(&key.id))?;
@@ -171,7 +187,7 @@ impl Keys {
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         rules.set_issuer(&[&self.issuer]);
-        rules.set_audience(&[Self::AUDIENCE]);
+        rules.set_audience(&[self.purpose.audience]);
         rules.validate_exp = false; // by the clock that is handed in, below; `Claims` makes it a number
         let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
 
@@ -201,7 +217,7 @@ mod tests {
     const NEW: &str = "new-new-new-new-new-new-new-new-new-new-new";
 
     fn keys(secret: &str) -> Keys {
-        Keys::new(&secret.parse().expect("long enough"), "http://localhost:3000")
+        Keys::new(&secret.parse().expect("long enough"), Use::SESSION_COOKIE, "http://localhost:3000")
     }
 
     fn pointer() -> Pointer {
@@ -231,8 +247,13 @@ mod tests {
     fn a_token_for_another_site_or_use_is_refused() {
         let (pointer, now) = (pointer(), OffsetDateTime::UNIX_EPOCH);
         let secret: Secret = NEW.parse().expect("long enough");
-        let elsewhere = Keys::new(&secret, "https://other.example").mint(pointer, now, now + Duration::HOUR);
+        let elsewhere =
+            Keys::new(&secret, Use::SESSION_COOKIE, "https://other.example").mint(pointer, now, now + Duration::HOUR);
         assert_eq!(keys(NEW).verify(&elsewhere.expect("minted"), now), None);
+
+        let token = Keys::new(&secret, Use::API_TOKEN, "http://localhost:3000");
+        let token = token.mint(pointer, now, now + Duration::HOUR).expect("minted");
+        assert_eq!(keys(NEW).verify(&token, now), None, "a bearer token is no cookie");
 
         let ours = keys(NEW);
         let claims = Claims {
@@ -246,11 +267,11 @@ mod tests {
         let header =
             |typ: &str, alg| Header { typ: Some(typ.into()), kid: Some(ours.keys[0].id.clone()), ..Header::new(alg) };
         let sign = |header, claims: &Claims| encode(&header, claims, &ours.keys[0].sign).expect("signed");
-        assert_eq!(ours.verify(&sign(header(Keys::TYP, Algorithm::HS256), &claims), now), None, "aud");
-        let claims = Claims { aud: Keys::AUDIENCE.into(), ..claims };
+        assert_eq!(ours.verify(&sign(header(Use::SESSION_COOKIE.typ, Algorithm::HS256), &claims), now), None, "aud");
+        let claims = Claims { aud: Use::SESSION_COOKIE.audience.into(), ..claims };
         assert_eq!(ours.verify(&sign(header("JWT", Algorithm::HS256), &claims), now), None, "typ");
-        assert_eq!(ours.verify(&sign(header(Keys::TYP, Algorithm::HS384), &claims), now), None, "alg");
-        assert_eq!(ours.verify(&sign(header(Keys::TYP, Algorithm::HS256), &claims), now), Some(pointer));
+        assert_eq!(ours.verify(&sign(header(Use::SESSION_COOKIE.typ, Algorithm::HS384), &claims), now), None, "alg");
+        assert_eq!(ours.verify(&sign(header(Use::SESSION_COOKIE.typ, Algorithm::HS256), &claims), now), Some(pointer));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! ```text
 //! 4   main
 //! 3   cli  server                           run once / serve for ever
-//! 2   web  mail                             the door and the postman; neither imports the other
+//! 2   web  api  mail                        the doors and the postman; none imports another
 //! 1¾  gate                                  what every request passes, by whichever door
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
@@ -14,6 +14,7 @@
 //! ```
 
 pub mod accounts;
+pub mod api;
 pub mod app;
 pub mod chance;
 pub mod cli;

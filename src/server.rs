@@ -16,7 +16,7 @@ use crate::accounts::{Fault, outbox, pending_signup, reset_token, session};
 use crate::app::App;
 use crate::config::Config;
 use crate::mail::{Mailer, postman};
-use crate::{visit_store, web};
+use crate::{api, visit_store, web};
 
 /// How often rows that have expired are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -73,7 +73,7 @@ pub async fn run(
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let sweeper = tokio::spawn(sweep(app.clone()));
 
-    let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = web::router(app.clone()).merge(api::router(app)).into_make_service_with_connect_info::<SocketAddr>();
     let mut stopped_too = stopped.clone();
     let mut server = tokio::spawn(
         axum::serve(listener, service)

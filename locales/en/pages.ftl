@@ -131,6 +131,7 @@ sessions = Where you are logged in
 # $system (String)
 browser-on-system = { $browser } on { $system }
 unknown-browser = Unknown browser
+api-token = API token
 # $ip (Element)
 # $when (Element)
 last-used = { $ip }, last used { $when }

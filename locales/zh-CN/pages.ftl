@@ -113,6 +113,7 @@ others-will-be-logged-out = 修改密码后，其他设备将退出登录。
 sessions = 已登录的设备
 browser-on-system = { $browser }（{ $system }）
 unknown-browser = 未知浏览器
+api-token = API 令牌
 last-used = { $ip }，最近使用：{ $when }
 log-out-device = 退出登录：{ $browser }
 log-out-others = 让其他设备全部退出登录

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::hasher::Hasher;
 use super::password::Password;
-use super::session::{self, Session};
+use super::session::{self, Lasting, Session};
 use super::user;
 use super::{Client, Result};
 use crate::db::Db;
@@ -20,7 +20,7 @@ pub async fn with_password(
     db: &Db,
     hasher: &Hasher,
     (login, password): (&str, Password),
-    remember: bool,
+    lasting: Lasting,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
@@ -35,7 +35,7 @@ pub async fn with_password(
         }
         user.hashed_password = fresh;
     }
-    session::start(db.write(), &user, remember, client, now).await
+    session::start(db.write(), &user, lasting, client, now).await
 }
 
 /// Ends the session; its cookie is worthless from here on, wherever copies of it are.

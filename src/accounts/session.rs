@@ -1,4 +1,4 @@
-//! `sessions`: who is logged in where. The row is the truth; a cookie without its row opens nothing.
+//! `sessions`: who is logged in where. The row is the truth; a cookie or token without its row opens nothing.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
@@ -10,7 +10,7 @@ use super::user::{self, User};
 use super::{Client, Fault, Result};
 use crate::chance;
 
-/// A browser that is logged in.
+/// A browser or a program that is logged in.
 pub type Session = Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -27,6 +27,28 @@ pub struct Model {
     pub remember: bool,
     pub ip: String,
     pub user_agent: String,
+    pub kind: Kind,
+}
+
+/// What is logged in. The other's token does not open it, even if it could be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
+pub enum Kind {
+    /// A browser, by its cookie.
+    Browser,
+    /// A program, by its bearer token.
+    Api,
+}
+
+/// How long a new session lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// A browser's, until it is closed; see [`IDLE`] and [`ABSOLUTE`].
+    UntilClosed,
+    /// A browser's with “keep me logged in”.
+    Remembered,
+    /// A program's, for this long, used or not.
+    Token(Duration),
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -66,18 +88,24 @@ const USER_AGENT_MAX: usize = 256;
 pub(super) async fn start(
     conn: &impl ConnectionTrait,
     user: &User,
-    remember: bool,
+    lasting: Lasting,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
+    let remember = lasting == Lasting::Remembered;
+    let (kind, expires_at) = match lasting {
+        Lasting::Token(lifetime) => (Kind::Api, now + lifetime),
+        Lasting::UntilClosed | Lasting::Remembered => (Kind::Browser, deadline(now, remember, now)),
+    };
     let session = Session {
         id: chance::id(),
         user_id: user.id,
         created_at: now,
         authenticated_at: now,
         last_seen_at: now,
-        expires_at: deadline(now, remember, now),
+        expires_at,
         remember,
+        kind,
         ip: client.ip.clone(),
         user_agent: shortened(&client.user_agent),
     };
@@ -105,13 +133,18 @@ fn deadline(created_at: OffsetDateTime, remember: bool, now: OffsetDateTime) -> 
     (now + idle).min(created_at + absolute)
 }
 
-/// The session, if it has not ended, and its user: one joined query.
+/// The session of this kind, if it has not ended, and its user: one joined query.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn find(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<Option<(Session, User)>> {
-    let found =
-        Entity::find_by_id(id).filter(Column::ExpiresAt.gt(now)).find_also_related(user::Entity).one(conn).await?;
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    kind: Kind,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<Option<(Session, User)>> {
+    let that = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).filter(Column::ExpiresAt.gt(now));
+    let found = that.find_also_related(user::Entity).one(conn).await?;
     Ok(found.and_then(|(session, user)| Some((session, user?))))
 }
 
@@ -129,7 +162,10 @@ pub async fn touch(
     if now - session.last_seen_at < SEEN_EVERY {
         return Ok(None);
     }
-    let expires_at = deadline(session.created_at, session.remember, now);
+    let expires_at = match session.kind {
+        Kind::Browser => deadline(session.created_at, session.remember, now),
+        Kind::Api => session.expires_at,
+    };
     // An update of many, because the row may be gone by now, and that is no fault.
     let renewed = Session { last_seen_at: now, expires_at, ip: client.ip.clone(), ..session.clone() };
     let row = ActiveModel {

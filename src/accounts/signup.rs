@@ -8,7 +8,7 @@ use super::hasher::Hasher;
 use super::outbox::{self, Letter};
 use super::password::{HashedPassword, NewPassword};
 use super::pending_signup::{self, PendingSignup};
-use super::session::{self, Session};
+use super::session::{self, Lasting, Session};
 use super::token::Token;
 use super::user::{self, Taken, User};
 use super::username::{FullName, Username};
@@ -233,5 +233,5 @@ pub async fn open(
 /// # Errors
 /// When the database is out of reach.
 pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Option<Session>> {
-    session::start(db.write(), user, false, client, now).await
+    session::start(db.write(), user, Lasting::UntilClosed, client, now).await
 }

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod error;
+pub mod words;
 
 use std::error::Error as _;
 use std::panic::AssertUnwindSafe;

@@ -15,7 +15,7 @@ use super::language;
 use super::visit::{Draft, Flash, Visit};
 use crate::accounts;
 use crate::accounts::login;
-use crate::accounts::session::{self, Session};
+use crate::accounts::session::{self, Kind, Session};
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::{Client, Language};
@@ -40,7 +40,9 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
         let now = app.now();
         let Some(pointer) = app.keys.verify(&token, now) else { return Ok(None) };
         // The row is the truth: whatever the cookie says, without its row nobody is logged in.
-        let Some((session, user)) = session::find(app.db.read(), pointer.session, now).await? else { return Ok(None) };
+        let Some((session, user)) = session::find(app.db.read(), Kind::Browser, pointer.session, now).await? else {
+            return Ok(None);
+        };
         if user.id != pointer.user {
             return Ok(None);
         }

@@ -16,6 +16,7 @@ use super::problems::Problems;
 use super::visit::{Flash, Visit};
 use crate::accounts::login;
 use crate::accounts::password::Password;
+use crate::accounts::session::Lasting;
 use crate::app::App;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
@@ -57,9 +58,10 @@ pub async fn log_in(
     Form(fields): Form,
 ) -> Result<Response, Error> {
     let (typed, keep) = (fields.text("login"), fields.ticked("remember"));
+    let lasting = if keep { Lasting::Remembered } else { Lasting::UntilClosed };
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));
-    let session = login::with_password(&app.db, &app.hasher, (typed, password), keep, &client, app.now()).await?;
+    let session = login::with_password(&app.db, &app.hasher, (typed, password), lasting, &client, app.now()).await?;
     let Some(session) = session else {
         let problems = Problems::one("login", client.locale.t().wrong_log_in());
         let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);

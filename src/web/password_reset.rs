@@ -14,7 +14,7 @@ use super::identity::CurrentUser;
 use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
-use super::signup::{SEND_AGAIN_AFTER, new_password};
+use super::signup::SEND_AGAIN_AFTER;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::email::Email;
 use crate::accounts::password_reset;
@@ -153,7 +153,7 @@ pub async fn reset(
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let judged = new_password(&app, fields.text("password"), about).await?;
+    let judged = app.new_password(fields.text("password"), about).await?;
     let Some(new) = problems.note(client.locale.t(), "password", judged) else {
         let page = ResetPage { page: page(), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);

@@ -1,11 +1,7 @@
-//! What is wrong with a form, in words that say what to do.
+//! What is wrong with a form.
 
-use crate::accounts::email::EmailError;
-use crate::accounts::password::{Password, PasswordError};
-use crate::accounts::user::Taken;
-use crate::accounts::username::{FullName, FullNameError, Username, UsernameError};
+use crate::gate::words::Words;
 use crate::locale::Translation;
-use zxcvbn::feedback::Warning;
 
 /// The problems of a form, in the order of its fields; empty on a first visit.
 #[derive(Clone, Debug, Default)]
@@ -35,83 +31,5 @@ impl Problems {
     /// Notes what is wrong with a field, or passes its value on.
     pub fn note<T, E: Words>(&mut self, t: &Translation, field: &'static str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|error| self.0.push((field, error.words(t)))).ok()
-    }
-}
-
-/// An error that a person can mend.
-pub trait Words {
-    /// What to do.
-    fn words(&self, t: &Translation) -> String;
-}
-
-impl Words for EmailError {
-    fn words(&self, t: &Translation) -> String {
-        match self {
-            Self::Empty => t.email_empty(),
-            Self::Shape => t.email_shape(),
-            Self::TooLong => t.email_too_long(),
-        }
-    }
-}
-
-impl Words for UsernameError {
-    fn words(&self, t: &Translation) -> String {
-        match self {
-            Self::Empty => t.username_empty(),
-            Self::TooShort => t.username_too_short(),
-            Self::TooLong => t.username_too_long(Username::MAX),
-            Self::Characters => t.username_characters(),
-            Self::Reserved => t.username_reserved(),
-        }
-    }
-}
-
-impl Words for FullNameError {
-    fn words(&self, t: &Translation) -> String {
-        match self {
-            Self::TooLong => t.full_name_too_long(FullName::MAX),
-            Self::Characters => t.full_name_characters(),
-        }
-    }
-}
-
-impl Words for Taken {
-    fn words(&self, t: &Translation) -> String {
-        match self {
-            Self::Username => t.username_taken(),
-            Self::Email => t.email_taken(),
-        }
-    }
-}
-
-impl Words for PasswordError {
-    fn words(&self, t: &Translation) -> String {
-        match self {
-            Self::Empty => t.password_empty(),
-            Self::TooShort(least) => t.password_too_short(*least),
-            Self::TooLong => t.password_too_long(Password::MAX),
-            Self::Unreadable => t.password_unreadable(),
-            Self::Guessable(why) => t.password_guessable(match why {
-                Some(Warning::StraightRowsOfKeysAreEasyToGuess | Warning::ShortKeyboardPatternsAreEasyToGuess) => {
-                    t.guessable_keys()
-                }
-                Some(
-                    Warning::RepeatsLikeAaaAreEasyToGuess | Warning::RepeatsLikeAbcAbcAreOnlySlightlyHarderToGuess,
-                ) => t.guessable_repeats(),
-                Some(Warning::SequencesLikeAbcAreEasyToGuess) => t.guessable_sequences(),
-                Some(Warning::RecentYearsAreEasyToGuess | Warning::DatesAreOftenEasyToGuess) => t.guessable_dates(),
-                Some(
-                    Warning::ThisIsATop10Password
-                    | Warning::ThisIsATop100Password
-                    | Warning::ThisIsACommonPassword
-                    | Warning::ThisIsSimilarToACommonlyUsedPassword,
-                ) => t.guessable_common(),
-                Some(
-                    Warning::NamesAndSurnamesByThemselvesAreEasyToGuess | Warning::CommonNamesAndSurnamesAreEasyToGuess,
-                ) => t.guessable_names(),
-                Some(Warning::AWordByItselfIsEasyToGuess) => t.guessable_word(),
-                None => t.guessable_early(),
-            }),
-        }
     }
 }

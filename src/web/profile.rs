@@ -11,8 +11,7 @@ use tower_cookies::Cookies;
 use super::identity::{CurrentUser, Posted};
 use super::language;
 use super::page::{Page, html};
-use super::problems::{Problems, Words};
-use super::signup::new_password;
+use super::problems::Problems;
 use super::visit::{Flash, Visit};
 use crate::accounts::password::Password;
 use crate::accounts::profile;
@@ -20,6 +19,7 @@ use crate::accounts::user::User;
 use crate::accounts::username::FullName;
 use crate::app::App;
 use crate::gate::error::Error;
+use crate::gate::words::Words;
 use crate::locale::{Locale, Translation};
 use crate::urls;
 
@@ -166,7 +166,7 @@ pub async fn change_password(
     let current = if typed.is_empty() { Err(CurrentPasswordError::Empty) } else { Ok(Password::new(typed)) };
     let current = problems.note(t, "current_password", current);
     let about = [user.email.as_str(), &user.username, &user.full_name];
-    let new = problems.note(t, "new_password", new_password(&app, fields.text("new_password"), about).await?);
+    let new = problems.note(t, "new_password", app.new_password(fields.text("new_password"), about).await?);
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
         if profile::change_password(&app.db, &app.hasher, who, (current, new), &client, app.now()).await? {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::identity::{CurrentUser, Posted};
 use super::page::{Page, html};
 use super::visit::{Flash, Visit};
-use crate::accounts::session::Session;
+use crate::accounts::session::{Kind, Session};
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
 use crate::app::App;
@@ -28,7 +28,10 @@ struct SecurityPage {
 
 impl SecurityPage {
     fn browser(&self, session: &Session) -> String {
-        user_agent::words(&session.user_agent, self.page.t)
+        match session.kind {
+            Kind::Browser => user_agent::words(&session.user_agent, self.page.t),
+            Kind::Api => self.page.t.api_token(),
+        }
     }
 }
 

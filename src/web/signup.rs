@@ -14,11 +14,10 @@ use super::form::{Form, Query};
 use super::identity::{self, Guest};
 use super::link;
 use super::page::{Page, html};
-use super::problems::{Problems, Words};
+use super::problems::Problems;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts;
 use crate::accounts::email::Email;
-use crate::accounts::password::{NewPassword, PasswordError};
 use crate::accounts::pending_signup::PendingSignup;
 use crate::accounts::signup::{self, Confirmed, NewAccount};
 use crate::accounts::token::Token;
@@ -28,6 +27,7 @@ use crate::app::App;
 use crate::config::Signup;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::words::Words;
 use crate::urls;
 
 /// How soon the same letter is sent again at the earliest.
@@ -81,11 +81,7 @@ pub async fn ask(
         problems.note(t, "email", Email::parse(&email)),
         problems.note(t, "username", Username::parse(&username)),
         problems.note(t, "full_name", FullName::parse(&full_name)),
-        problems.note(
-            t,
-            "password",
-            new_password(&app, fields.text("password"), [&email, &username, &full_name]).await?,
-        ),
+        problems.note(t, "password", app.new_password(fields.text("password"), [&email, &username, &full_name]).await?),
     );
     let (Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) = parsed else {
         let page = Page::plain(&app, client.locale);
@@ -135,20 +131,6 @@ async fn welcome(
         visit.flash(Flash::Welcome).await;
     }
     Ok(())
-}
-
-/// Judges a new password, given what an attacker would know of the person.
-///
-/// # Errors
-/// When too many passwords are waiting.
-pub async fn new_password(
-    app: &App,
-    typed: &str,
-    about: [&str; 3],
-) -> Result<Result<NewPassword, PasswordError>, Error> {
-    let local_parts = about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
-    let known: Vec<&str> = about.iter().copied().chain(local_parts).collect();
-    Ok(app.hasher.judge(typed, &app.policy, &known).await?)
 }
 
 #[derive(Template)]

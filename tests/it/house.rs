@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("server", 30),
     ("cli", 31), // serves, among other things
     ("web", 20),
+    ("api", 20),
     ("mail", 20),
     ("gate", 17),
     ("app", 15),
@@ -27,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Who may not import what: the verbs know no HTTP, no HTML and no mail; pages write no SQL.
 const CLOSED: &[(&str, &[&str])] = &[
     ("accounts", &["axum", "askama", "lettre", "tower_sessions", "tower_cookies"]),
+    ("api", &["sea_orm", "askama", "lettre", "argon2", "tower_sessions", "tower_cookies"]),
     ("web", &["sea_orm", "lettre", "argon2"]),
     ("gate", &["sea_orm", "askama", "lettre", "argon2"]),
     ("mail", &["axum", "sea_orm", "argon2"]),

@@ -2,6 +2,7 @@
 //! real letter out of the mailbox. Nobody logs in by writing a row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod api;
 mod app;
 mod bad_input;
 mod browser;

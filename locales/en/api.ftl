@@ -1,0 +1,10 @@
+# The door for programs.
+
+api-missing = Needs this field, as text
+api-unreadable = Send one JSON object
+api-unauthenticated = Could not validate credentials
+api-wrong-log-in = Incorrect username or password
+api-not-found = Not found
+api-method = Method not allowed
+api-media-type = Send the media type that the description names
+api-signup-sent = We sent a letter to the address. Press its button to finish.

@@ -1,0 +1,117 @@
+//! What goes wrong, in JSON: `{"detail": …}`, a sentence, or a list with one entry for each field.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::gate::error::Error;
+use crate::gate::words::Words;
+use crate::locale::{Locale, Translation};
+
+/// What is wrong, in a sentence.
+#[derive(Serialize, ToSchema)]
+pub struct Detail {
+    /// What is wrong, in the language asked for.
+    #[schema(examples("Could not validate credentials"))]
+    detail: String,
+}
+
+/// What is wrong with the fields that were sent.
+#[derive(Serialize, ToSchema)]
+pub struct FieldProblems {
+    /// One entry for each problem.
+    detail: Vec<FieldProblem>,
+}
+
+/// What is wrong with one field.
+#[derive(Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// Where it is: `body` or `query`, then the field.
+    #[schema(examples(json!(["body", "email"])))]
+    loc: Vec<&'static str>,
+    /// What to do, in the language asked for.
+    #[schema(examples("Enter an email address like name@example.com"))]
+    msg: String,
+    /// `missing`, `json_invalid` or `value_error`.
+    #[serde(rename = "type")]
+    #[schema(examples("value_error"))]
+    kind: &'static str,
+}
+
+impl FieldProblem {
+    /// A field that is not there, or no text.
+    pub fn missing(field: &'static str, t: &Translation) -> Self {
+        Self { loc: vec!["body", field], msg: t.api_missing(), kind: "missing" }
+    }
+
+    /// A field whose value will not do.
+    pub fn value(field: &'static str, why: &impl Words, t: &Translation) -> Self {
+        Self { loc: vec!["body", field], msg: why.words(t), kind: "value_error" }
+    }
+
+    /// Whether it is about this field.
+    pub fn is_at(&self, field: &str) -> bool {
+        self.loc.last() == Some(&field)
+    }
+
+    /// A body that cannot be read.
+    pub fn unreadable(t: &Translation) -> Self {
+        Self { loc: vec!["body"], msg: t.api_unreadable(), kind: "json_invalid" }
+    }
+}
+
+/// Why a request of this door has no success.
+pub enum Problem {
+    /// It went wrong on our side, or before a handler saw it.
+    Failed(Error),
+    /// Its fields.
+    Fields(Vec<FieldProblem>),
+    /// One sentence, with this status.
+    Said(StatusCode, String),
+    /// No token, or none that is good.
+    Unauthenticated(Locale),
+}
+
+impl<E: Into<Error>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed(error) => error.into_response(),
+            Self::Fields(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Json(FieldProblems { detail })).into_response(),
+            Self::Said(status, detail) => (status, Json(Detail { detail })).into_response(),
+            Self::Unauthenticated(locale) => {
+                let detail = Json(Detail { detail: locale.t().api_unauthenticated() });
+                // RFC 6750, 3: how to come back.
+                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], detail).into_response()
+            }
+        }
+    }
+}
+
+/// A failure that no handler has words for.
+pub fn json(_: &App, locale: Locale, _: &str, status: StatusCode) -> Response {
+    let t = locale.t();
+    let detail = match status {
+        StatusCode::NOT_FOUND => t.api_not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
+        StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
+        StatusCode::PAYLOAD_TOO_LARGE => t.failure_too_large(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => t.api_media_type(),
+        StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),
+        _ if status.is_client_error() => t.failure_client(),
+        _ => t.failure_server(),
+    };
+    let language = [(header::CONTENT_LANGUAGE, HeaderValue::from_static(locale.tag()))];
+    (status, language, Json(Detail { detail })).into_response()
+}
+
+/// What a handler of this door returns.
+pub type Answer<T = Response> = Result<T, Problem>;

@@ -1,0 +1,86 @@
+//! Getting a token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use time::Duration;
+use utoipa::ToSchema;
+
+use super::body::Form;
+use super::error::{Answer, Detail, FieldProblem, FieldProblems, Problem};
+use crate::accounts::login;
+use crate::accounts::password::Password;
+use crate::accounts::session::Lasting;
+use crate::app::App;
+use crate::gate::client::Client;
+use crate::gate::error::Error;
+use crate::keys::Pointer;
+
+/// The OAuth 2 password form (RFC 6749, 4.3.2).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read field by field; this is its description")]
+pub struct TokenRequest {
+    /// A username or an e-mail address.
+    #[schema(examples("sam"))]
+    username: String,
+    #[schema(examples("velvet otter bakes rye"), format = "password")]
+    /// The password.
+    password: String,
+    /// `password`, if given.
+    #[schema(examples("password"))]
+    grant_type: Option<String>,
+}
+
+/// A token, to be sent as `Authorization: Bearer …`.
+#[derive(Serialize, ToSchema)]
+pub struct TokenOut {
+    /// The token. It stops working when the session that it stands for ends.
+    #[schema(examples("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2ln"))]
+    access_token: String,
+    /// `bearer`.
+    #[schema(examples("bearer"))]
+    token_type: &'static str,
+    /// In seconds.
+    #[schema(examples(1800))]
+    expires_in: i64,
+}
+
+/// Get a token
+///
+/// It lasts 30 minutes unless the site says otherwise, is listed among the places where the person is logged in, and
+/// ends with a change of the password.
+#[utoipa::path(
+    post,
+    path = "/token",
+    operation_id = "get_token",
+    tag = "users",
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "A token", body = TokenOut),
+        (status = 400, description = "Not this username or not this password", body = Detail,
+            example = json!({"detail": "Incorrect username or password"})),
+        (status = 422, description = "Fields that are missing", body = FieldProblems),
+    )
+)]
+pub async fn token(State(app): State<Arc<App>>, Client(client): Client, form: Form) -> Answer {
+    let t = client.locale.t();
+    let missing = ["username", "password"].into_iter().filter(|field| form.text(field).is_none());
+    let missing: Vec<_> = missing.map(|field| FieldProblem::missing(field, t)).collect();
+    let (Some(username), Some(password)) = (form.text("username"), form.text("password")) else {
+        return Err(Problem::Fields(missing));
+    };
+    let (now, lifetime) = (app.now(), Duration::minutes(app.config.token_minutes.into()));
+    let who = (username, Password::new(password));
+    let lasting = Lasting::Token(lifetime);
+    let Some(session) = login::with_password(&app.db, &app.hasher, who, lasting, &client, now).await? else {
+        return Err(Problem::Said(StatusCode::BAD_REQUEST, t.api_wrong_log_in()));
+    };
+    let pointer = Pointer { user: session.user_id, session: session.id };
+    let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
+    let token = TokenOut { access_token, token_type: "bearer", expires_in: lifetime.whole_seconds() };
+    Ok::<Response, Problem>(Json(token).into_response())
+}

@@ -1,0 +1,61 @@
+//! The door for programs: JSON in, JSON out, a bearer token and never the cookie. The verbs are those of the pages.
+
+mod body;
+mod document;
+mod error;
+mod login;
+mod password_reset;
+mod profile;
+mod signup;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+
+use crate::app::App;
+use crate::gate::client::Language;
+use crate::gate::error::Error;
+use crate::gate::{self, Gate};
+use crate::urls;
+
+pub use document::document;
+
+/// Every path of this door. Each is taken with a slash at its end and without.
+pub fn router(app: Arc<App>) -> Router {
+    let gate = Gate { app: app.clone(), language: Language::accepted, failure: error::json };
+    let doors = [
+        (urls::USERS, post(signup::create)),
+        (urls::USERS_ME, get(profile::me)),
+        (urls::TOKEN, post(login::token)),
+        (urls::API_RESET_PASSWORD, get(password_reset::form).post(password_reset::ask)),
+        (urls::API_COMPLETE_RESET_PASSWORD, post(password_reset::complete)),
+        (urls::OPENAPI, get(openapi)),
+    ];
+    let mut router = Router::new();
+    for (path, methods) in doors {
+        let bare = path.trim_end_matches('/');
+        router = router.route(bare, methods.clone()).route(&format!("{bare}/"), methods);
+    }
+    // What is not there is said in JSON too.
+    for part in [urls::USERS, urls::API_RESET_PASSWORD, urls::API_COMPLETE_RESET_PASSWORD] {
+        router = router.route(&format!("{part}{{*rest}}"), any(async || Error::not_found()));
+    }
+    router.layer(from_fn(bounded)).layer(from_fn_with_state(Arc::new(gate), gate::around)).with_state(app)
+}
+
+/// Takes the body, bounded in size and time, before a handler sees the request.
+async fn bounded(request: Request, next: Next) -> Response {
+    match gate::take_body(request).await {
+        Ok((request, body)) => next.run(request.map(|_| body.into())).await,
+        Err(status) => Error::from(status).into_response(),
+    }
+}
+
+/// GET /openapi.json
+async fn openapi(State(app): State<Arc<App>>) -> Response {
+    Json(document(&app)).into_response()
+}

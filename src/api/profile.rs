@@ -1,0 +1,79 @@
+//! Who a token belongs to.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::error::{Answer, Detail, Problem};
+use crate::accounts::session::{self, Kind};
+use crate::accounts::user::User;
+use crate::app::App;
+use crate::gate::client::Client;
+
+/// Whose token came with the request. A handler that names it is closed to anyone else.
+pub struct Caller(User);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Ok(Client(client)) = Client::from_request_parts(parts, app).await;
+        let (refused, now) = (|| Problem::Unauthenticated(client.locale), app.now());
+        let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (scheme, token) = sent.and_then(|sent| sent.split_once(' ')).ok_or_else(refused)?;
+        let bearer = Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
+        let pointer = bearer.and_then(|token| app.token_keys.verify(token, now)).ok_or_else(refused)?;
+        // The row is the truth: a token whose session has ended is worth nothing.
+        let found = session::find(app.db.read(), Kind::Api, pointer.session, now).await?;
+        let (session, user) = found.filter(|(_, user)| user.id == pointer.user).ok_or_else(refused)?;
+        session::touch(app.db.write(), &session, &client, now).await?;
+        Ok(Self(user))
+    }
+}
+
+/// A user, as others may see them.
+#[derive(Serialize, ToSchema)]
+pub struct UserOut {
+    /// Never changes.
+    #[schema(examples("01a203d9-ab8e-76eb-ba49-c3e996b26789"))]
+    id: Uuid,
+    /// To log in with.
+    #[schema(examples("sam"))]
+    username: String,
+    /// As it was typed.
+    #[schema(examples("sam@example.com"))]
+    email: String,
+    /// Empty when not given.
+    #[schema(examples("Sam Smith"))]
+    full_name: String,
+}
+
+impl From<User> for UserOut {
+    fn from(user: User) -> Self {
+        let User { id, username, email, full_name, .. } = user;
+        Self { id, username, email, full_name }
+    }
+}
+
+/// Who am I?
+#[utoipa::path(
+    get,
+    path = "/users/me/",
+    operation_id = "get_me",
+    tag = "users",
+    security(("password" = [])),
+    responses(
+        (status = 200, description = "The token's user", body = UserOut),
+        (status = 401, description = "No token, or none that is good", body = Detail,
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+    )
+)]
+pub async fn me(Caller(user): Caller) -> Answer<Json<UserOut>> {
+    Ok(Json(user.into()))
+}

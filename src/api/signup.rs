@@ -1,0 +1,100 @@
+//! Creating an account.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::Fields;
+use super::error::{Answer, Detail, FieldProblems, Problem};
+use super::profile::UserOut;
+use crate::accounts::email::Email;
+use crate::accounts::signup::{self, NewAccount};
+use crate::accounts::user::Taken;
+use crate::accounts::username::{FullName, Username};
+use crate::app::App;
+use crate::config::Signup;
+use crate::gate::client::Client;
+
+/// A new account.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read field by field, so that every problem is named; this is its description")]
+pub struct NewUser {
+    /// 3 to 32 letters, digits, - _ and .
+    #[schema(examples("sam"))]
+    username: String,
+    /// Where the letter goes.
+    #[schema(examples("sam@example.com"), format = "email")]
+    email: String,
+    /// How the person is called; may be left out.
+    #[schema(examples("Sam Smith"))]
+    full_name: Option<String>,
+    /// 8 characters or more, and not easy to guess.
+    #[schema(examples("velvet otter bakes rye"), format = "password")]
+    password: String,
+}
+
+/// What happens next.
+#[derive(Serialize, ToSchema)]
+pub struct Message {
+    /// In the language asked for.
+    #[schema(examples("We sent a letter to the address. Press its button to finish."))]
+    pub message: String,
+}
+
+/// Create an account
+///
+/// On a site that confirms addresses the answer is 202 whether or not the address has an account, and a letter says
+/// the rest. On a site that does not, it is 201 with the account.
+#[utoipa::path(
+    post,
+    path = "/users/",
+    operation_id = "create_user",
+    tag = "users",
+    request_body = NewUser,
+    responses(
+        (status = 202, description = "A letter is on its way", body = Message),
+        (status = 201, description = "The account exists (sites with open sign-up)", body = UserOut),
+        (status = 403, description = "Sign-up is closed", body = Detail),
+        (status = 422, description = "Fields that will not do", body = FieldProblems),
+    )
+)]
+pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fields: Fields) -> Answer {
+    let t = client.locale.t();
+    if app.config.signup == Signup::Closed {
+        return Err(Problem::Said(StatusCode::FORBIDDEN, t.signup_is_closed()));
+    }
+    let (username, email) = (fields.text("username"), fields.text("email"));
+    let (full_name, password) = (fields.optional("full_name"), fields.text("password"));
+    let judged = app.new_password(&password, [&email, &username, &full_name]).await?;
+    let parsed = (
+        fields.note("username", Username::parse(&username)),
+        fields.note("email", Email::parse(&email)),
+        fields.note("full_name", FullName::parse(&full_name)),
+        fields.note("password", judged),
+    );
+    let (Some(username), Some(email), Some(full_name), Some(password)) = parsed else { return Err(fields.problems()) };
+    let (new, now) = (NewAccount { email, username, full_name, password }, app.now());
+
+    let taken = if app.config.signup == Signup::Open {
+        match signup::open(&app.db, &app.hasher, new, &client, now).await? {
+            Ok(user) => return Ok((StatusCode::CREATED, Json(UserOut::from(user))).into_response()),
+            Err(taken) => taken,
+        }
+    } else {
+        match signup::ask(&app.db, &app.hasher, new, &client, now).await? {
+            Some(_) => {
+                app.bell.notify_one();
+                return Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response());
+            }
+            None => Taken::Username,
+        }
+    };
+    let field = if taken == Taken::Email { "email" } else { "username" };
+    fields.note(field, Err::<(), _>(taken));
+    Err(fields.problems())
+}

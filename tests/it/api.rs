@@ -1,0 +1,321 @@
+//! The JSON door, by HTTP: a test for each row of its table, and for what goes wrong.
+
+use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use serde_json::{Value, json};
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A program.
+struct Program<'a> {
+    app: &'a TestApp,
+    client: Client,
+}
+
+impl Program<'_> {
+    fn of(app: &TestApp) -> Program<'_> {
+        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Program { app, client }
+    }
+
+    fn asks(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.app.url))
+    }
+
+    async fn posts(&self, path: &str, body: Value) -> (u16, Value) {
+        answer(self.asks(Method::POST, path).json(&body)).await
+    }
+
+    async fn signs_up(&self, name: &str) -> (u16, Value) {
+        let email = format!("{name}@example.com");
+        let user = json!({"username": name, "email": email, "full_name": "Sam Smith", "password": OTTER});
+        self.posts("/users/", user).await
+    }
+
+    async fn logs_in(&self, username: &str, password: &str) -> (u16, Value) {
+        answer(self.asks(Method::POST, "/token").form(&[("username", username), ("password", password)])).await
+    }
+
+    /// A token of Sam's, who has just confirmed from the letter.
+    async fn token(&self) -> String {
+        self.app.someone("sam", OTTER).await;
+        self.logs_in("sam", OTTER).await.1["access_token"].as_str().unwrap().to_owned()
+    }
+
+    async fn me(&self, token: &str) -> (u16, Value) {
+        answer(self.asks(Method::GET, "/users/me/").bearer_auth(token)).await
+    }
+}
+
+/// The status and the JSON, which every answer of this door is.
+async fn answer(request: RequestBuilder) -> (u16, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/json", "{status}");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert!(answer.headers().contains_key("x-request-id") && !answer.headers().contains_key("set-cookie"));
+    (status, answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn an_account_is_created_by_the_letter() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let (status, body) = program.signs_up("sam").await;
+    assert_eq!(status, 202);
+    assert_eq!(body, json!({"message": "We sent a letter to the address. Press its button to finish."}));
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 400, "nothing exists until the button is pressed");
+
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    let mut browser = app.browser();
+    let form = browser.open(&link).await.form("/signup/confirm");
+    assert_eq!(browser.submit(form).await.path, "/login");
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 200);
+    // The same for an address that has an account.
+    let again = json!({"username": "sammy", "email": "sam@example.com", "password": OTTER});
+    assert_eq!(program.posts("/users/", again).await, (202, body));
+    assert_eq!(app.letters_to("sam@example.com", 2).await[0].subject, "You already have an account at Latchkey");
+}
+
+#[tokio::test]
+async fn a_site_with_open_sign_up_creates_it_at_once_and_a_closed_one_says_so() {
+    let app = TestApp::start_with(&["--signup", "open"]).await;
+    let program = Program::of(&app);
+    let (status, mut body) = program.signs_up("sam").await;
+    assert_eq!(status, 201);
+    assert!(body["id"].take().as_str().unwrap().parse::<uuid::Uuid>().is_ok());
+    let sam = json!({"id": null, "username": "sam", "email": "sam@example.com", "full_name": "Sam Smith"});
+    assert_eq!(body, sam, "never a password or hash");
+    let (status, body) = program.signs_up("sam").await;
+    assert_eq!((status, &body["detail"][0]["loc"]), (422, &json!(["body", "username"])));
+
+    let app = TestApp::start_with(&["--signup", "closed"]).await;
+    let closed = (403, json!({"detail": "Sign-up is closed"}));
+    assert_eq!(Program::of(&app).signs_up("sam").await, closed);
+}
+
+#[tokio::test]
+async fn a_token_tells_who_its_owner_is() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    app.someone("sam", OTTER).await;
+    for login in ["sam", "SAM@example.com"] {
+        let (status, body) = program.logs_in(login, OTTER).await;
+        assert_eq!(status, 200);
+        assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("bearer"), &json!(1800)));
+        assert_eq!(body.as_object().unwrap().len(), 3);
+        let (status, mut me) = program.me(body["access_token"].as_str().unwrap()).await;
+        assert_eq!(status, 200);
+        assert!(me["id"].take().is_string());
+        let sam = json!({"id": null, "username": "sam", "email": "sam@example.com", "full_name": "Sam Smith"});
+        assert_eq!(me, sam);
+    }
+    for (login, password) in [("sam", HERON), ("nobody", OTTER), ("", ""), ("sam", ""), ("sam", &"x".repeat(5000))] {
+        let wrong = (400, json!({"detail": "Incorrect username or password"}));
+        assert_eq!(program.logs_in(login, password).await, wrong, "{login}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_lasts_as_long_as_it_says_and_no_longer() {
+    let app = TestApp::start_with(&["--token-minutes", "5"]).await;
+    let program = Program::of(&app);
+    let token = program.token().await;
+    for _ in 0..4 {
+        app.app.clock.advance(time::Duration::minutes(1));
+        assert_eq!(program.me(&token).await.0, 200);
+    }
+    app.app.clock.advance(time::Duration::minutes(1));
+    assert_eq!(program.me(&token).await.0, 401, "use does not make it longer");
+}
+
+#[tokio::test]
+async fn without_a_good_token_nobody_is_told_anything() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let token = program.token().await;
+    let mut browser = app.browser();
+    browser.log_in("sam", OTTER).await;
+    let cookie = browser.cookies["latchkey_session"].clone();
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    let tampered = format!("{}x", &token[..token.len() - 1]);
+    for (what, sent) in [
+        ("nothing", None),
+        ("no scheme", Some(token.clone())),
+        ("another scheme", Some(format!("Basic {token}"))),
+        ("no token", bearer("")),
+        ("nonsense", bearer("a.b.c")),
+        ("a changed signature", bearer(&tampered)),
+        ("the cookie", bearer(&cookie)),
+    ] {
+        let request = program.asks(Method::GET, "/users/me/");
+        let request = if let Some(sent) = sent { request.header(AUTHORIZATION, sent) } else { request };
+        let answer = request.header(COOKIE, format!("latchkey_session={cookie}")).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()[WWW_AUTHENTICATE]), (401, &"Bearer".parse().unwrap()));
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body, json!({"detail": "Could not validate credentials"}), "{what}");
+    }
+    let sent = program.asks(Method::GET, "/users/me/").header(AUTHORIZATION, format!("bEARER {token}"));
+    assert_eq!(answer(sent).await.0, 200, "the scheme's case does not matter (RFC 9110, 11.1)");
+
+    // The token is no cookie either, under the cookie's own name.
+    browser.cookies.insert("latchkey_session".into(), token);
+    assert!(!browser.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn a_token_is_listed_among_the_places_and_ends_with_a_press() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let token = program.token().await;
+    let mut browser = app.browser();
+    browser.log_in("sam", OTTER).await;
+    let page = browser.open("/profile/security").await;
+    let listed = page.html.split("<li>").find(|item| item.contains("<strong>API token</strong>")).expect("listed");
+    assert!(listed.contains("<bdi>127.0.0.1</bdi>") && listed.contains(" UTC</time>"), "{listed}");
+    let session = listed.split("name=\"session\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    browser.post("/profile/security/log-out", &[("session", session)]).await;
+    assert_eq!(program.me(&token).await.0, 401);
+    assert!(browser.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn a_reset_by_the_door_ends_tokens_and_sessions() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let token = program.token().await;
+    let sent = (202, json!({"message": "If the address has an account, a link is on its way. It works for 1 hour."}));
+    assert_eq!(program.posts("/reset_password/", json!({"email": "sam@example.com"})).await, sent);
+    assert_eq!(program.posts("/reset_password/", json!({"email": "nobody@example.com"})).await, sent);
+    let by_query = program.asks(Method::POST, "/reset_password/?email=nobody%40example.com");
+    assert_eq!(answer(by_query).await, sent);
+
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    let secret = link.split("token=").nth(1).unwrap();
+    let led = program.asks(Method::GET, &format!("/reset_password/?token={secret}")).send().await.unwrap();
+    assert_eq!(led.status(), StatusCode::SEE_OTHER);
+    assert_eq!(led.headers()[LOCATION], format!("/reset-password?token={secret}"));
+    for odd in ["", "?token=x", "?token=%0d%0aset-cookie:a=b", "?token=https://evil.example"] {
+        let led = program.asks(Method::GET, &format!("/reset_password/{odd}")).send().await.unwrap();
+        assert_eq!(led.headers()[LOCATION], "/reset-password", "{odd}");
+    }
+
+    let complete =
+        |new: &str| program.posts("/complete_reset_password/", json!({"token": secret, "new_password": new}));
+    let (status, body) = complete("12345678").await;
+    assert_eq!((status, &body["detail"][0]["loc"]), (422, &json!(["body", "new_password"])));
+    assert_eq!(program.me(&token).await.0, 200, "nothing has happened yet");
+    let (status, body) = complete(HERON).await;
+    assert_eq!((status, body["message"].as_str().unwrap().contains("Your password was changed")), (200, true));
+    assert_eq!(program.me(&token).await.0, 401);
+    assert_eq!(complete(HERON).await, (410, json!({"detail": "This link no longer works"})));
+    let made_up = json!({"token": "x", "new_password": HERON});
+    assert_eq!(program.posts("/complete_reset_password/", made_up).await.0, 410);
+    assert_eq!((program.logs_in("sam", OTTER).await.0, program.logs_in("sam", HERON).await.0), (400, 200));
+    assert_eq!(app.letters_to("sam@example.com", 3).await[0].subject, "Your Latchkey password was changed");
+}
+
+#[tokio::test]
+async fn every_field_that_will_not_do_is_named() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let wrong = json!({"username": "a b", "email": "sam@", "full_name": 7, "password": "12345678"});
+    let (status, body) = program.posts("/users/", wrong).await;
+    assert_eq!(status, 422);
+    let named = |body: &Value| -> Vec<String> {
+        body["detail"].as_array().unwrap().iter().map(|one| format!("{}{}", one["loc"], one["type"])).collect()
+    };
+    let mut all = named(&body);
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "[\"body\",\"email\"]\"value_error\"",
+            "[\"body\",\"full_name\"]\"missing\"",
+            "[\"body\",\"password\"]\"value_error\"",
+            "[\"body\",\"username\"]\"value_error\""
+        ]
+    );
+    assert!(body["detail"].as_array().unwrap().iter().all(|one| one["msg"].as_str().is_some_and(|msg| msg.len() > 10)));
+    for empty in [json!({}), json!({"username": null, "email": [], "password": {}})] {
+        let (status, body) = program.posts("/users/", empty).await;
+        assert_eq!((status, named(&body).len()), (422, 3), "{body}");
+    }
+    let (status, body) = answer(program.asks(Method::POST, "/token").form(&[("username", "sam")])).await;
+    assert_eq!((status, named(&body)), (422, vec!["[\"body\",\"password\"]\"missing\"".to_owned()]));
+    let planted = json!({"username": "sam", "email": "sam@example.com", "password": OTTER, "id": 1, "created_at": 0});
+    assert_eq!(program.posts("/users/", planted).await.0, 202, "what is not on the list changes nothing");
+}
+
+#[tokio::test]
+async fn every_failure_is_json() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let raw = |path: &str, kind: &str, body: &str| {
+        program.asks(Method::POST, path).header(CONTENT_TYPE, kind).body(body.to_owned())
+    };
+    let json = "application/json";
+    for (request, expected) in [
+        (raw("/users/", json, "{"), 422),
+        (raw("/users/", json, "[]"), 422),
+        (raw("/users/", json, "\"x\""), 422),
+        (raw("/users/", json, "{\"username\": \"\u{0}\"}"), 422),
+        (raw("/users/", "text/plain", "{}"), 415),
+        (raw("/users/", FORM, "username=sam"), 415),
+        (raw("/token", json, "{}"), 415),
+        (raw("/users/", json, &format!("\"{}\"", "x".repeat(17_000))), 413),
+        (raw("/token", FORM, &"x".repeat(17_000)), 413),
+        (program.asks(Method::DELETE, "/users/me/"), 405),
+        (program.asks(Method::GET, "/users/"), 405),
+        (program.asks(Method::PUT, "/token"), 405),
+        (program.asks(Method::GET, "/users/nobody"), 404),
+        (program.asks(Method::POST, "/users/me/too/"), 404),
+        (program.asks(Method::GET, "/reset_password/x"), 404),
+    ] {
+        let (status, body) = answer(request).await;
+        assert_eq!(status, expected, "{body}");
+        let detail = &body["detail"];
+        assert!(detail.is_string() || detail.as_array().is_some_and(|all| !all.is_empty()), "{body}");
+    }
+    let method = program.asks(Method::GET, "/token").send().await.unwrap();
+    assert_eq!(method.headers()["allow"], "POST");
+}
+
+#[tokio::test]
+async fn the_door_answers_in_the_language_asked_for() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    let chinese = |request: RequestBuilder| request.header(ACCEPT_LANGUAGE, "zh-CN");
+    let (_, body) = answer(chinese(program.asks(Method::GET, "/users/me/"))).await;
+    assert_eq!(body, json!({"detail": "无法验证凭据"}));
+    let (_, body) = answer(chinese(program.asks(Method::GET, "/users/x"))).await;
+    assert_eq!(body, json!({"detail": "未找到"}));
+    let sam = json!({"username": "sam", "email": "sam@example.com", "password": OTTER});
+    let (status, _) = answer(chinese(program.asks(Method::POST, "/users/")).json(&sam)).await;
+    assert_eq!(status, 202);
+    assert!(app.letters_to("sam@example.com", 1).await[0].subject.starts_with("验证邮箱"));
+}
+
+#[tokio::test]
+async fn paths_work_with_a_slash_at_their_end_and_without() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    for path in ["/users", "/users/me", "/token/", "/reset_password", "/complete_reset_password"] {
+        let (status, _) = answer(program.asks(Method::PATCH, path)).await;
+        assert_eq!(status, 405, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_names_every_path_and_answer() {
+    let app = TestApp::start_with(&["--site-name", "Acme"]).await;
+    let (status, document) = answer(Program::of(&app).asks(Method::GET, "/openapi.json")).await;
+    assert_eq!((status, document["openapi"].as_str().unwrap().starts_with("3.1")), (200, true));
+    assert_eq!(document["info"]["title"], "Acme accounts");
+    assert_eq!(document["servers"][0]["url"], json!(app.url));
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(paths, ["/users/", "/token", "/users/me/", "/reset_password/", "/complete_reset_password/"]);
+}
