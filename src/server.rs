@@ -73,7 +73,9 @@ pub async fn run(
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let sweeper = tokio::spawn(sweep(app.clone()));
 
-    let service = web::router(app.clone()).merge(api::router(app)).into_make_service_with_connect_info::<SocketAddr>();
+    let openapi = Arc::new(serde_json::to_value(api::document(&app))?);
+    let doors = web::router(app.clone(), openapi).merge(api::router(app));
+    let service = doors.into_make_service_with_connect_info::<SocketAddr>();
     let mut stopped_too = stopped.clone();
     let mut server = tokio::spawn(
         axum::serve(listener, service)

@@ -32,6 +32,7 @@ pub const USERS_ME: &str = "/users/me/";
 pub const TOKEN: &str = "/token";
 pub const API_RESET_PASSWORD: &str = "/reset_password/";
 pub const API_COMPLETE_RESET_PASSWORD: &str = "/complete_reset_password/";
+pub const DOCS: &str = "/docs";
 pub const OPENAPI: &str = "/openapi.json";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";

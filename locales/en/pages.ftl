@@ -162,6 +162,28 @@ colours = Colours
 light = Light
 dark = Dark
 
+# The description of the API.
+
+api = API
+# $address (Element)
+base-address = Base address: { $address }
+# $link (Element)
+for-programs = For programs, the same as an OpenAPI document: { $link }
+operations = Operations
+needs-bearer-token = Needs a bearer token
+needs-no-token = Needs no token
+with-curl = With curl
+parameters = Parameters
+in-path = in the path
+in-query = in the query
+in-header = in a header
+in-cookie = in a cookie
+required = required
+optional = optional
+request-body = Request body
+example = Example
+responses = Responses
+
 # What just happened, shown once.
 
 flash-welcome = Your account is ready and you are logged in.

@@ -138,6 +138,26 @@ colours = 外观
 light = 浅色
 dark = 深色
 
+# API 说明
+
+api = API
+base-address = 基础地址：{ $address }
+for-programs = 供程序读取的 OpenAPI 文档：{ $link }
+operations = 接口
+needs-bearer-token = 需要 Bearer 令牌
+needs-no-token = 无需令牌
+with-curl = curl 示例
+parameters = 参数
+in-path = 路径
+in-query = 查询字符串
+in-header = 请求头
+in-cookie = Cookie
+required = 必填
+optional = 选填
+request-body = 请求体
+example = 示例
+responses = 响应
+
 # 一次性提示
 
 flash-welcome = 账号已创建，你已登录。

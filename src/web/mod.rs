@@ -3,6 +3,7 @@
 mod assets;
 mod cookie;
 mod dev_mailbox;
+mod docs;
 mod error;
 mod form;
 mod guard;
@@ -24,15 +25,18 @@ mod visit;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Extension;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::urls;
 
-/// Every path of the site, ready to be served.
-pub fn router(app: Arc<App>) -> Router {
+/// Every path of the site, ready to be served. `openapi` describes the other door, and a page shows it.
+pub fn router(app: Arc<App>, openapi: Arc<Value>) -> Router {
+    let described = Extension(Arc::new(docs::Api::read(&openapi, &app.public_url)));
     let gate = Arc::new(Gate { app: app.clone(), language: language::of_browser, failure: error::page });
     let guard = Arc::new(guard::Guard { app: app.clone(), answers: Arc::default() });
     let pages = Router::new()
@@ -57,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::DEV_MAILBOX_JSON, get(dev_mailbox::json))
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
+        .route(urls::DOCS, get(docs::show).layer(described))
         .layer(visit::layer(&app))
         .layer(from_fn_with_state(guard, guard::before));
 

@@ -65,6 +65,8 @@ async fn before_there_is_an_account(sam: &mut Critic) {
     sam.shows("home", "main a[href='/signup']").await;
     sam.opens("/dev/mailbox").await;
     sam.shows("mailbox-empty", "main .card p").await;
+    sam.opens("/docs").await;
+    sam.shows("docs", "main nav.card a[href^='#']").await;
     sam.opens("/signup/sent").await;
     sam.shows("signup-sent-somewhere", "main a[href='/signup']").await;
     sam.opens("/forgot-password/sent").await;

@@ -145,7 +145,8 @@ fn each_feature_has_one_name_on_every_floor() {
 
 #[test]
 fn each_path_is_written_once() {
-    let paths = ["/login", "/logout", "/signup", "/profile", "/forgot-password", "/reset-password", "/dev/mailbox"];
+    let paths =
+        ["/login", "/logout", "/signup", "/profile", "/forgot-password", "/reset-password", "/dev/mailbox", "/docs"];
     let templates = walk_templates();
     for (name, text) in templates {
         for path in paths {
