@@ -48,6 +48,8 @@ impl FromRequest<Arc<App>> for Fields {
         }
         match serde_json::from_slice(&body) {
             Ok(Value::Object(values)) => Ok(Self { values, problems: vec![], t }),
+            // What generated clients send for a body that may be left out.
+            Ok(Value::Null) => Ok(Self { values: Map::new(), problems: vec![], t }),
             _ => Err(Problem::Fields(vec![FieldProblem::unreadable(t)])),
         }
     }

@@ -1,11 +1,17 @@
 //! The description of this door (OpenAPI 3.1), made from the code that answers.
 
+use axum::http::StatusCode;
+use serde_json::json;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, ServerBuilder};
+use utoipa::openapi::{ContentBuilder, InfoBuilder, Ref, RefOr, ServerBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{login, password_reset, profile, signup};
+use super::{error, login, password_reset, profile, signup};
 use crate::app::App;
+use crate::locale::Locale;
 use crate::urls;
 
 #[derive(OpenApi)]
@@ -18,7 +24,7 @@ use crate::urls;
         password_reset::form,
         password_reset::complete
     ),
-    modifiers(&Security)
+    modifiers(&Security, &Failures)
 )]
 struct Document;
 
@@ -29,6 +35,57 @@ impl Modify for Security {
         let flow = Flow::Password(Password::new(urls::TOKEN, Scopes::new()));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    }
+}
+
+/// What happens before a handler sees a request, or in spite of one: the same for every operation.
+struct Failures;
+
+impl Failures {
+    const ALL: [(StatusCode, &str); 6] = [
+        (StatusCode::BAD_REQUEST, "The body broke off"),
+        (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
+        (StatusCode::PAYLOAD_TOO_LARGE, "A body of more than 16 KiB"),
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "A body of another type"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "Our fault; the log says more"),
+        (StatusCode::SERVICE_UNAVAILABLE, "Too much to do at the moment"),
+    ];
+
+    fn header(description: &str) -> Header {
+        HeaderBuilder::from(Header::default()).description(Some(description)).build()
+    }
+
+    fn response(status: StatusCode, description: &str) -> Response {
+        let example = json!({"detail": error::words(Locale::default().t(), status)});
+        let schema = Ref::from_schema_name("Detail");
+        let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+        let response = ResponseBuilder::new().description(description).content("application/json", content);
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            return response.build();
+        }
+        response.header("Retry-After", Self::header("In how many seconds to try again")).build()
+    }
+
+    fn add_to(operation: &mut Operation) {
+        let has_body = operation.request_body.is_some();
+        let all = Self::ALL.iter().filter(|(status, _)| has_body || *status != StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        for (status, description) in all {
+            let named = operation.responses.responses.entry(status.as_str().to_owned());
+            named.or_insert_with(|| RefOr::T(Self::response(*status, description)));
+        }
+        for response in operation.responses.responses.values_mut() {
+            let RefOr::T(response) = response else { continue };
+            let id = Self::header("Links the answer to its lines in the log");
+            response.headers.insert("X-Request-Id".to_owned(), id.into());
+        }
+    }
+}
+
+impl Modify for Failures {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            [&mut path.get, &mut path.post].into_iter().flatten().for_each(Self::add_to);
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub struct FieldProblems {
 #[derive(Serialize, ToSchema)]
 pub struct FieldProblem {
     /// Where it is: `body` or `query`, then the field.
-    #[schema(examples(json!(["body", "email"])))]
+    #[schema(examples("body"))]
     loc: Vec<&'static str>,
     /// What to do, in the language asked for.
     #[schema(examples("Enter an email address like name@example.com"))]
@@ -96,10 +96,9 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A failure that no handler has words for.
-pub fn json(_: &App, locale: Locale, _: &str, status: StatusCode) -> Response {
-    let t = locale.t();
-    let detail = match status {
+/// The words for a failure that no handler has any for.
+pub fn words(t: &Translation, status: StatusCode) -> String {
+    match status {
         StatusCode::NOT_FOUND => t.api_not_found(),
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
@@ -108,7 +107,12 @@ pub fn json(_: &App, locale: Locale, _: &str, status: StatusCode) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),
         _ if status.is_client_error() => t.failure_client(),
         _ => t.failure_server(),
-    };
+    }
+}
+
+/// A failure that no handler has words for.
+pub fn json(_: &App, locale: Locale, _: &str, status: StatusCode) -> Response {
+    let detail = words(locale.t(), status);
     let language = [(header::CONTENT_LANGUAGE, HeaderValue::from_static(locale.tag()))];
     (status, language, Json(Detail { detail })).into_response()
 }

@@ -58,12 +58,16 @@ pub struct TokenOut {
     path = "/token",
     operation_id = "get_token",
     tag = "users",
-    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded",
+        example = json!({"username": "sam", "password": "velvet otter bakes rye", "grant_type": "password"})),
     responses(
-        (status = 200, description = "A token", body = TokenOut),
+        (status = 200, description = "A token", body = TokenOut,
+            example = json!({"access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2ln",
+                "token_type": "bearer", "expires_in": 1800})),
         (status = 400, description = "Not this username or not this password", body = Detail,
             example = json!({"detail": "Incorrect username or password"})),
-        (status = 422, description = "Fields that are missing", body = FieldProblems),
+        (status = 422, description = "Fields that are missing", body = FieldProblems,
+            example = json!({"detail": [{"loc": ["body", "password"], "type": "missing", "msg": "Needs this field, as text"}]})),
     )
 )]
 pub async fn token(State(app): State<Arc<App>>, Client(client): Client, form: Form) -> Answer {

@@ -45,11 +45,13 @@ pub struct EmailQuery {
     operation_id = "ask_reset",
     tag = "reset",
     params(EmailQuery),
-    request_body(content = Option<ResetRequest>),
+    request_body(content = Option<ResetRequest>, example = json!({"email": "sam@example.com"})),
     responses(
         (status = 202, description = "If the address has an account, a letter is on its way", body = Message,
             example = json!({"message": "If the address has an account, a link is on its way. It works for 1 hour."})),
-        (status = 422, description = "Not an address", body = FieldProblems),
+        (status = 422, description = "Not an address", body = FieldProblems,
+            example = json!({"detail": [{"loc": ["body", "email"], "type": "value_error",
+                "msg": "Enter an email address like name@example.com"}]})),
     )
 )]
 pub async fn ask(
@@ -84,7 +86,8 @@ pub struct TokenQuery {
     operation_id = "open_reset_form",
     tag = "reset",
     params(TokenQuery),
-    responses((status = 303, description = "To the form page"))
+    responses((status = 303, description = "To the form page",
+        headers(("Location" = String, description = "The form page, with the token if it has the shape of one"))))
 )]
 pub async fn form(Query(query): Query) -> Response {
     // Only what has the shape of a token goes on: nothing else belongs into an address of ours.
@@ -104,7 +107,7 @@ pub struct NewPasswordRequest {
     #[schema(examples("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"))]
     token: String,
     /// 8 characters or more, and not easy to guess.
-    #[schema(examples("seven herons paint slowly"), format = "password")]
+    #[schema(examples("seven herons paint slowly"), format = "password", min_length = 8, max_length = 256)]
     new_password: String,
 }
 
@@ -116,13 +119,16 @@ pub struct NewPasswordRequest {
     path = "/complete_reset_password/",
     operation_id = "complete_reset",
     tag = "reset",
-    request_body = NewPasswordRequest,
+    request_body(content = NewPasswordRequest, example = json!({
+        "token": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "new_password": "seven herons paint slowly"})),
     responses(
         (status = 200, description = "The password is changed", body = Message,
             example = json!({"message": "Your password was changed. Log in with it. All other devices are logged out."})),
         (status = 410, description = "The link was used, has expired, or never was", body = Detail,
             example = json!({"detail": "This link no longer works"})),
-        (status = 422, description = "Fields that will not do", body = FieldProblems),
+        (status = 422, description = "Fields that will not do", body = FieldProblems,
+            example = json!({"detail": [{"loc": ["body", "new_password"], "type": "value_error",
+                "msg": "Choose a password"}]})),
     )
 )]
 pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut fields: Fields) -> Answer {

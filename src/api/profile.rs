@@ -69,9 +69,12 @@ impl From<User> for UserOut {
     tag = "users",
     security(("password" = [])),
     responses(
-        (status = 200, description = "The token's user", body = UserOut),
+        (status = 200, description = "The token's user", body = UserOut,
+            example = json!({"id": "01a203d9-ab8e-76eb-ba49-c3e996b26789", "username": "sam",
+                "email": "sam@example.com", "full_name": "Sam Smith"})),
         (status = 401, description = "No token, or none that is good", body = Detail,
-            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+            headers(("WWW-Authenticate" = String, description = "`Bearer`")),
+            example = json!({"detail": "Could not validate credentials"})),
     )
 )]
 pub async fn me(Caller(user): Caller) -> Answer<Json<UserOut>> {

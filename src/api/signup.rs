@@ -25,16 +25,16 @@ use crate::gate::client::Client;
 #[expect(dead_code, reason = "read field by field, so that every problem is named; this is its description")]
 pub struct NewUser {
     /// 3 to 32 letters, digits, - _ and .
-    #[schema(examples("sam"))]
+    #[schema(examples("sam"), min_length = 3, max_length = 32)]
     username: String,
     /// Where the letter goes.
-    #[schema(examples("sam@example.com"), format = "email")]
+    #[schema(examples("sam@example.com"), format = "email", max_length = 254)]
     email: String,
     /// How the person is called; may be left out.
-    #[schema(examples("Sam Smith"))]
+    #[schema(examples("Sam Smith"), max_length = 100)]
     full_name: Option<String>,
     /// 8 characters or more, and not easy to guess.
-    #[schema(examples("velvet otter bakes rye"), format = "password")]
+    #[schema(examples("velvet otter bakes rye"), format = "password", min_length = 8, max_length = 256)]
     password: String,
 }
 
@@ -55,12 +55,18 @@ pub struct Message {
     path = "/users/",
     operation_id = "create_user",
     tag = "users",
-    request_body = NewUser,
+    request_body(content = NewUser, example = json!({"username": "sam", "email": "sam@example.com",
+        "full_name": "Sam Smith", "password": "velvet otter bakes rye"})),
     responses(
-        (status = 202, description = "A letter is on its way", body = Message),
-        (status = 201, description = "The account exists (sites with open sign-up)", body = UserOut),
-        (status = 403, description = "Sign-up is closed", body = Detail),
-        (status = 422, description = "Fields that will not do", body = FieldProblems),
+        (status = 202, description = "A letter is on its way", body = Message,
+            example = json!({"message": "We sent a letter to the address. Press its button to finish."})),
+        (status = 201, description = "The account exists (sites with open sign-up)", body = UserOut,
+            example = json!({"id": "01a203d9-ab8e-76eb-ba49-c3e996b26789", "username": "sam",
+                "email": "sam@example.com", "full_name": "Sam Smith"})),
+        (status = 403, description = "Sign-up is closed", body = Detail, example = json!({"detail": "Sign-up is closed"})),
+        (status = 422, description = "Fields that will not do", body = FieldProblems,
+            example = json!({"detail": [{"loc": ["body", "email"], "type": "value_error",
+                "msg": "Enter an email address like name@example.com"}]})),
     )
 )]
 pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fields: Fields) -> Answer {

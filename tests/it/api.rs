@@ -192,6 +192,8 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
     assert_eq!(program.posts("/reset_password/", json!({"email": "nobody@example.com"})).await, sent);
     let by_query = program.asks(Method::POST, "/reset_password/?email=nobody%40example.com");
     assert_eq!(answer(by_query).await, sent);
+    let by_query = program.asks(Method::POST, "/reset_password/?email=nobody%40example.com").json(&Value::Null);
+    assert_eq!(answer(by_query).await, sent, "null is no body, as described");
 
     let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
     let secret = link.split("token=").nth(1).unwrap();
@@ -318,4 +320,19 @@ async fn the_description_names_every_path_and_answer() {
     assert_eq!(document["servers"][0]["url"], json!(app.url));
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(paths, ["/users/", "/token", "/users/me/", "/reset_password/", "/complete_reset_password/"]);
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            for status in ["400", "408", "413", "500", "503"] {
+                assert!(responses.contains_key(status), "{method} {path}: {status}");
+            }
+            assert!(operation["requestBody"].is_null() || responses.contains_key("415"), "{method} {path}");
+            let said = responses.iter().filter(|(status, _)| *status != "303");
+            let bodies = operation.get("requestBody").into_iter().chain(said.map(|(_, response)| response));
+            for body in bodies {
+                let content = body["content"].as_object().unwrap();
+                assert!(content.values().all(|kind| !kind["example"].is_null()), "{method} {path}: {body}");
+            }
+        }
+    }
 }

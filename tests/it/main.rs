@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod api;
+mod api_tools;
 mod app;
 mod bad_input;
 mod browser;

@@ -1,0 +1,105 @@
+//! The JSON door as strangers' tools find it: they know nothing but `/openapi.json`, OAuth 2 and README.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::OTTER;
+use crate::process::Process;
+
+/// A server, and a folder for what the tools leave behind.
+struct Workshop {
+    server: Process,
+    dir: TempDir,
+}
+
+impl Workshop {
+    async fn open() -> Self {
+        let server = Process::serving(&[("LATCHKEY_RATE_LIMITS", "off")]).await;
+        Self { server, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Runs a program, one of those that `./check` installs or any other, and returns what it said. It must end well.
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools/python/bin");
+        assert!(tools.exists(), "there is no {}: run ./check, which installs it", tools.display());
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        let at = tools.join(program);
+        let mut command = Command::new(if at.exists() { at } else { program.into() });
+        // No settings of this machine's, a proxy's least of all.
+        command.args(arguments).env_clear().env("PATH", path).env("HOME", self.dir.path()).env("LANG", "C.UTF-8");
+        let output = command.current_dir(self.dir.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{program}: {}\n{}\n{}", output.status, said.join("\n"), self.server.log());
+        said.into_iter().next().unwrap()
+    }
+
+    /// A token of Sam's, who has an account.
+    async fn token(&self) -> String {
+        self.server.someone("sam", OTTER).await;
+        let form = [("username", "sam"), ("password", OTTER)];
+        let asked = reqwest::Client::new().post(format!("{}/token", self.server.url)).form(&form).send();
+        let token: Value = asked.await.unwrap().json().await.unwrap();
+        token["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A file that belongs to these tests.
+fn ours(name: &str) -> String {
+    format!("{}/tests/it/tools/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn schemathesis_finds_no_answer_that_is_not_described() {
+    let workshop = Workshop::open().await;
+    let authorization = format!("Authorization: Bearer {}", workshop.token().await);
+    let (document, settings) = (format!("{}/openapi.json", workshop.server.url), ours("schemathesis.toml"));
+    let run = ["--no-color", "--config-file", &settings, "run", &document, "--continue-on-failure"];
+    for more in [&[][..], &["--header", &authorization]] {
+        let said = workshop.run("schemathesis", &[&run[..], more].concat());
+        assert!(said.contains("6 selected / 6 total") && said.contains("Tested: 6"), "{said}");
+        let refused = said.contains("1 operation returned only 401/403");
+        assert_eq!(refused, more.is_empty(), "the token opens: {said}");
+    }
+    assert!(!workshop.server.log().contains("ERROR"), "{}", workshop.server.log());
+}
+
+#[tokio::test]
+async fn a_generated_client_lives_the_whole_life_of_an_account() {
+    let workshop = Workshop::open().await;
+    let document = format!("{}/openapi.json", workshop.server.url);
+    let generate = ["generate", "--url", &document, "--meta", "none", "--output-path", "door", "--fail-on-warning"];
+    workshop.run("openapi-python-client", &generate);
+    workshop.run("python", &[&ours("client.py"), &workshop.server.url]);
+}
+
+#[tokio::test]
+async fn an_oauth_client_gets_a_token_and_uses_it() {
+    let workshop = Workshop::open().await;
+    workshop.server.someone("sam", OTTER).await;
+    workshop.run("python", &[&ours("oauth.py"), &workshop.server.url, "sam", OTTER]);
+}
+
+#[tokio::test]
+async fn the_session_in_readme_does_what_it_says() {
+    let readme = include_str!("../../README.md");
+    let section = readme.split("\n## The JSON door\n").nth(1).expect("the section");
+    let session = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the session");
+    let workshop = Workshop::open().await;
+    let session = session.replace("http://localhost:3000", &workshop.server.url);
+    let said = workshop.run("bash", &["-euc", &session]);
+    let lines: Vec<_> = said.lines().collect();
+    let endings = [
+        r#"{"message":"We sent a letter to the address. Press its button to finish."} 202"#,
+        " 303",
+        r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
+        r#"It works for 1 hour."} 202"#,
+        r#"All other devices are logged out."} 200"#,
+        r#"{"detail":"Could not validate credentials"} 401"#,
+        r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
+    ];
+    assert_eq!(lines.len(), endings.len(), "{said}");
+    assert!(lines.iter().zip(endings).all(|(line, ending)| line.ends_with(ending)), "{said}");
+}
