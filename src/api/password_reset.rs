@@ -74,6 +74,7 @@ pub async fn ask(
 #[into_params(parameter_in = Query)]
 pub struct TokenQuery {
     /// From the letter.
+    #[param(example = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")]
     token: Option<String>,
 }
 
