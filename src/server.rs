@@ -74,7 +74,7 @@ pub async fn run(
     let sweeper = tokio::spawn(sweep(app.clone()));
 
     let openapi = Arc::new(serde_json::to_value(api::document(&app))?);
-    let doors = web::router(app.clone(), openapi).merge(api::router(app));
+    let doors = web::router(app.clone(), &openapi).merge(api::router(app, openapi));
     let service = doors.into_make_service_with_connect_info::<SocketAddr>();
     let mut stopped_too = stopped.clone();
     let mut server = tokio::spawn(

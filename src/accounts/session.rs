@@ -156,7 +156,7 @@ pub async fn find(
 pub async fn touch(
     conn: &impl ConnectionTrait,
     session: &Session,
-    client: &Client,
+    ip: impl FnOnce() -> String,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
     if now - session.last_seen_at < SEEN_EVERY {
@@ -167,7 +167,7 @@ pub async fn touch(
         Kind::Api => session.expires_at,
     };
     // An update of many, because the row may be gone by now, and that is no fault.
-    let renewed = Session { last_seen_at: now, expires_at, ip: client.ip.clone(), ..session.clone() };
+    let renewed = Session { last_seen_at: now, expires_at, ip: ip(), ..session.clone() };
     let row = ActiveModel {
         last_seen_at: Set(now),
         expires_at: Set(expires_at),

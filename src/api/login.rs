@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Serialize;
 use time::Duration;
 use utoipa::ToSchema;
 
-use super::body::Form;
 use super::error::{Answer, Detail, FieldProblem, FieldProblems, Problem};
 use crate::accounts::login;
 use crate::accounts::password::Password;
@@ -18,6 +17,7 @@ use crate::accounts::session::Lasting;
 use crate::app::App;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::form::Form;
 use crate::keys::Pointer;
 
 /// The OAuth 2 password form (RFC 6749, 4.3.2).
@@ -70,11 +70,11 @@ pub struct TokenOut {
             example = json!({"detail": [{"loc": ["body", "password"], "type": "missing", "msg": "Needs this field, as text"}]})),
     )
 )]
-pub async fn token(State(app): State<Arc<App>>, Client(client): Client, form: Form) -> Answer {
+pub async fn token(State(app): State<Arc<App>>, Client(client): Client, Form(form): Form) -> Answer {
     let t = client.locale.t();
-    let missing = ["username", "password"].into_iter().filter(|field| form.text(field).is_none());
+    let missing = ["username", "password"].into_iter().filter(|field| form.once(field).is_none());
     let missing: Vec<_> = missing.map(|field| FieldProblem::missing(field, t)).collect();
-    let (Some(username), Some(password)) = (form.text("username"), form.text("password")) else {
+    let (Some(username), Some(password)) = (form.once("username"), form.once("password")) else {
         return Err(Problem::Fields(missing));
     };
     let (now, lifetime) = (app.now(), Duration::minutes(app.config.token_minutes.into()));
@@ -86,5 +86,5 @@ pub async fn token(State(app): State<Arc<App>>, Client(client): Client, form: Fo
     let pointer = Pointer { user: session.user_id, session: session.id };
     let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     let token = TokenOut { access_token, token_type: "bearer", expires_in: lifetime.whole_seconds() };
-    Ok::<Response, Problem>(Json(token).into_response())
+    Ok(Json(token).into_response())
 }

@@ -10,11 +10,12 @@ mod signup;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::gate::client::Language;
@@ -24,8 +25,8 @@ use crate::urls;
 
 pub use document::document;
 
-/// Every path of this door. Each is taken with a slash at its end and without.
-pub fn router(app: Arc<App>) -> Router {
+/// Every path of this door, and its description at one. Each is taken with a slash at its end and without.
+pub fn router(app: Arc<App>, openapi: Arc<Value>) -> Router {
     let gate = Gate { app: app.clone(), language: Language::accepted, failure: error::json };
     let doors = [
         (urls::USERS, post(signup::create)),
@@ -33,7 +34,7 @@ pub fn router(app: Arc<App>) -> Router {
         (urls::TOKEN, post(login::token)),
         (urls::API_RESET_PASSWORD, get(password_reset::form).post(password_reset::ask)),
         (urls::API_COMPLETE_RESET_PASSWORD, post(password_reset::complete)),
-        (urls::OPENAPI, get(openapi)),
+        (urls::OPENAPI, get(async move || Json((*openapi).clone()))),
     ];
     let mut router = Router::new();
     for (path, methods) in doors {
@@ -53,9 +54,4 @@ async fn bounded(request: Request, next: Next) -> Response {
         Ok((request, body)) => next.run(request.map(|_| body.into())).await,
         Err(status) => Error::from(status).into_response(),
     }
-}
-
-/// GET /openapi.json
-async fn openapi(State(app): State<Arc<App>>) -> Response {
-    Json(document(&app)).into_response()
 }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Fields, Query};
+use super::body::Fields;
 use super::error::{Answer, Detail, FieldProblems, Problem};
 use super::signup::Message;
 use crate::accounts::email::Email;
@@ -16,6 +16,7 @@ use crate::accounts::password_reset;
 use crate::accounts::token::Token;
 use crate::app::App;
 use crate::gate::client::Client;
+use crate::gate::form::Query;
 use crate::urls;
 
 /// Whose password was forgotten.
@@ -60,7 +61,7 @@ pub async fn ask(
     Query(query): Query,
     mut fields: Fields,
 ) -> Answer {
-    let typed = query.text("email").map_or_else(|| fields.text("email"), str::to_owned);
+    let typed = query.once("email").map_or_else(|| fields.text("email"), str::to_owned);
     let Some(email) = fields.note("email", Email::parse(&typed)) else { return Err(fields.problems()) };
     password_reset::ask(&app.db, &email, &client, app.now()).await?;
     app.bell.notify_one();
@@ -92,7 +93,7 @@ pub struct TokenQuery {
 )]
 pub async fn form(Query(query): Query) -> Response {
     // Only what has the shape of a token goes on: nothing else belongs into an address of ours.
-    let token = query.text("token").and_then(Token::parse);
+    let token = Token::parse(query.text("token"));
     Redirect::to(&match token {
         Some(token) => format!("{}?token={}", urls::RESET_PASSWORD, &*token.reveal()),
         None => urls::RESET_PASSWORD.to_owned(),

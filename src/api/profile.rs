@@ -14,7 +14,7 @@ use super::error::{Answer, Detail, Problem};
 use crate::accounts::session::{self, Kind};
 use crate::accounts::user::User;
 use crate::app::App;
-use crate::gate::client::Client;
+use crate::gate::client::{self, Language};
 
 /// Whose token came with the request. A handler that names it is closed to anyone else.
 pub struct Caller(User);
@@ -23,8 +23,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let Ok(Client(client)) = Client::from_request_parts(parts, app).await;
-        let (refused, now) = (|| Problem::Unauthenticated(client.locale), app.now());
+        let (refused, now) = (|| Problem::Unauthenticated(Language::of(parts).locale), app.now());
         let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, token) = sent.and_then(|sent| sent.split_once(' ')).ok_or_else(refused)?;
         let bearer = Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
@@ -32,7 +31,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         // The row is the truth: a token whose session has ended is worth nothing.
         let found = session::find(app.db.read(), Kind::Api, pointer.session, now).await?;
         let (session, user) = found.filter(|(_, user)| user.id == pointer.user).ok_or_else(refused)?;
-        session::touch(app.db.write(), &session, &client, now).await?;
+        session::touch(app.db.write(), &session, || client::ip(parts, app), now).await?;
         Ok(Self(user))
     }
 }

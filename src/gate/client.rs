@@ -42,24 +42,25 @@ impl FromRequestParts<Arc<App>> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
-        let language = Language::of(parts);
-        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
-        let hops: Vec<&str> = parts
-            .headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        let ip = peer.map(|peer| behind_proxies(peer, &hops, &app.config.trusted_proxies));
-        Ok(Self(accounts::Client {
-            ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            user_agent: text(header::USER_AGENT).to_owned(),
-            locale: language.locale,
-            chosen: language.chosen,
-        }))
+        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let Language { locale, chosen } = Language::of(parts);
+        let user_agent = user_agent.unwrap_or_default().to_owned();
+        Ok(Self(accounts::Client { ip: ip(parts, app), user_agent, locale, chosen }))
     }
+}
+
+/// The address of whoever asks, empty where the network does not tell.
+pub fn ip(parts: &Parts, app: &App) -> String {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let hops: Vec<&str> = parts
+        .headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    let ip = peer.map(|peer| behind_proxies(peer, &hops, &app.config.trusted_proxies));
+    ip.map(|ip| ip.to_string()).unwrap_or_default()
 }
 
 /// The address that our own proxies saw. `X-Forwarded-For` grows to the right, and only what a proxy of

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod error;
+pub mod form;
 pub mod words;
 
 use std::error::Error as _;

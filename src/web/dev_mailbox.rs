@@ -16,10 +16,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::form::{Fields, Query};
 use super::page::{Page, html as page_html};
 use crate::app::App;
 use crate::gate::error::Error;
+use crate::gate::form::{Fields, Query};
 
 /// A letter, read back from its file.
 #[derive(Clone, Debug, Serialize)]

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::form::{Fields, Form, Query};
 use super::language;
 use super::visit::{Draft, Flash, Visit};
 use crate::accounts;
@@ -18,8 +17,9 @@ use crate::accounts::login;
 use crate::accounts::session::{self, Kind, Session};
 use crate::accounts::user::User;
 use crate::app::App;
-use crate::gate::client::{Client, Language};
+use crate::gate::client::{self, Client, Language};
 use crate::gate::error::Error;
+use crate::gate::form::{Fields, Form, Query};
 use crate::keys::Pointer;
 use crate::urls::{self, Next};
 
@@ -50,8 +50,7 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
             // For whatever asks after us.
             parts.extensions.insert(Language { locale, ..Language::of(parts) });
         }
-        let Ok(Client(client)) = Client::from_request_parts(parts, app).await;
-        let session = match session::touch(app.db.write(), &session, &client, now).await? {
+        let session = match session::touch(app.db.write(), &session, || client::ip(parts, app), now).await? {
             Some(renewed) => {
                 remember(&cookies, app, &renewed)?;
                 renewed
@@ -140,7 +139,7 @@ impl FromRequest<Arc<App>> for Posted {
         match found {
             Some(CurrentUser { user, session }) => Ok(Self { user, session, client, fields }),
             None => {
-                visit.remember_draft(&Draft { path: page.clone(), fields: fields.worth_keeping() }).await;
+                visit.remember_draft(&Draft::of(&page, &fields)).await;
                 visit.flash(Flash::LogInToGoOn).await;
                 Err(log_in_first(&page))
             }

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::form::{Form, Query};
 use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
 use super::problems::Problems;
@@ -20,6 +19,7 @@ use crate::accounts::session::Lasting;
 use crate::app::App;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::form::{Form, Query};
 use crate::urls::{self, Next};
 
 /// After so many misses the page offers the reset.

@@ -5,7 +5,6 @@ mod cookie;
 mod dev_mailbox;
 mod docs;
 mod error;
-mod form;
 mod guard;
 mod health;
 mod home;
@@ -35,8 +34,8 @@ use crate::gate::{self, Gate};
 use crate::urls;
 
 /// Every path of the site, ready to be served. `openapi` describes the other door, and a page shows it.
-pub fn router(app: Arc<App>, openapi: Arc<Value>) -> Router {
-    let described = Extension(Arc::new(docs::Api::read(&openapi, &app.public_url)));
+pub fn router(app: Arc<App>, openapi: &Value) -> Router {
+    let described = Extension(Arc::new(docs::Api::read(openapi, &app.public_url)));
     let gate = Arc::new(Gate { app: app.clone(), language: language::of_browser, failure: error::page });
     let guard = Arc::new(guard::Guard { app: app.clone(), answers: Arc::default() });
     let pages = Router::new()

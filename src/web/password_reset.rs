@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::form::{Form, Query};
 use super::identity::CurrentUser;
 use super::link;
 use super::page::{Page, html};
@@ -23,6 +22,7 @@ use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::form::{Form, Query};
 use crate::urls;
 
 #[derive(Template)]

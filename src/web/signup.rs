@@ -10,7 +10,6 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::form::{Form, Query};
 use super::identity::{self, Guest};
 use super::link;
 use super::page::{Page, html};
@@ -27,6 +26,7 @@ use crate::app::App;
 use crate::config::Signup;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::form::{Form, Query};
 use crate::gate::words::Words;
 use crate::urls;
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::cookie::Name;
 use crate::app::App;
 use crate::gate::error::Error;
+use crate::gate::form::Fields;
 use crate::locale::Translation;
 use crate::visit_store::VisitStore;
 
@@ -112,6 +113,16 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What is kept of a form that cannot be worked on yet: what people would have to type again, no secrets, and
+    /// no more than an honest form has, for anybody can send us one.
+    pub fn of(path: &str, fields: &Fields) -> Self {
+        const KEPT: [&str; 2] = ["full_name", "language"];
+        const MOST: usize = 1024;
+        let kept = KEPT.into_iter().filter_map(|name| Some((name, fields.once(name)?)));
+        let kept = kept.filter(|(_, text)| text.len() <= MOST);
+        Self { path: path.to_owned(), fields: kept.map(|(name, text)| (name.to_owned(), text.to_owned())).collect() }
+    }
+
     /// The field's text, if it was worth keeping.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_str())

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
-use crate::gate::error::Error;
+use super::error::Error;
 
 /// The fields of a form or a query.
 ///
@@ -26,21 +26,13 @@ impl Fields {
         self.once(name).unwrap_or_default()
     }
 
-    fn once(&self, name: &str) -> Option<&str> {
+    /// The field's text, if the field came, and once.
+    pub fn once(&self, name: &str) -> Option<&str> {
         let mut all = self.0.iter().filter(|(field, _)| field == name);
         match (all.next(), all.next()) {
             (Some((_, text)), None) => Some(text),
             _ => None,
         }
-    }
-
-    /// What is kept of a form that cannot be worked on yet: what people would have to type again, no secrets, and
-    /// no more than an honest form has, for anybody can send us one.
-    pub fn worth_keeping(&self) -> Vec<(String, String)> {
-        const FIELDS: [&str; 2] = ["full_name", "language"];
-        const MOST: usize = 1024;
-        let kept = FIELDS.into_iter().filter_map(|name| Some((name, self.once(name)?)));
-        kept.filter(|(_, text)| text.len() <= MOST).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
     }
 
     /// Whether a box is ticked.
@@ -56,6 +48,12 @@ impl Drop for Fields {
     }
 }
 
+/// Whether a body is of this media type, whatever parameters follow.
+pub fn is(media_type: &str, headers: &HeaderMap) -> bool {
+    let sent = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    sent.and_then(|sent| sent.split(';').next()).is_some_and(|sent| sent.trim().eq_ignore_ascii_case(media_type))
+}
+
 /// A posted form.
 pub struct Form(pub Fields);
 
@@ -63,9 +61,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        let is_form = essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let is_form = is("application/x-www-form-urlencoded", request.headers());
         let body = Bytes::from_request(request, state).await.map_err(|rejection| rejection.status())?;
         // A button without fields may come without a body, and then without a type.
         if !body.is_empty() && !is_form {
