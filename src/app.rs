@@ -8,14 +8,16 @@ use anyhow::Context;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use crate::accounts;
 use crate::accounts::hasher::Hasher;
+use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
+use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::keys::{Keys, Secret, Use};
+use crate::keys::{Fingerprint, Keys, Secret, Use};
 use crate::look::Look;
+use crate::throttle::Throttle;
 use crate::urls::PublicUrl;
 
 /// The shared state; one a process.
@@ -35,8 +37,12 @@ pub struct App {
     pub keys: Keys,
     /// For API tokens.
     pub token_keys: Keys,
-    /// For passwords.
-    pub hasher: Hasher,
+    /// For links that say “this was not me”.
+    pub not_me_keys: Keys,
+    /// What accounts are kept with.
+    pub accounts: Accounts,
+    /// What clients have tried.
+    pub throttle: Throttle,
     /// What a new password must be.
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
@@ -69,16 +75,19 @@ impl App {
         let hasher = Hasher::start(config.hash_memory, config.hash_passes)
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
         let public_url = config.public_url();
+        let limits = Limits::new(config.limits_tries(), Fingerprint::new(&secret));
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
+            not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
+            throttle: Throttle::new(config.limits_tries()),
+            accounts: Accounts { db: db.clone(), hasher, limits },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),
             bell: Notify::new(),
             public_url,
             look,
             db,
-            hasher,
             config,
         }))
     }
@@ -94,7 +103,7 @@ impl App {
     ) -> accounts::Result<Result<NewPassword, PasswordError>> {
         let local_parts = about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
         let known: Vec<&str> = about.iter().copied().chain(local_parts).collect();
-        self.hasher.judge(typed, &self.policy, &known).await
+        self.accounts.hasher.judge(typed, &self.policy, &known).await
     }
 
     /// The current time.

@@ -103,10 +103,13 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', global = true)]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// Limits on tries. None are built yet, so both values behave alike; "off" is for load tests and
-    /// refused unless PUBLIC_URL is loopback.
+    /// Limits on how often clients may try; "off" is for load tests and refused unless PUBLIC_URL is loopback.
     #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true)]
     rate_limits: Switch,
+
+    /// How long to keep what happened to accounts (log-ins, failed ones, resets), in days.
+    #[arg(long, env = "LATCHKEY_EVENT_DAYS", value_name = "N", default_value = "90", value_parser = clap::value_parser!(u32).range(1..=3650), global = true)]
+    pub event_days: u32,
 
     /// What to log: error, warn, info, debug, trace, or per module as in "info,latchkey::mail=debug".
     #[arg(long, env = "LATCHKEY_LOG", value_name = "FILTER", default_value = "info", global = true)]
@@ -232,6 +235,11 @@ impl Config {
                 url.replacen("file:", "sqlite:", 1)
             }
         }
+    }
+
+    /// Whether tries are limited.
+    pub fn limits_tries(&self) -> bool {
+        self.rate_limits == Switch::On
     }
 
     /// Whether the database is a file of our own.

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -127,6 +127,8 @@ impl Use {
     pub const SESSION_COOKIE: Self = Self { typ: "session+jwt", audience: "web", label: "session-cookie" };
     /// The bearer token of a program (RFC 9068 has the `typ`).
     pub const API_TOKEN: Self = Self { typ: "at+jwt", audience: "api", label: "api-token" };
+    /// The link in the letter about a log-in, which ends that session.
+    pub const NOT_ME: Self = Self { typ: "not-me+jwt", audience: "not-me", label: "not-me" };
 }
 
 /// Signs and verifies tokens for one use.
@@ -193,6 +195,31 @@ impl Keys {
 
         let fresh = claims.exp > now.unix_timestamp();
         fresh.then_some(Pointer { user: claims.sub, session: claims.sid })
+    }
+}
+
+/// Makes names for things that the database should not say: the same name for the same thing, and no way back
+/// without the secret.
+#[derive(Clone)]
+pub struct Fingerprint(Hkdf<Sha256>);
+
+impl Fingerprint {
+    /// Names made with the newest secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self(Hkdf::new(None, secret.0[0].as_bytes()))
+    }
+
+    /// The name of a thing, which may have several parts.
+    pub fn of(&self, parts: &[&str]) -> String {
+        let thing = Sha256::digest(parts.join("\0"));
+        let label = [b"latchkey fingerprint v1 ", thing.as_slice()].concat();
+        URL_SAFE_NO_PAD.encode(derive::<16>(&self.0, &label).as_slice())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(…)")
     }
 }
 

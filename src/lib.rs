@@ -27,6 +27,7 @@ pub mod locale;
 pub mod look;
 pub mod mail;
 pub mod server;
+pub mod throttle;
 #[expect(missing_docs, reason = "a path's name says what it is")]
 pub mod urls;
 pub mod visit_store;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::accounts::{Fault, outbox, pending_signup, reset_token, session};
+use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
 use crate::app::App;
 use crate::config::Config;
 use crate::mail::{Mailer, postman};
@@ -117,9 +117,12 @@ async fn sweep_once(app: &App) -> Result<(), Fault> {
     let sessions = session::sweep(conn, now).await?;
     let links = reset_token::sweep(conn, now).await? + pending_signup::sweep(conn, now).await?;
     let letters = outbox::sweep(conn, now).await?;
+    let events = event::sweep(conn, time::Duration::days(app.config.event_days.into()), now).await?;
+    let limits = limit::sweep(conn, now).await? + device::sweep(conn, now).await?;
+    app.throttle.sweep(now);
     let visits = visit_store::sweep(&app.db, now).await?;
-    if sessions + links + letters + visits > 0 {
-        info!(sessions, links, letters, visits, "swept");
+    if sessions + links + letters + visits + events + limits > 0 {
+        info!(sessions, links, letters, visits, events, limits, "swept");
     }
     Ok(())
 }

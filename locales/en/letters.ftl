@@ -44,6 +44,17 @@ changed-not-you = If this was not you, reset your password now:
 changed-was-you = If this was you, there is nothing to do.
 
 # $site (String)
+new-device-subject = New log-in to your { $site } account
+new-device-heading = New log-in
+new-device-preheader = If this was you, there is nothing to do. If not, log that device out.
+# $address (Element)
+# $when (Element)
+# $ip (Element)
+# $browser (Element)
+new-device-letter = Someone logged in as { $address } on { $when } from { $ip } ({ $browser }), on a device that has not been used for this account before.
+new-device-not-you = If this was not you, open this page and press its button. It logs that device out, and we email you a link to choose a new password:
+
+# $site (String)
 test-subject = Mail from { $site } works
 test-heading = Mail works
 # $site (String)

@@ -140,6 +140,36 @@ log-out-device = Log out: { $browser }
 log-out-others = Log out all other devices
 log-out-others-lead = Something here that you do not know? Log it out, then change your password.
 
+recent-activity = Recent activity
+# $browser (Element)
+# $ip (Element)
+# $when (Element)
+event-from = { $browser }, { $ip }, { $when }
+# $what (String)
+# $times (Number)
+event-times = { $what }, { $times } times
+event-sign-up = Account created
+event-log-in = Logged in
+event-token = API token created
+event-log-in-failed = Wrong password
+event-limit-hit = So many wrong passwords that others have to wait
+event-log-out = Logged out
+event-session-ended = Logged out another device
+event-password-changed = Password changed
+event-reset-asked = Link to reset the password sent
+event-reset-done = Password reset
+event-cross-site-refused = Form from another site refused
+this-was-not-me = This was not me
+# $when (Element)
+# $who (Element)
+# $browser (Element)
+# $ip (Element)
+not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
+not-me-ended = That device is logged out already.
+not-me-choice = If it was you, there is nothing to do. If not, log it out: we then email you a link to choose a new password.
+not-me-button = Log it out and reset my password
+not-me-gone = It is more than 7 days old, or was cut short on its way. To be safe, look where you are logged in, or choose a new password.
+
 # The development mailbox.
 
 development-mailbox = Development mailbox
@@ -217,6 +247,7 @@ failure-too-large = That is too much text
 failure-too-large-advice = The form was larger than we take. Go back, shorten it and send it again.
 failure-media-type = This is not a form
 failure-media-type-advice = This address takes forms only. Open the page and fill in its form.
+failure-too-many = Too many tries
 failure-busy = We are busy at the moment
 failure-busy-advice = Wait a few seconds, then go back and try again.
 failure-client = We could not read this request

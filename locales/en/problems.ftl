@@ -33,4 +33,15 @@ guessable-common = this one, or one much like it, is on every list of common pas
 guessable-names = names are easy to guess
 guessable-word = a single word is easy to guess
 guessable-early = this one would be guessed early
+# $minutes (Number)
+too-many-client = Wait { $minutes ->
+    [1] a minute
+   *[other] { $minutes } minutes
+}, then try again. So many tries came from your network that we slow them down.
+# $minutes (Number)
+too-many-account = Wait { $minutes ->
+    [1] a minute
+   *[other] { $minutes } minutes
+}, then try again. Too many wrong passwords were tried for this account. A new password opens it at once.
+too-many-closed = So many wrong passwords were tried that this account opens only with a new password, or in a browser where you have logged in before.
 language-unknown = Choose one of the languages

@@ -28,6 +28,12 @@ changed-letter = 账号 { $address } 的密码已修改。时间：{ $when }，I
 changed-not-you = 如果不是你本人操作，请立即重置密码：
 changed-was-you = 如果是你本人操作，无需处理。
 
+new-device-subject = { $site } 账号有新设备登录
+new-device-heading = 新设备登录
+new-device-preheader = 如果是你本人操作，无需处理；如果不是，请让该设备退出登录。
+new-device-letter = 账号 { $address } 于 { $when } 从 { $ip }（{ $browser }）登录，该设备此前从未登录过此账号。
+new-device-not-you = 如果不是你本人操作，请打开以下页面并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
+
 test-subject = { $site } 的邮件发送正常
 test-heading = 邮件发送正常
 test-preheader = 来自 { $site } 的测试邮件。

@@ -119,6 +119,27 @@ log-out-device = 退出登录：{ $browser }
 log-out-others = 让其他设备全部退出登录
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
 
+recent-activity = 最近活动
+event-from = { $browser }，{ $ip }，{ $when }
+event-times = { $what }（{ $times } 次）
+event-sign-up = 创建账号
+event-log-in = 登录
+event-token = 创建 API 令牌
+event-log-in-failed = 密码错误
+event-limit-hit = 密码错误次数过多，暂缓尝试
+event-log-out = 退出登录
+event-session-ended = 让其他设备退出登录
+event-password-changed = 修改密码
+event-reset-asked = 发送重置密码链接
+event-reset-done = 重置密码
+event-cross-site-refused = 拒绝来自其他网站的表单
+this-was-not-me = 这不是我本人操作
+not-me-lead = { $when }，有人登录了账号 { $who }，使用的是 { $browser }，IP 地址为 { $ip }。
+not-me-ended = 该设备已退出登录。
+not-me-choice = 如果是你本人，无需任何操作；如果不是，请让该设备退出登录，我们会向你的邮箱发送重置密码的链接。
+not-me-button = 让该设备退出，并重置密码
+not-me-gone = 链接可能已超过 7 天，或不完整。为安全起见，请查看已登录的设备，或设置新密码。
+
 # 开发邮箱
 
 development-mailbox = 开发环境收件箱
@@ -191,6 +212,7 @@ failure-too-large = 内容过长
 failure-too-large-advice = 提交的内容超出限制。请返回上一页，缩短后重新提交。
 failure-media-type = 提交的不是表单
 failure-media-type-advice = 此网址只接受表单。请打开页面，填写表单后再提交。
+failure-too-many = 尝试次数过多
 failure-busy = 系统繁忙
 failure-busy-advice = 请稍等几秒，返回上一页再试。
 failure-client = 无法读取此请求

@@ -28,4 +28,7 @@ guessable-common = 这个密码太常见，或与常见密码太相似
 guessable-names = 人名容易被猜到
 guessable-word = 单个词语容易被猜到
 guessable-early = 这个密码很快就会被猜到
+too-many-client = 你所在的网络尝试次数过多，请等待 { $minutes } 分钟后再试。
+too-many-account = 此账号的密码错误次数过多，请等待 { $minutes } 分钟后再试。重置密码后可立即登录。
+too-many-closed = 此账号的密码错误次数过多。请重置密码，或在你曾经登录过的浏览器中登录。
 language-unknown = 请从列表中选择一种语言

@@ -1,47 +1,146 @@
 //! Logging in and out.
 
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::hasher::Hasher;
+use super::event::{self, Kind};
+use super::limit::{Bucket, TooMany};
+use super::outbox::{self, Letter};
 use super::password::Password;
 use super::session::{self, Lasting, Session};
-use super::user;
-use super::{Client, Result};
+use super::token::{Token, TokenDigest};
+use super::user::{self, User};
+use super::{Accounts, Asked, Client, Result, device};
 use crate::db::Db;
+use crate::throttle::Taken;
+
+/// What came of trying to log in.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is the password.
+    Succeeded(LoggedIn),
+    /// It says no more than that: no such user, another password, nothing typed and far too much typed get the same
+    /// answer for the same work.
+    Failed,
+    /// The password was not looked at.
+    Refused(TooMany),
+}
+
+/// A session, and the browser's new name.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The session.
+    pub session: Session,
+    /// What the browser is known by from now on; none for a program.
+    pub device: Option<Token>,
+}
 
 /// Starts a session for whoever `login` (an address or a username) names, if the password is theirs.
-/// `None` says no more than that: no such user, another password, nothing typed and far too much typed get
-/// the same answer for the same work.
 ///
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting.
 pub async fn with_password(
-    db: &Db,
-    hasher: &Hasher,
+    accounts: &Accounts,
     (login, password): (&str, Password),
     lasting: Lasting,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<Option<Session>> {
-    let user = user::by_login(db.read(), login).await?;
+) -> Result<Attempt> {
+    let Accounts { db, hasher, limits } = accounts;
+    let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
+    let id = user.as_ref().map(|user| user.id);
+
+    let (bucket, taken) = match take_turn(accounts, (id, login), client, now).await? {
+        Ok(turn) => turn,
+        Err(too_many) => return Ok(Attempt::Refused(too_many)),
+    };
+
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = hasher.verify(password.clone(), stored).await?;
-    let Some(mut user) = user.filter(|_| verdict.matches) else { return Ok(None) };
+    let Some(mut user) = user.filter(|_| verdict.matches) else {
+        let tx = db.begin().await?;
+        event::record(&tx, Kind::LogInFailed, id, &asked).await?;
+        if taken.last {
+            event::record(&tx, Kind::LimitHit, id, &asked).await?;
+        }
+        tx.commit().await?;
+        return Ok(Attempt::Failed);
+    };
     if verdict.outdated {
         let fresh = hasher.hash(password).await?;
         if !user::renew_hash(db.write(), &user, fresh.clone(), now).await? {
-            return Ok(None);
+            return Ok(Attempt::Failed);
         }
         user.hashed_password = fresh;
     }
-    session::start(db.write(), &user, lasting, client, now).await
+    let tx = db.begin().await?;
+    let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };
+    limits.clear(&tx, &bucket).await?;
+    tx.commit().await?;
+    Ok(Attempt::Succeeded(logged_in))
+}
+
+/// Takes a try: one of this browser's own if the account knows it, else one of all strangers'.
+async fn take_turn(
+    Accounts { db, limits, .. }: &Accounts,
+    (user, login): (Option<Uuid>, &str),
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Result<(Bucket, Taken), TooMany>> {
+    if let Some(device) = client.device.as_ref().map(Token::digest)
+        && device::is_known(db.read(), &device, user, now).await?
+    {
+        let own = limits.device(user.unwrap_or_default(), &device);
+        match limits.take(db, &own, now).await? {
+            Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
+            taken => return Ok(taken.map(|taken| (own, taken))),
+        }
+    }
+    let strangers = limits.strangers(user, login);
+    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers, taken)))
+}
+
+/// Starts a session, if the user's password is still the one in `user`. A letter tells the owner of a log-in from a
+/// browser that the account has not seen before.
+pub(super) async fn begin(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    lasting: Lasting,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<LoggedIn>> {
+    let Some(session) = session::start(conn, user, lasting, client, now).await? else { return Ok(None) };
+    let (kind, device) = match lasting {
+        Lasting::Token(_) => (Kind::Token, None),
+        _ => (Kind::LogIn, Some(device::rename(conn, client.device.as_ref()).await?)),
+    };
+    let digest = device.as_ref().map_or_else(TokenDigest::of_programs, Token::digest);
+    let asked = Asked::new(client, now);
+    event::record(conn, kind, Some(user.id), &asked).await?;
+    if device::remember(conn, &digest, user.id, now).await? {
+        let letter = Letter::NewDevice { user: user.id, session: session.id, asked };
+        outbox::insert(conn, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+    }
+    Ok(Some(LoggedIn { session, device }))
 }
 
 /// Ends the session; its cookie is worthless from here on, wherever copies of it are.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_out(db: &Db, session: Uuid) -> Result<()> {
+pub async fn log_out(db: &Db, session: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let tx = db.begin().await?;
+    session::end(&tx, session.id).await?;
+    event::record(&tx, Kind::LogOut, Some(session.user_id), &Asked::new(client, now)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Ends the session that a browser had before another one began in it: it would live on with nobody to end it.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn leave_behind(db: &Db, session: Uuid) -> Result<()> {
     session::end(db.write(), session).await
 }

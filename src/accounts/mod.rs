@@ -1,12 +1,15 @@
 //! What is true of accounts. Knows the database and the hash; knows no HTTP, no HTML and no mail.
 //!
 //! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
-//! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`outbox`]. Verbs, one file a feature:
-//! [`signup`], [`login`], [`password_reset`], [`profile`], [`security`]. A verb takes values and the time, owns its
-//! transaction, and keeps hashing out of it.
+//! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`device`], [`event`], [`limit`], [`outbox`]. Verbs, one
+//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`]. A verb takes values and the
+//! time, owns its transaction, and keeps hashing out of it.
 
+pub mod device;
 pub mod email;
+pub mod event;
 pub mod hasher;
+pub mod limit;
 pub mod login;
 pub mod outbox;
 pub mod password;
@@ -28,7 +31,11 @@ use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::db::Db;
 use crate::locale::{Locale, Translation};
+use hasher::Hasher;
+use limit::Limits;
+use token::Token;
 
 /// What goes wrong without being anybody's mistake. What people do wrong is a value each verb returns.
 #[derive(Debug)]
@@ -62,6 +69,17 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// What verbs work with that hash, or count.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// The tables.
+    pub db: Db,
+    /// For passwords.
+    pub hasher: Hasher,
+    /// For tries.
+    pub limits: Limits,
+}
+
 /// Who asks, as far as the network tells.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
@@ -73,9 +91,13 @@ pub struct Client {
     pub locale: Locale,
     /// The language that was chosen in this browser, if one was.
     pub chosen: Option<Locale>,
+    /// The name of this browser, if somebody has logged in here before.
+    pub device: Option<Token>,
+    /// The number of the request, in the log.
+    pub request_id: String,
 }
 
-/// When and from where something was asked, for the letter about it.
+/// When and from where something was asked or done, for the letter and the event about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// When.
@@ -86,11 +108,15 @@ pub struct Asked {
     /// With which browser, as it says itself.
     #[serde(default)]
     pub user_agent: String,
+    /// The number of the request, in the log.
+    #[serde(default)]
+    pub request_id: String,
 }
 
 impl Asked {
     fn new(client: &Client, now: OffsetDateTime) -> Self {
-        Self { at: now, ip: client.ip.clone(), user_agent: session::shortened(&client.user_agent) }
+        let (ip, request_id) = (client.ip.clone(), client.request_id.clone());
+        Self { at: now, ip, user_agent: session::shortened(&client.user_agent), request_id }
     }
 
     /// With which browser, in words.

@@ -76,6 +76,15 @@ pub enum Letter {
         /// When and from where.
         asked: Asked,
     },
+    /// Somebody logged in to this address's account in a browser that it had not seen before.
+    NewDevice {
+        /// The user.
+        user: Uuid,
+        /// The session that began.
+        session: Uuid,
+        /// When and from where.
+        asked: Asked,
+    },
 }
 
 impl Letter {
@@ -83,7 +92,7 @@ impl Letter {
     fn worth_sending(&self) -> Duration {
         match self {
             Self::ResetPassword { .. } => reset_token::LIFETIME,
-            Self::Signup { .. } | Self::PasswordChanged { .. } => pending_signup::LIFETIME,
+            Self::Signup { .. } | Self::PasswordChanged { .. } | Self::NewDevice { .. } => pending_signup::LIFETIME,
         }
     }
 }

@@ -3,34 +3,51 @@
 use time::OffsetDateTime;
 
 use super::email::Email;
-use super::hasher::Hasher;
+use super::event::{self, Kind};
 use super::outbox::{self, Letter};
 use super::password::NewPassword;
 use super::token::Token;
 use super::user::{self, User};
-use super::{Asked, Client, Result, reset_token, session};
+use super::{Accounts, Asked, Client, Result, device, reset_token, session};
 use crate::db::Db;
 
+/// What the letters are counted as.
+const LETTER: &str = "reset-letter";
+
 /// Asks for a link. One insert, whoever asks: the address is not looked up here, so neither the answer nor
-/// its time tells whether it has an account (OWASP, Forgot Password Cheat Sheet).
+/// its time tells whether it has an account (OWASP, Forgot Password Cheat Sheet). Of many asked for in a row only
+/// some are written, and the answer is the same.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn ask(db: &Db, email: &Email, client: &Client, now: OffsetDateTime) -> Result<()> {
-    let letter = Letter::ResetPassword { asked: Asked::new(client, now) };
-    outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await
+pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let Accounts { db, limits, .. } = accounts;
+    if limits.take(db, &limits.letters(LETTER, email), now).await?.is_ok() {
+        let letter = Letter::ResetPassword { asked: Asked::new(client, now) };
+        outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await?;
+    }
+    Ok(())
 }
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
-/// the one that was typed: two that look the same need not be the same mailbox.
+/// the one that was typed: two that look the same need not be the same mailbox. Only here is it known whose account
+/// it is that was `asked` for.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn issue(db: &Db, email: &Email, now: OffsetDateTime) -> Result<Option<(User, Token)>> {
+pub async fn issue(
+    db: &Db,
+    email: &Email,
+    asked: Option<&Asked>,
+    now: OffsetDateTime,
+) -> Result<Option<(User, Token)>> {
     let tx = db.begin().await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
+    if let Some(asked) = asked {
+        event::record(&tx, Kind::ResetAsked, Some(user.id), asked).await?;
+    }
     tx.commit().await?;
     Ok(Some((user, token)))
 }
@@ -53,17 +70,17 @@ pub async fn holder(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Optio
 }
 
 /// Changes the password: true for exactly one caller with this link. Every session of the user ends, every
-/// other link dies, and a letter says so.
+/// other link dies, no browser is known any more, and a letter says so.
 ///
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting. Nothing has changed then.
 pub async fn reset(
-    db: &Db,
-    hasher: &Hasher,
+    accounts: &Accounts,
     (token, new): (&Token, NewPassword),
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<bool> {
+    let Accounts { db, hasher, limits } = accounts;
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(false) };
     let hashed_password = hasher.hash(new.into_inner()).await?;
 
@@ -75,7 +92,14 @@ pub async fn reset(
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
     session::end_all(&tx, user.id, None).await?;
     reset_token::kill_all(&tx, user.id).await?;
-    let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
+    device::forget_all(&tx, user.id, None).await?;
+    limits.clear_user(&tx, user.id).await?;
+    if let Ok(email) = Email::parse(&user.email) {
+        limits.clear(&tx, &limits.letters(LETTER, &email)).await?; // whoever asked is not a nuisance
+    }
+    let asked = Asked::new(client, now);
+    event::record(&tx, Kind::ResetDone, Some(user.id), &asked).await?;
+    let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     Ok(true)

@@ -4,13 +4,14 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::hasher::Hasher;
+use super::event::{self, Kind};
+use super::limit::TooMany;
 use super::outbox::{self, Letter};
 use super::password::{NewPassword, Password};
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::username::FullName;
-use super::{Asked, Client, Result, reset_token};
+use super::{Accounts, Asked, Client, Result, device, reset_token};
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -41,8 +42,19 @@ pub async fn choose_language(db: &Db, user: Uuid, locale: Option<Locale>, now: O
     Ok(())
 }
 
-/// Changes the password of whoever knows the current one; false when that is not it. The other sessions
-/// end, mailed links die, and a letter says so.
+/// What came of trying to change the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is changed.
+    Done,
+    /// What was given as the current one is not it.
+    Wrong,
+    /// What was given was not looked at.
+    Refused(TooMany),
+}
+
+/// Changes the password of whoever knows the current one. The other sessions end, mailed links die, no other browser
+/// is known any more, and a letter says so.
 ///
 /// A session alone is not enough: it may be a browser left open, or a stolen cookie (OWASP, Authentication
 /// Cheat Sheet, “Require Re-authentication for Sensitive Features”).
@@ -50,15 +62,20 @@ pub async fn choose_language(db: &Db, user: Uuid, locale: Option<Locale>, now: O
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting. Nothing has changed then.
 pub async fn change_password(
-    db: &Db,
-    hasher: &Hasher,
+    accounts: &Accounts,
     (user, session): (&User, &Session),
     (current, new): (Password, NewPassword),
     client: &Client,
     now: OffsetDateTime,
-) -> Result<bool> {
+) -> Result<Change> {
+    let Accounts { db, hasher, limits } = accounts;
+    if let Err(too_many) = limits.take(db, &limits.current_password(user.id), now).await? {
+        return Ok(Change::Refused(too_many));
+    }
+    let asked = Asked::new(client, now);
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
-        return Ok(false);
+        event::record(db.write(), Kind::LogInFailed, Some(user.id), &asked).await?;
+        return Ok(Change::Wrong);
     }
     let hashed_password = hasher.hash(new.into_inner()).await?;
 
@@ -66,12 +83,15 @@ pub async fn change_password(
     // Links first, then the user, as in a reset: two that lock in different orders wait for each other.
     reset_token::kill_all(&tx, user.id).await?;
     if user::still(&tx, user.id, &user.hashed_password).await?.is_none() {
-        return Ok(false);
+        return Ok(Change::Wrong);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     session::end_all(&tx, user.id, Some(session.id)).await?;
-    let letter = Letter::PasswordChanged { asked: Asked::new(client, now) };
+    device::forget_all(&tx, user.id, client.device.as_ref()).await?;
+    limits.clear_user(&tx, user.id).await?;
+    event::record(&tx, Kind::PasswordChanged, Some(user.id), &asked).await?;
+    let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Change::Done)
 }

@@ -1,12 +1,17 @@
 //! Where a person is logged in, and how they end it.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
+use super::email::Email;
+use super::event::{self, Event, Kind};
 use super::session::{self, Session};
-use super::user::User;
+use super::user::{self, User};
+use super::{Accounts, Asked, Client, Fault, Result, device, password_reset};
 use crate::db::Db;
+
+/// How long the link in the letter about a log-in works.
+pub const NOT_ME_LIFETIME: Duration = Duration::days(7);
 
 /// The sessions of the user, the one used last first.
 ///
@@ -21,14 +26,86 @@ pub async fn sessions(db: &Db, user: &User, now: OffsetDateTime) -> Result<Vec<S
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end(db: &Db, user: &User, session: Uuid) -> Result<()> {
-    session::end_one(db.write(), user.id, session).await
+pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let tx = db.begin().await?;
+    if session::end_one(&tx, user, session).await? {
+        event::record(&tx, Kind::SessionEnded, Some(user), &Asked::new(client, now)).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
-/// Ends every session of the user but this one.
+/// Ends every session of the user but this one, and knows no browser but this one any more.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end_others(db: &Db, this: &Session) -> Result<()> {
-    session::end_all(db.write(), this.user_id, Some(this.id)).await
+pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let tx = db.begin().await?;
+    session::end_all(&tx, this.user_id, Some(this.id)).await?;
+    device::forget_all(&tx, this.user_id, client.device.as_ref()).await?;
+    event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What happened to the account lately, the newest first, and how often in a row: of a hundred log-ins that failed
+/// in the same way, one is told.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
+    /// How many events are looked through, and how many are told.
+    const LOOKED_THROUGH: u64 = 500;
+    const TOLD: usize = 20;
+    let mut told: Vec<(Event, u32)> = vec![];
+    for event in event::newest(db.read(), user.id, LOOKED_THROUGH).await? {
+        match told.last_mut() {
+            Some((last, times)) if last.is_like(&event) => *times += 1,
+            _ => told.push((event, 1)),
+        }
+    }
+    told.truncate(TOLD);
+    Ok(told)
+}
+
+/// Notes what a door turned away: a form of another site (of the user whose cookie came with it, if one did), or a
+/// client that tried too much.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn note(db: &Db, kind: Kind, user: Option<Uuid>, client: &Client, now: OffsetDateTime) -> Result<()> {
+    event::record(db.write(), kind, user, &Asked::new(client, now)).await
+}
+
+/// The user.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn user(db: &Db, id: Uuid) -> Result<Option<User>> {
+    user::by_id(db.read(), id).await
+}
+
+/// One session of the user, if it has not ended.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn find(db: &Db, user: &User, session: Uuid, now: OffsetDateTime) -> Result<Option<Session>> {
+    Ok(sessions(db, user, now).await?.into_iter().find(|other| other.id == session))
+}
+
+/// Ends a session that the user says is not theirs, and mails them the way to a new password. The password is known
+/// to somebody else: ending the session alone would let them in again.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn not_me(
+    accounts: &Accounts,
+    user: &User,
+    session: Uuid,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<()> {
+    end(&accounts.db, user.id, session, client, now).await?;
+    let fault = |_| Fault::Internal("an address in the table is none".into());
+    password_reset::ask(accounts, &Email::parse(&user.email).map_err(fault)?, client, now).await
 }

@@ -184,11 +184,10 @@ pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDate
     Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
 }
 
-/// Ends one session of the user.
-pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<()> {
+/// Ends one session of the user; true if it was there.
+pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
     let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
-    that.exec(conn).await?;
-    Ok(())
+    Ok(that.exec(conn).await?.rows_affected > 0)
 }
 
 /// Ends a session.

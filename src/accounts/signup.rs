@@ -1,18 +1,20 @@
 //! Creating an account: asked for on a page, confirmed from a letter.
 
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::email::Email;
-use super::hasher::Hasher;
+use super::event::{self, Kind};
+use super::login::{self, LoggedIn};
 use super::outbox::{self, Letter};
 use super::password::{HashedPassword, NewPassword};
 use super::pending_signup::{self, PendingSignup};
-use super::session::{self, Lasting, Session};
+use super::session::Lasting;
 use super::token::Token;
 use super::user::{self, Taken, User};
 use super::username::{FullName, Username};
-use super::{Asked, Client, Result};
+use super::{Accounts, Asked, Client, Result};
 use crate::chance;
 use crate::db::Db;
 
@@ -36,12 +38,12 @@ pub struct NewAccount {
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting.
 pub async fn ask(
-    db: &Db,
-    hasher: &Hasher,
+    accounts: &Accounts,
     new: NewAccount,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<PendingSignup>> {
+    let Accounts { db, hasher, .. } = accounts;
     if user::by_username(db.read(), &new.username).await?.is_some() {
         return Ok(None);
     }
@@ -58,15 +60,23 @@ pub async fn ask(
         created_at: now,
         expires_at: now + pending_signup::LIFETIME,
     };
+    let may_send = may_send(accounts, &new.email, now).await?;
     let tx = db.begin().await?;
     let pending = pending_signup::insert(&tx, pending).await?;
-    send(&tx, &pending, client, now).await?;
+    if may_send {
+        send(&tx, &pending, client, now).await?;
+    }
     tx.commit().await?;
     Ok(Some(pending))
 }
 
+/// Whether this address gets one more letter for now. The answer on the page is the same.
+async fn may_send(Accounts { db, limits, .. }: &Accounts, to: &Email, now: OffsetDateTime) -> Result<bool> {
+    Ok(limits.take(db, &limits.letters("signup-letter", to), now).await?.is_ok())
+}
+
 async fn send(
-    conn: &impl sea_orm::ConnectionTrait,
+    conn: &impl ConnectionTrait,
     pending: &PendingSignup,
     client: &Client,
     now: OffsetDateTime,
@@ -79,8 +89,12 @@ async fn send(
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn ask_again(db: &Db, pending: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
-    if let Some(pending) = pending_signup::find(db.read(), pending, now).await? {
+pub async fn ask_again(accounts: &Accounts, pending: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let db = &accounts.db;
+    if let Some(pending) = pending_signup::find(db.read(), pending, now).await?
+        && let Ok(email) = Email::parse(&pending.email)
+        && may_send(accounts, &email, now).await?
+    {
         send(db.write(), &pending, client, now).await?;
     }
     Ok(())
@@ -183,6 +197,7 @@ pub async fn confirm(
         Ok(user) => {
             // Links of other tries with this address die with it, and the passwords planted in them.
             pending_signup::delete_all(&tx, &user.email_canonical).await?;
+            event::record(&tx, Kind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
             tx.commit().await?;
             Ok(Confirmed::Created(Box::new(user)))
         }
@@ -196,12 +211,12 @@ pub async fn confirm(
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting.
 pub async fn open(
-    db: &Db,
-    hasher: &Hasher,
+    accounts: &Accounts,
     new: NewAccount,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Result<User, Taken>> {
+    let Accounts { db, hasher, .. } = accounts;
     // A look first spares the hash; the unique columns judge in the end.
     if user::by_username(db.read(), &new.username).await?.is_some() {
         return Ok(Err(Taken::Username));
@@ -224,7 +239,13 @@ pub async fn open(
         first_locale: Some(client.locale.tag().to_owned()),
         password_changed_at: None,
     };
-    user::insert(db.write(), user).await
+    let tx = db.begin().await?;
+    let inserted = user::insert(&tx, user).await?;
+    if let Ok(user) = &inserted {
+        event::record(&tx, Kind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
+        tx.commit().await?;
+    }
+    Ok(inserted)
 }
 
 /// Logs a person in who has just proven to be the new user: the button was pressed in the browser that
@@ -232,6 +253,9 @@ pub async fn open(
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Option<Session>> {
-    session::start(db.write(), user, Lasting::UntilClosed, client, now).await
+pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
+    let tx = db.begin().await?;
+    let logged_in = login::begin(&tx, user, Lasting::UntilClosed, client, now).await?;
+    tx.commit().await?;
+    Ok(logged_in)
 }

@@ -44,6 +44,18 @@ impl Token {
     }
 }
 
+impl TokenDigest {
+    /// What stands for all programs, which keep no cookie. No token has it.
+    pub(super) fn of_programs() -> Self {
+        Self("programs".into())
+    }
+
+    /// Its text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")

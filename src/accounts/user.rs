@@ -81,6 +81,11 @@ pub(super) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Re
     }
 }
 
+/// The user with this id.
+pub(super) async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
+    Ok(Entity::find_by_id(id).one(conn).await?)
+}
+
 /// The user with this address.
 ///
 /// # Errors

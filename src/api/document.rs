@@ -42,11 +42,12 @@ impl Modify for Security {
 struct Failures;
 
 impl Failures {
-    const ALL: [(StatusCode, &str); 6] = [
+    const ALL: [(StatusCode, &str); 7] = [
         (StatusCode::BAD_REQUEST, "The body broke off"),
         (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
         (StatusCode::PAYLOAD_TOO_LARGE, "A body of more than 16 KiB"),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "A body of another type"),
+        (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
         (StatusCode::INTERNAL_SERVER_ERROR, "Our fault; the log says more"),
         (StatusCode::SERVICE_UNAVAILABLE, "Too much to do at the moment"),
     ];
@@ -56,11 +57,11 @@ impl Failures {
     }
 
     fn response(status: StatusCode, description: &str) -> Response {
-        let example = json!({"detail": error::words(Locale::default().t(), status)});
+        let example = json!({"detail": error::words(Locale::default().t(), &status.into())});
         let schema = Ref::from_schema_name("Detail");
         let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
         let response = ResponseBuilder::new().description(description).content("application/json", content);
-        if status != StatusCode::SERVICE_UNAVAILABLE {
+        if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return response.build();
         }
         response.header("Retry-After", Self::header("In how many seconds to try again")).build()

@@ -97,24 +97,25 @@ impl IntoResponse for Problem {
 }
 
 /// The words for a failure that no handler has any for.
-pub fn words(t: &Translation, status: StatusCode) -> String {
-    match status {
+pub fn words(t: &Translation, error: &Error) -> String {
+    match error.status {
         StatusCode::NOT_FOUND => t.api_not_found(),
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
         StatusCode::PAYLOAD_TOO_LARGE => t.failure_too_large(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => t.api_media_type(),
+        StatusCode::TOO_MANY_REQUESTS => error.too_many.map_or_else(|| t.failure_too_many(), |many| many.words(t)),
         StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),
-        _ if status.is_client_error() => t.failure_client(),
+        status if status.is_client_error() => t.failure_client(),
         _ => t.failure_server(),
     }
 }
 
 /// A failure that no handler has words for.
-pub fn json(_: &App, locale: Locale, _: &str, status: StatusCode) -> Response {
-    let detail = words(locale.t(), status);
+pub fn json(_: &App, locale: Locale, _: &str, error: &Error) -> Response {
+    let detail = words(locale.t(), error);
     let language = [(header::CONTENT_LANGUAGE, HeaderValue::from_static(locale.tag()))];
-    (status, language, Json(Detail { detail })).into_response()
+    (error.status, language, Json(Detail { detail })).into_response()
 }
 
 /// What a handler of this door returns.

@@ -11,14 +11,16 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use super::error::{Answer, Detail, FieldProblem, FieldProblems, Problem};
-use crate::accounts::login;
+use crate::accounts::login::{self, Attempt};
 use crate::accounts::password::Password;
 use crate::accounts::session::Lasting;
 use crate::app::App;
+use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::Form;
 use crate::keys::Pointer;
+use crate::throttle::Limit;
 
 /// The OAuth 2 password form (RFC 6749, 4.3.2).
 #[derive(ToSchema)]
@@ -80,9 +82,13 @@ pub async fn token(State(app): State<Arc<App>>, Client(client): Client, Form(for
     let (now, lifetime) = (app.now(), Duration::minutes(app.config.token_minutes.into()));
     let who = (username, Password::new(password));
     let lasting = Lasting::Token(lifetime);
-    let Some(session) = login::with_password(&app.db, &app.hasher, who, lasting, &client, now).await? else {
-        return Err(Problem::Said(StatusCode::BAD_REQUEST, t.api_wrong_log_in()));
+    gate::throttle(&app, Limit::LogIn, &client).await?;
+    let session = match login::with_password(&app.accounts, who, lasting, &client, now).await? {
+        Attempt::Succeeded(logged_in) => logged_in.session,
+        Attempt::Failed => return Err(Problem::Said(StatusCode::BAD_REQUEST, t.api_wrong_log_in())),
+        Attempt::Refused(too_many) => return Err(Error::from(too_many).into()),
     };
+    app.throttle.give_back(Limit::LogIn, &client.ip);
     let pointer = Pointer { user: session.user_id, session: session.id };
     let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     let token = TokenOut { access_token, token_type: "bearer", expires_in: lifetime.whole_seconds() };

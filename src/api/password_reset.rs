@@ -15,8 +15,10 @@ use crate::accounts::email::Email;
 use crate::accounts::password_reset;
 use crate::accounts::token::Token;
 use crate::app::App;
+use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::form::Query;
+use crate::throttle::Limit;
 use crate::urls;
 
 /// Whose password was forgotten.
@@ -63,7 +65,8 @@ pub async fn ask(
 ) -> Answer {
     let typed = query.once("email").map_or_else(|| fields.text("email"), str::to_owned);
     let Some(email) = fields.note("email", Email::parse(&typed)) else { return Err(fields.problems()) };
-    password_reset::ask(&app.db, &email, &client, app.now()).await?;
+    gate::throttle(&app, Limit::Letter, &client).await?;
+    password_reset::ask(&app.accounts, &email, &client, app.now()).await?;
     app.bell.notify_one();
     let message = client.locale.t().reset_sent_somewhere();
     Ok((StatusCode::ACCEPTED, Json(Message { message })).into_response())
@@ -140,12 +143,13 @@ pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut f
     if !fields.is_good() {
         return Err(fields.problems());
     }
+    gate::throttle(&app, Limit::Link, &client).await?;
     let token = Token::parse(&token).ok_or_else(gone)?;
     let user = password_reset::holder(&app.db, &token, now).await?.ok_or_else(gone)?;
     let about = [user.email.as_str(), &user.username, &user.full_name];
     let judged = app.new_password(&typed, about).await?;
     let Some(new) = fields.note("new_password", judged) else { return Err(fields.problems()) };
-    if !password_reset::reset(&app.db, &app.hasher, (&token, new), &client, now).await? {
+    if !password_reset::reset(&app.accounts, (&token, new), &client, now).await? {
         return Err(gone());
     }
     app.bell.notify_one();

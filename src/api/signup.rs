@@ -18,7 +18,9 @@ use crate::accounts::user::Taken;
 use crate::accounts::username::{FullName, Username};
 use crate::app::App;
 use crate::config::Signup;
+use crate::gate;
 use crate::gate::client::Client;
+use crate::throttle::Limit;
 
 /// A new account.
 #[derive(ToSchema)]
@@ -74,6 +76,7 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
     if app.config.signup == Signup::Closed {
         return Err(Problem::Said(StatusCode::FORBIDDEN, t.signup_is_closed()));
     }
+    gate::throttle(&app, Limit::SignUp, &client).await?;
     let (username, email) = (fields.text("username"), fields.text("email"));
     let (full_name, password) = (fields.optional("full_name"), fields.text("password"));
     let judged = app.new_password(&password, [&email, &username, &full_name]).await?;
@@ -87,12 +90,12 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
     let (new, now) = (NewAccount { email, username, full_name, password }, app.now());
 
     let taken = if app.config.signup == Signup::Open {
-        match signup::open(&app.db, &app.hasher, new, &client, now).await? {
+        match signup::open(&app.accounts, new, &client, now).await? {
             Ok(user) => return Ok((StatusCode::CREATED, Json(UserOut::from(user))).into_response()),
             Err(taken) => taken,
         }
     } else {
-        match signup::ask(&app.db, &app.hasher, new, &client, now).await? {
+        match signup::ask(&app.accounts, new, &client, now).await? {
             Some(_) => {
                 app.bell.notify_one();
                 return Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response());

@@ -10,8 +10,17 @@ use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use crate::accounts;
+use crate::accounts::token::Token;
 use crate::app::App;
 use crate::locale::Locale;
+
+/// The number of a request, which is in its lines in the log.
+#[derive(Clone, Debug, Default)]
+pub struct RequestId(pub String);
+
+/// The name of a browser in which somebody has logged in before.
+#[derive(Clone, Debug)]
+pub struct Device(pub Token);
 
 /// The language of a request. Whoever finds out who asks puts what that user has saved in its place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +54,9 @@ impl FromRequestParts<Arc<App>> for Client {
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let Language { locale, chosen } = Language::of(parts);
         let user_agent = user_agent.unwrap_or_default().to_owned();
-        Ok(Self(accounts::Client { ip: ip(parts, app), user_agent, locale, chosen }))
+        let device = parts.extensions.get::<Device>().map(|Device(token)| token.clone());
+        let RequestId(request_id) = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Self(accounts::Client { ip: ip(parts, app), user_agent, locale, chosen, device, request_id }))
     }
 }
 

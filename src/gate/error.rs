@@ -4,11 +4,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::accounts::Fault;
+use crate::accounts::limit::TooMany;
 
 /// A failure. Handlers return it with `?`; the door gives it its words.
 #[derive(Clone, Debug)]
 pub struct Error {
-    pub(super) status: StatusCode,
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// What there was too much of.
+    pub too_many: Option<TooMany>,
     /// For the log only: nothing of it is shown.
     pub(super) cause: Option<String>,
 }
@@ -21,23 +25,30 @@ impl Error {
 
     /// The request did not come from one of our own pages.
     pub fn cross_site(cause: String) -> Self {
-        Self { status: StatusCode::FORBIDDEN, cause: Some(cause) }
+        Self { cause: Some(cause), ..StatusCode::FORBIDDEN.into() }
     }
 
     /// Something that should not happen.
     pub fn internal(cause: impl ToString) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Some(cause.to_string()) }
+        Self { cause: Some(cause.to_string()), ..StatusCode::INTERNAL_SERVER_ERROR.into() }
     }
 
     /// Something that will be over soon.
     pub fn unavailable(cause: impl ToString) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, cause: Some(cause.to_string()) }
+        Self { cause: Some(cause.to_string()), ..StatusCode::SERVICE_UNAVAILABLE.into() }
     }
 }
 
 impl From<StatusCode> for Error {
     fn from(status: StatusCode) -> Self {
-        Self { status, cause: None }
+        Self { status, too_many: None, cause: None }
+    }
+}
+
+impl From<TooMany> for Error {
+    fn from(too_many: TooMany) -> Self {
+        let cause = Some(format!("too many tries: {too_many:?}"));
+        Self { too_many: Some(too_many), cause, ..StatusCode::TOO_MANY_REQUESTS.into() }
     }
 }
 

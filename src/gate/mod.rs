@@ -20,10 +20,14 @@ use futures_util::FutureExt;
 use http_body_util::LengthLimitError;
 use tracing::{Instrument, debug, error, info_span, warn};
 
+use crate::accounts::event::Kind;
+use crate::accounts::limit::TooMany;
+use crate::accounts::{self, security};
 use crate::app::App;
 use crate::chance;
 use crate::locale::Locale;
-use client::Language;
+use crate::throttle::Limit;
+use client::{Language, RequestId};
 use error::Error;
 
 /// The most bytes of a body; the longest honest form is under 2 KiB.
@@ -39,8 +43,8 @@ pub struct Gate {
     pub app: Arc<App>,
     /// Which language a request gets before anybody is known.
     pub language: fn(&App, &HeaderMap) -> Language,
-    /// What a failure looks like: its status, in a language, with the request's id.
-    pub failure: fn(&App, Locale, &str, StatusCode) -> Response,
+    /// What a failure looks like, in a language, with the request's id.
+    pub failure: fn(&App, Locale, &str, &Error) -> Response,
 }
 
 /// Around everything: the request's id, span and language, a bound on its time, an answer to every failure, a
@@ -49,6 +53,7 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let id = request_id();
     let language = (gate.language)(&gate.app, request.headers());
     request.extensions_mut().insert(language);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let span = info_span!("request", id, method = %request.method(), path = request.uri().path());
     let work = async {
         let began = Instant::now();
@@ -86,22 +91,40 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
         // tower-sessions' own: a visit that could not be written.
         status = StatusCode::SERVICE_UNAVAILABLE;
     }
-    let cause = known.and_then(|error| error.cause);
-    match (&cause, status.is_server_error()) {
+    let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
+    match (&error.cause, status.is_server_error()) {
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
         (Some(cause), false) => warn!(status = status.as_u16(), cause, "refused"),
         (None, false) => {}
     }
-    let mut explained = (gate.failure)(&gate.app, locale, request_id, status);
+    let mut explained = (gate.failure)(&gate.app, locale, request_id, &error);
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
             explained.headers_mut().append(name, value.clone());
         }
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        explained.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    let wait = match error.too_many {
+        Some(too_many) => Some(too_many.wait().whole_seconds()),
+        None => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
+    };
+    if let Some(seconds) = wait {
+        explained.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     explained
+}
+
+/// Takes one of the tries that this client has, at whatever account.
+///
+/// # Errors
+/// 429 when there are none left.
+pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Result<(), Error> {
+    let now = app.now();
+    let taken = app.throttle.take(limit, &client.ip, now).map_err(TooMany::Client)?;
+    if taken.last {
+        // Once, not for each that follows: what is noted must not be a way to fill the disk.
+        security::note(&app.db, Kind::LimitHit, None, client, now).await?;
+    }
+    Ok(())
 }
 
 /// The headers of every answer, errors too.

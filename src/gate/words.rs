@@ -1,8 +1,10 @@
 //! What is wrong with a value, in words that say what to do.
 
+use time::Duration;
 use zxcvbn::feedback::Warning;
 
 use crate::accounts::email::EmailError;
+use crate::accounts::limit::TooMany;
 use crate::accounts::password::{Password, PasswordError};
 use crate::accounts::user::Taken;
 use crate::accounts::username::{FullName, FullNameError, Username, UsernameError};
@@ -41,6 +43,17 @@ impl Words for FullNameError {
         match self {
             Self::TooLong => t.full_name_too_long(FullName::MAX),
             Self::Characters => t.full_name_characters(),
+        }
+    }
+}
+
+impl Words for TooMany {
+    fn words(&self, t: &Translation) -> String {
+        let minutes = |wait: &Duration| (wait.whole_seconds() + 59) / 60;
+        match self {
+            Self::Client(wait) => t.too_many_client(minutes(wait)),
+            Self::Account(wait) => t.too_many_account(minutes(wait)),
+            Self::Closed => t.too_many_closed(),
         }
     }
 }

@@ -96,6 +96,10 @@ letter! {
     PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link: str, asked: Asked } changed_subject
 }
 letter! {
+    /// Word of a log-in on a device that the account has not seen before.
+    NewDevice("letters/new_device.txt", "letters/new_device.html") { link: str, asked: Asked } new_device_subject
+}
+letter! {
     /// What `latchkey mail-test` sends.
     MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }

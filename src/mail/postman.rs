@@ -10,15 +10,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::letters::{AlreadyRegistered, ConfirmSignup, PasswordChanged, Rendered, ResetPassword, Site};
+use super::letters::{AlreadyRegistered, ConfirmSignup, NewDevice, PasswordChanged, Rendered, ResetPassword, Site};
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
-use crate::accounts::{Fault, password_reset};
+use crate::accounts::{Fault, password_reset, security};
 use crate::app::App;
+use crate::keys::Pointer;
 use crate::urls;
 
 /// How many letters may be on their way at once.
@@ -125,13 +126,22 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         },
         Letter::ResetPassword { asked } => {
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
-            let Some((user, token)) = password_reset::issue(&app.db, &email, app.now()).await? else { return Ok(None) };
+            let Some((user, token)) = password_reset::issue(&app.db, &email, Some(&asked), app.now()).await? else {
+                return Ok(None);
+            };
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
             let rendered = ResetPassword { link, asked: &asked }.render(to_user(&user, site));
             (user.email, rendered, Some(token))
         }
         Letter::PasswordChanged { asked } => {
             (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
+        }
+        Letter::NewDevice { user, session, asked } => {
+            let fault = |why| Fault::Internal(format!("a token: {why}"));
+            let (now, pointer) = (app.now(), Pointer { user, session });
+            let token = app.not_me_keys.mint(pointer, now, now + security::NOT_ME_LIFETIME).map_err(fault)?;
+            let link = &app.public_url.with_token(urls::NOT_ME, &token);
+            (to, NewDevice { link, asked: &asked }.render(site), None)
         }
     };
     let (to, rendered, reset) = composed;

@@ -24,10 +24,15 @@ pub enum Name {
     SignupLink,
     /// The language that was chosen in this browser.
     Language,
+    /// The name of the browser, once somebody has logged in. It opens nothing.
+    Device,
+    /// The token of a link that says “this was not me”, on its way from the link to the form.
+    NotMeLink,
 }
 
 impl Name {
-    const ALL: [Self; 5] = [Self::Session, Self::Visit, Self::ResetLink, Self::SignupLink, Self::Language];
+    const ALL: [Self; 7] =
+        [Self::Session, Self::Visit, Self::ResetLink, Self::SignupLink, Self::Language, Self::Device, Self::NotMeLink];
 
     /// The name on this site.
     pub fn on(self, app: &App) -> &'static str {
@@ -42,6 +47,10 @@ impl Name {
             (Self::SignupLink, false) => "latchkey_signup",
             (Self::Language, true) => "__Host-latchkey_lang",
             (Self::Language, false) => "latchkey_lang",
+            (Self::Device, true) => "__Host-latchkey_device",
+            (Self::Device, false) => "latchkey_device",
+            (Self::NotMeLink, true) => "__Host-latchkey_not_me",
+            (Self::NotMeLink, false) => "latchkey_not_me",
         }
     }
 }

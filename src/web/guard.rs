@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::cookie;
+use super::cookie::{self, Name};
 use super::replay::{self, Answers};
+use crate::accounts::event::Kind;
+use crate::accounts::security;
+use crate::accounts::session::{self, Kind as SessionKind};
+use crate::accounts::token::Token;
 use crate::app::App;
+use crate::gate::client::{Client, Device};
 use crate::gate::error::Error;
 use crate::gate::take_body;
+use crate::throttle::Limit;
 
 /// What [`before`] needs.
 pub struct Guard {
@@ -23,10 +29,13 @@ pub struct Guard {
 
 /// Before a page sees a request: it is ours, it has only our cookies, it is not too much, and it is new.
 pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    if let Err(why) = came_from(&guard.app, &request) {
-        return Error::cross_site(why).into_response();
-    }
     cookie::keep_ours(&guard.app, request.headers_mut());
+    if let Some(device) = cookie::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
+        request.extensions_mut().insert(Device(device));
+    }
+    if let Err(why) = came_from(&guard.app, &request) {
+        return refused(&guard.app, request, why).await;
+    }
     let mut response = if reads_only(&request) {
         next.run(request).await
     } else {
@@ -37,6 +46,28 @@ pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next:
     };
     cookie::make_secure(&guard.app, response.headers_mut());
     response
+}
+
+/// Notes a form that another site has sent, and whose browser it came from. The first few of a client only: they cost
+/// nothing to send.
+async fn refused(app: &Arc<App>, request: Request, why: String) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let (now, Ok(Client(client))) = (app.now(), Client::from_request_parts(&mut parts, app).await);
+    let noted = async {
+        let token = cookie::value(&parts.headers, Name::Session.on(app));
+        let session = token.and_then(|token| app.keys.verify(token, now)).map(|pointer| pointer.session);
+        let found = match session {
+            Some(session) => session::find(app.db.read(), SessionKind::Browser, session, now).await?,
+            None => None,
+        };
+        security::note(&app.db, Kind::CrossSiteRefused, found.map(|(_, user)| user.id), &client, now).await
+    };
+    if app.throttle.take(Limit::CrossSite, &client.ip, now).is_ok()
+        && let Err(fault) = noted.await
+    {
+        return Error::from(fault).into_response();
+    }
+    Error::cross_site(why).into_response()
 }
 
 fn reads_only(request: &Request) -> bool {

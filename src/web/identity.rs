@@ -13,7 +13,8 @@ use super::cookie::{self, Name};
 use super::language;
 use super::visit::{Draft, Flash, Visit};
 use crate::accounts;
-use crate::accounts::login;
+use crate::accounts::device;
+use crate::accounts::login::{self, LoggedIn};
 use crate::accounts::session::{self, Kind, Session};
 use crate::accounts::user::User;
 use crate::app::App;
@@ -160,12 +161,15 @@ fn page_of(path: &str) -> &str {
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_in(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Result<(), Error> {
     let before = cookie::get(cookies, app, Name::Session).and_then(|token| app.keys.verify(&token, app.now()));
     if let Some(before) = before {
-        login::log_out(&app.db, before.session).await?;
+        login::leave_behind(&app.db, before.session).await?;
     }
-    remember(cookies, app, session)
+    if let Some(device) = &logged_in.device {
+        cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
+    }
+    remember(cookies, app, &logged_in.session)
 }
 
 /// Gives the browser the cookie of its session: kept as long as the session with “keep me logged in”, else

@@ -9,15 +9,20 @@ use crate::accounts::token::Token;
 use crate::accounts::{pending_signup, reset_token};
 use crate::app::App;
 
-/// Moves a link's token from the address into a cookie. What is no token takes the cookie away, so that a
-/// broken link never shows the page of an older one.
-pub fn keep(cookies: &Cookies, app: &App, name: Name, token: &str, path: &str) -> Response {
+/// Moves a link's token, if it has the shape of one, from the address into a cookie. What has not takes the cookie
+/// away, so that a broken link never shows the page of an older one.
+pub fn keep(cookies: &Cookies, app: &App, name: Name, token: Option<String>, path: &str) -> Response {
     let lifetime = if name == Name::ResetLink { reset_token::LIFETIME } else { pending_signup::LIFETIME };
-    match Token::parse(token) {
-        Some(token) => cookie::set(cookies, app, name, token.reveal().to_string(), Some(lifetime)),
+    match token {
+        Some(token) => cookie::set(cookies, app, name, token, Some(lifetime)),
         None => cookie::remove(cookies, app, name),
     }
     Redirect::to(path).into_response()
+}
+
+/// What has the shape of a token in an address.
+pub fn shaped(text: &str) -> Option<String> {
+    Some(Token::parse(text)?.reveal().to_string())
 }
 
 /// The token of the link that was opened last.

@@ -13,13 +13,15 @@ use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
 use super::problems::Problems;
 use super::visit::{Flash, Visit};
-use crate::accounts::login;
+use crate::accounts::login::{self, Attempt};
 use crate::accounts::password::Password;
 use crate::accounts::session::Lasting;
 use crate::app::App;
+use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
+use crate::throttle::Limit;
 use crate::urls::{self, Next};
 
 /// After so many misses the page offers the reset.
@@ -61,8 +63,13 @@ pub async fn log_in(
     let lasting = if keep { Lasting::Remembered } else { Lasting::UntilClosed };
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));
-    let session = login::with_password(&app.db, &app.hasher, (typed, password), lasting, &client, app.now()).await?;
-    let Some(session) = session else {
+    gate::throttle(&app, Limit::LogIn, &client).await?;
+    let logged_in = match login::with_password(&app.accounts, (typed, password), lasting, &client, app.now()).await? {
+        Attempt::Succeeded(logged_in) => Some(logged_in),
+        Attempt::Failed => None,
+        Attempt::Refused(too_many) => return Err(too_many.into()),
+    };
+    let Some(logged_in) = logged_in else {
         let problems = Problems::one("login", client.locale.t().wrong_log_in());
         let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
         let mut page = Page::plain(&app, client.locale);
@@ -72,8 +79,9 @@ pub async fn log_in(
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
+    app.throttle.give_back(Limit::LogIn, &client.ip);
     visit.rotate().await;
-    identity::log_in(&cookies, &app, &session).await?;
+    identity::log_in(&cookies, &app, &logged_in).await?;
     Ok(identity::onward(next))
 }
 
@@ -81,12 +89,13 @@ pub async fn log_in(
 pub async fn log_out(
     State(app): State<Arc<App>>,
     user: Option<CurrentUser>,
+    Client(client): Client,
     visit: Visit,
     Extension(cookies): Extension<Cookies>,
     Form(fields): Form,
 ) -> Result<Response, Error> {
     if let Some(CurrentUser { session, .. }) = user {
-        login::log_out(&app.db, session.id).await?;
+        login::log_out(&app.db, &session, &client, app.now()).await?;
         visit.rotate().await;
     }
     cookie::remove(&cookies, &app, Name::Session);

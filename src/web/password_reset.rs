@@ -20,9 +20,11 @@ use crate::accounts::password_reset;
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
+use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
+use crate::throttle::Limit;
 use crate::urls;
 
 #[derive(Template)]
@@ -60,7 +62,8 @@ pub async fn ask(
         }
         visit.flash(Flash::SentAgain).await;
     }
-    password_reset::ask(&app.db, &email, &client, now).await?;
+    gate::throttle(&app, Limit::Letter, &client).await?;
+    password_reset::ask(&app.accounts, &email, &client, now).await?;
     app.bell.notify_one();
     visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
@@ -112,7 +115,7 @@ pub async fn show(
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
-        return Ok(link::keep(&cookies, &app, Name::ResetLink, token, urls::RESET_PASSWORD));
+        return Ok(link::keep(&cookies, &app, Name::ResetLink, link::shaped(token), urls::RESET_PASSWORD));
     }
     match holder(&app, &cookies).await? {
         Some((_, user)) => match other_than(&user, current) {
@@ -150,6 +153,7 @@ pub async fn reset(
 ) -> Result<Response, Error> {
     let page = || Page::plain(&app, client.locale);
     let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: page() });
+    gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
     let about = [user.email.as_str(), &user.username, &user.full_name];
@@ -158,7 +162,7 @@ pub async fn reset(
         let page = ResetPage { page: page(), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    if !password_reset::reset(&app.db, &app.hasher, (&token, new), &client, app.now()).await? {
+    if !password_reset::reset(&app.accounts, (&token, new), &client, app.now()).await? {
         return gone();
     }
     app.bell.notify_one();

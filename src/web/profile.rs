@@ -14,7 +14,7 @@ use super::page::{Page, html};
 use super::problems::Problems;
 use super::visit::{Flash, Visit};
 use crate::accounts::password::Password;
-use crate::accounts::profile;
+use crate::accounts::profile::{self, Change};
 use crate::accounts::user::User;
 use crate::accounts::username::FullName;
 use crate::app::App;
@@ -169,11 +169,15 @@ pub async fn change_password(
     let new = problems.note(t, "new_password", app.new_password(fields.text("new_password"), about).await?);
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
-        if profile::change_password(&app.db, &app.hasher, who, (current, new), &client, app.now()).await? {
-            app.bell.notify_one();
-            visit.rotate().await;
-            visit.flash(Flash::PasswordChanged).await;
-            return Ok(Redirect::to(urls::SECURITY).into_response());
+        match profile::change_password(&app.accounts, who, (current, new), &client, app.now()).await? {
+            Change::Done => {
+                app.bell.notify_one();
+                visit.rotate().await;
+                visit.flash(Flash::PasswordChanged).await;
+                return Ok(Redirect::to(urls::SECURITY).into_response());
+            }
+            Change::Refused(too_many) => return Err(too_many.into()),
+            Change::Wrong => {}
         }
         problems = Problems::one("current_password", CurrentPasswordError::Wrong.words(t));
     }

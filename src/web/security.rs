@@ -3,18 +3,27 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use tower_cookies::Cookies;
+use uuid::Uuid;
 
+use super::cookie::{self, Name};
 use super::identity::{CurrentUser, Posted};
+use super::link;
 use super::page::{Page, html};
-use super::visit::{Flash, Visit};
-use crate::accounts::session::{Kind, Session};
+use super::visit::{Flash, Sent, Visit};
+use crate::accounts::event::{Event, Kind};
+use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
 use crate::app::App;
+use crate::gate;
+use crate::gate::client::Client;
 use crate::gate::error::Error;
+use crate::gate::form::Query;
+use crate::throttle::Limit;
 use crate::urls;
 
 #[derive(Template)]
@@ -24,14 +33,37 @@ struct SecurityPage {
     user: User,
     this: Session,
     others: Vec<Session>,
+    activity: Vec<(Event, u32)>,
 }
 
 impl SecurityPage {
     fn browser(&self, session: &Session) -> String {
         match session.kind {
-            Kind::Browser => user_agent::words(&session.user_agent, self.page.t),
-            Kind::Api => self.page.t.api_token(),
+            session::Kind::Browser => user_agent::words(&session.user_agent, self.page.t),
+            session::Kind::Api => self.page.t.api_token(),
         }
+    }
+
+    fn browser_of(&self, event: &Event) -> String {
+        user_agent::words(&event.user_agent, self.page.t)
+    }
+
+    fn what(&self, event: &Event, times: &u32) -> String {
+        let t = self.page.t;
+        let what = match event.kind {
+            Kind::SignUp => t.event_sign_up(),
+            Kind::LogIn => t.event_log_in(),
+            Kind::Token => t.event_token(),
+            Kind::LogInFailed => t.event_log_in_failed(),
+            Kind::LimitHit => t.event_limit_hit(),
+            Kind::LogOut => t.event_log_out(),
+            Kind::SessionEnded => t.event_session_ended(),
+            Kind::PasswordChanged => t.event_password_changed(),
+            Kind::ResetAsked => t.event_reset_asked(),
+            Kind::ResetDone => t.event_reset_done(),
+            Kind::CrossSiteRefused => t.event_cross_site_refused(),
+        };
+        if *times > 1 { t.event_times(what, *times) } else { what }
     }
 }
 
@@ -47,22 +79,93 @@ pub async fn show(
     }
     let mut others = security::sessions(&app.db, &user, app.now()).await?;
     others.retain(|session| session.id != this.id);
-    html(StatusCode::OK, page.locale, &SecurityPage { page, user, this, others })
+    let activity = security::activity(&app.db, &user).await?;
+    html(StatusCode::OK, page.locale, &SecurityPage { page, user, this, others, activity })
 }
 
 /// POST /profile/security/log-out: one session (`session`), or all others (`others`).
 pub async fn log_out(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Posted { user, session: this, fields, .. }: Posted,
+    Posted { user, session: this, client, fields }: Posted,
 ) -> Result<Response, Error> {
     if fields.ticked("others") {
-        security::end_others(&app.db, &this).await?;
+        security::end_others(&app.db, &this, &client, app.now()).await?;
         visit.flash(Flash::OthersLoggedOut).await;
     } else if let Ok(session) = fields.text("session").parse() {
         // No such session is as good as one that ended a moment ago.
-        security::end(&app.db, &user, session).await?;
+        security::end(&app.db, user.id, session, &client, app.now()).await?;
         visit.flash(Flash::DeviceLoggedOut).await;
     }
     Ok(Redirect::to(urls::SECURITY).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "security/not_me.html")]
+struct NotMePage {
+    page: Page,
+    user: User,
+    /// The session, if it has not ended.
+    session: Option<Session>,
+}
+
+impl NotMePage {
+    fn browser(&self, session: &Session) -> String {
+        user_agent::words(&session.user_agent, self.page.t)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "security/gone.html")]
+struct GonePage {
+    page: Page,
+}
+
+/// GET /not-me: with a token, puts it into a cookie and goes on to the clean address; without, shows the button.
+/// Neither does anything: mail scanners open links before people do.
+pub async fn show_not_me(
+    State(app): State<Arc<App>>,
+    Query(query): Query,
+    Extension(cookies): Extension<Cookies>,
+    page: Page,
+) -> Result<Response, Error> {
+    let token = query.text("token");
+    if !token.is_empty() {
+        let good = app.not_me_keys.verify(token, app.now()).map(|_| token.to_owned());
+        return Ok(link::keep(&cookies, &app, Name::NotMeLink, good, urls::NOT_ME));
+    }
+    match suspect(&app, &cookies).await? {
+        Some((user, session)) => {
+            let session = security::find(&app.db, &user, session, app.now()).await?;
+            html(StatusCode::OK, page.locale, &NotMePage { page, user, session })
+        }
+        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+    }
+}
+
+/// Whose letter it is, and about which session.
+async fn suspect(app: &App, cookies: &Cookies) -> Result<Option<(User, Uuid)>, Error> {
+    let token = cookie::get(cookies, app, Name::NotMeLink);
+    let Some(pointer) = token.and_then(|token| app.not_me_keys.verify(&token, app.now())) else { return Ok(None) };
+    Ok(security::user(&app.db, pointer.user).await?.map(|user| (user, pointer.session)))
+}
+
+/// POST /not-me
+pub async fn not_me(
+    State(app): State<Arc<App>>,
+    Client(client): Client,
+    visit: Visit,
+    Extension(cookies): Extension<Cookies>,
+) -> Result<Response, Error> {
+    gate::throttle(&app, Limit::Link, &client).await?;
+    let Some((user, session)) = suspect(&app, &cookies).await? else {
+        return html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+    };
+    let now = app.now();
+    security::not_me(&app.accounts, &user, session, &client, now).await?;
+    app.bell.notify_one();
+    cookie::remove(&cookies, &app, Name::NotMeLink);
+    visit.flash(Flash::DeviceLoggedOut).await;
+    visit.remember_reset(&Sent { email: user.email, pending: None, at: now }).await;
+    Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }

@@ -24,10 +24,12 @@ use crate::accounts::user::{Taken, User};
 use crate::accounts::username::{FullName, Username};
 use crate::app::App;
 use crate::config::Signup;
+use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
 use crate::gate::words::Words;
+use crate::throttle::Limit;
 use crate::urls;
 
 /// How soon the same letter is sent again at the earliest.
@@ -73,6 +75,7 @@ pub async fn ask(
     if app.config.signup == Signup::Closed {
         return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
+    gate::throttle(&app, Limit::SignUp, &client).await?;
     let t = client.locale.t();
     let text = |name| fields.text(name).to_owned();
     let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
@@ -95,7 +98,7 @@ pub async fn ask(
     let now = app.now();
 
     let taken = if app.config.signup == Signup::Open {
-        match signup::open(&app.db, &app.hasher, new, &client, now).await? {
+        match signup::open(&app.accounts, new, &client, now).await? {
             Ok(user) => {
                 visit.rotate().await;
                 welcome(&app, &user, &client, &cookies, &visit).await?;
@@ -104,7 +107,7 @@ pub async fn ask(
             Err(taken) => taken,
         }
     } else {
-        match signup::ask(&app.db, &app.hasher, new, &client, now).await? {
+        match signup::ask(&app.accounts, new, &client, now).await? {
             Some(pending) => {
                 app.bell.notify_one();
                 visit.remember_signup(&Sent { email, pending: Some(pending.id), at: now }).await;
@@ -126,8 +129,8 @@ async fn welcome(
     cookies: &Cookies,
     visit: &Visit,
 ) -> Result<(), Error> {
-    if let Some(session) = signup::log_in(&app.db, user, client, app.now()).await? {
-        identity::log_in(cookies, app, &session).await?;
+    if let Some(logged_in) = signup::log_in(&app.db, user, client, app.now()).await? {
+        identity::log_in(cookies, app, &logged_in).await?;
         visit.flash(Flash::Welcome).await;
     }
     Ok(())
@@ -155,7 +158,8 @@ pub async fn ask_again(State(app): State<Arc<App>>, Client(client): Client, visi
         if now - sent.at < SEND_AGAIN_AFTER {
             visit.flash(Flash::SentJustNow).await;
         } else {
-            signup::ask_again(&app.db, pending, &client, now).await?;
+            gate::throttle(&app, Limit::Letter, &client).await?;
+            signup::ask_again(&app.accounts, pending, &client, now).await?;
             app.bell.notify_one();
             visit.remember_signup(&Sent { at: now, ..sent }).await;
             visit.flash(Flash::SentAgain).await;
@@ -191,7 +195,7 @@ pub async fn show_confirm(
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
-        return Ok(link::keep(&cookies, &app, Name::SignupLink, token, urls::SIGNUP_CONFIRM));
+        return Ok(link::keep(&cookies, &app, Name::SignupLink, link::shaped(token), urls::SIGNUP_CONFIRM));
     }
     match pending(&app, &cookies).await? {
         Some((_, pending)) => html(
@@ -226,6 +230,7 @@ pub async fn confirm(
         return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
     let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+    gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
     let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
     let mut problems = Problems::default();

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("app", 15),
     ("visit_store", 15),
     ("accounts", 10),
+    ("throttle", 3),
     ("look", 3),
     ("config", 2),
     ("keys", 1),

@@ -5,13 +5,15 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AlreadyRegistered, ConfirmSignup, MailTest, PasswordChanged, Rendered, ResetPassword, Site,
+    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use time::macros::datetime;
 
+/// As long as a true one.
+const JWT: &str = "eyJ0eXAiOiJub3QtbWUrand0IiwiYWxnIjoiSFMyNTYiLCJraWQiOiJnZTBnd3c3ciJ9.eyJpc3MiOiJodHRwczovL2FjY291bnRzLmV4YW1wbGUuY29tIiwiYXVkIjoibm90LW1lIiwic3ViIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2Nzg5Iiwic2lkIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2NzkwIiwiaWF0IjoxNzk1MzM1MzAwLCJleHAiOjE3OTU5NDAxMDB9.5Zl6Yb0mK1M2f3Q9r8tWc7dXhVjK4sPqLnEoUaBi3gY";
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 5] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 6] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -21,7 +23,7 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 5] {
     };
     let at = datetime!(2026-11-22 08:15 UTC);
     let user_agent = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".into();
-    let asked = &Asked { at, ip: "203.0.113.9".into(), user_agent };
+    let asked = &Asked { at, ip: "203.0.113.9".into(), user_agent, request_id: String::new() };
     let link = |path: &str| format!("{}{path}", site.home);
     let (login_link, reset_link) = (&link("/login"), &link("/forgot-password"));
     let confirm = ConfirmSignup { link: &link(&format!("/signup/confirm?token={TOKEN}")), asked };
@@ -31,6 +33,7 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 5] {
         ("already_registered", AlreadyRegistered { login_link, reset_link, asked }.render(site)),
         ("reset_password", reset.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
+        ("new_device", NewDevice { link: &link(&format!("/not-me?token={JWT}")), asked }.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
     rendered.map(|(name, letter)| (name, letter.unwrap()))

@@ -35,17 +35,17 @@ async fn an_outbox_row_holds_no_secret() {
 async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
-    let url = app.url.clone();
+    let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
 
     // A start that dies between taking the letter and sending it.
-    let db = latchkey::db::Db::open(&format!("sqlite://{}", dir.path().join("latchkey.db").display())).await.unwrap();
     let now = latchkey::clock::Clock::default().now();
     let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&db, &email, &Default::default(), now).await.unwrap();
-    assert!(outbox::lease(db.write(), now).await.unwrap().is_some());
-    assert!(outbox::lease(db.write(), now).await.unwrap().is_none(), "no second postman gets it meanwhile");
-    drop(db);
+    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
+    let conn = accounts.db.write();
+    assert!(outbox::lease(conn, now).await.unwrap().is_some());
+    assert!(outbox::lease(conn, now).await.unwrap().is_none(), "no second postman gets it meanwhile");
+    drop(accounts);
 
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     let letter = app.letters_to("sam@example.com", 2).await.remove(0);
@@ -103,14 +103,14 @@ async fn a_letter_that_cannot_be_kept_is_tried_again_and_given_up_at_its_deadlin
 async fn a_letter_that_comes_too_late_is_not_sent() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
-    let (url, dir) = (app.url.clone(), app.stop().await);
-    let db = latchkey::db::Db::open(&format!("sqlite://{}", dir.path().join("latchkey.db").display())).await.unwrap();
+    let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
+    let dir = app.stop().await;
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
     let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&db, &email, &Default::default(), long_ago).await.unwrap();
+    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), long_ago).await.unwrap();
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     app.outbox_is_done().await;
-    let rows = Entity::find().all(db.read()).await.unwrap();
+    let rows = Entity::find().all(accounts.db.read()).await.unwrap();
     let late = rows.iter().find(|row| row.letter == "reset_password").unwrap();
     assert_eq!(late.state, State::Failed);
     assert_eq!(app.letters().await.len(), 1, "the one from the sign-up");

@@ -172,7 +172,7 @@ async fn looking_at_a_link_never_burns_it() {
 
 #[tokio::test]
 async fn three_links_work_at_a_time_and_all_die_after_the_first_success() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     app.someone("sam", OTTER).await;
     let mut links = vec![];
     for n in 0..4 {

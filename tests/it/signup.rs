@@ -116,7 +116,7 @@ async fn a_username_taken_meanwhile_is_asked_for_again() {
 
 #[tokio::test]
 async fn twenty_sign_ups_with_one_address_make_one_user() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let ask = |n: usize| {
         let mut browser = app.browser();
         async move {

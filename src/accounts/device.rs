@@ -1,0 +1,101 @@
+//! `devices`: the browsers that an account knows, because somebody has logged in to it there.
+//!
+//! A cookie names the browser, and a row each account that was used in it. It opens nothing. A known browser's
+//! misses are counted by themselves, and a log-in from it needs no letter.
+
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Result;
+use super::token::{Token, TokenDigest};
+use crate::chance;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "devices")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub token_digest: TokenDigest,
+    pub last_seen_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A browser in which nobody logs in for so long is a new one.
+pub const LIFETIME: Duration = Duration::days(180);
+
+/// Whether the account knows this browser. The work is the same for nobody's account.
+pub(super) async fn is_known(
+    conn: &impl ConnectionTrait,
+    device: &TokenDigest,
+    user: Option<Uuid>,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let this = of(device, user.unwrap_or_default()).filter(Column::LastSeenAt.gt(now - LIFETIME));
+    Ok(this.one(conn).await?.is_some())
+}
+
+fn of(device: &TokenDigest, user: Uuid) -> Select<Entity> {
+    Entity::find().filter(Column::TokenDigest.eq(device.clone())).filter(Column::UserId.eq(user))
+}
+
+/// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
+/// whoever planted or copied the old one is left behind.
+pub(super) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
+    let new = Token::random();
+    if let Some(old) = old {
+        let row = ActiveModel { token_digest: Set(new.digest()), ..Default::default() };
+        Entity::update_many().set(row).filter(Column::TokenDigest.eq(old.digest())).exec(conn).await?;
+    }
+    Ok(new)
+}
+
+/// Notes a log-in of the user from this browser. True when it is new to an account that knows others: the first
+/// of all is no news.
+pub(super) async fn remember(
+    conn: &impl ConnectionTrait,
+    device: &TokenDigest,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let seen = ActiveModel { last_seen_at: Set(now), ..Default::default() };
+    let this = Entity::update_many().set(seen).filter(Column::TokenDigest.eq(device.clone()));
+    if this.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0 {
+        return Ok(false);
+    }
+    let others = Entity::find().filter(Column::UserId.eq(user)).one(conn).await?.is_some();
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        user_id: Set(user),
+        token_digest: Set(device.clone()),
+        last_seen_at: Set(now),
+    };
+    row.insert(conn).await?;
+    Ok(others)
+}
+
+/// Forgets every browser of the user but the one to keep.
+pub(super) async fn forget_all(conn: &impl ConnectionTrait, user: Uuid, keep: Option<&Token>) -> Result<()> {
+    let mut those = Entity::delete_many().filter(Column::UserId.eq(user));
+    if let Some(keep) = keep {
+        those = those.filter(Column::TokenDigest.ne(keep.digest()));
+    }
+    those.exec(conn).await?;
+    Ok(())
+}
+
+/// Deletes what has not been used for long; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::delete_many().filter(Column::LastSeenAt.lte(now - LIFETIME)).exec(conn).await?.rows_affected)
+}

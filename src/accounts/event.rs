@@ -1,0 +1,108 @@
+//! `events`: what happened to an account, for its owner to look through, and for the operator in the log.
+//!
+//! A row is written in the transaction of its cause, and carries the number of the request, which is on every line
+//! that the request left in the log (OWASP, Logging Cheat Sheet).
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect, Set};
+use time::{Duration, OffsetDateTime};
+use tracing::info;
+use uuid::Uuid;
+
+use super::{Asked, Result};
+use crate::chance;
+
+/// Something that happened.
+pub type Event = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "events")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub at: OffsetDateTime,
+    pub kind: Kind,
+    pub user_id: Option<Uuid>,
+    pub ip: String,
+    pub user_agent: String,
+    pub request_id: String,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Whether the same happened in the same browser at the same address.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.kind, &self.ip, &self.user_agent) == (other.kind, &other.ip, &other.user_agent)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
+pub enum Kind {
+    /// The account was made.
+    SignUp,
+    /// Somebody logged in with the password.
+    LogIn,
+    /// A program got a token with it.
+    Token,
+    /// The password was not right.
+    LogInFailed,
+    /// There were so many of those that the next ones have to wait.
+    LimitHit,
+    /// The person logged out.
+    LogOut,
+    /// A session was ended from another one, or from a letter.
+    SessionEnded,
+    /// The password was changed by somebody who knew it.
+    PasswordChanged,
+    /// A reset link went out.
+    ResetAsked,
+    /// The password was changed with such a link.
+    ResetDone,
+    /// Another site made the person's browser send a form.
+    CrossSiteRefused,
+}
+
+/// Notes what happened, in the table and in the log. Without a user it is for the operator only.
+pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        at: Set(asked.at),
+        kind: Set(kind),
+        user_id: Set(user),
+        ip: Set(asked.ip.clone()),
+        user_agent: Set(asked.user_agent.clone()),
+        request_id: Set(asked.request_id.clone()),
+    };
+    row.insert(conn).await?;
+    info!(
+        target: "latchkey::event",
+        event = kind.to_value(),
+        user = user.map(tracing::field::display),
+        ip = asked.ip,
+        user_agent = asked.user_agent,
+        request = asked.request_id,
+    );
+    Ok(())
+}
+
+/// The newest events of the user, the newest first.
+pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, most: u64) -> Result<Vec<Event>> {
+    let those = Entity::find().filter(Column::UserId.eq(user));
+    Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
+}
+
+/// Deletes what is older than `kept`; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {
+    Ok(Entity::delete_many().filter(Column::At.lte(now - kept)).exec(conn).await?.rows_affected)
+}

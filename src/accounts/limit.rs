@@ -1,0 +1,176 @@
+//! `limits`: what was tried at one account, or sent to one address, lately. In the database, so that a restart
+//! forgives nothing and several machines count together.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{QueryOrder, QuerySelect, Set};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Result;
+use super::email::Email;
+use super::token::TokenDigest;
+use super::username::Username;
+use crate::db::Db;
+use crate::keys::Fingerprint;
+use crate::throttle::{Rate, Taken};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "limits")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: String,
+    pub whole_at: i64,
+    pub misses: i32,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Passwords from browsers that the account does not know, all of them together: ten, then one in three minutes.
+const STRANGERS: Rate = Rate { burst: 10, every: Duration::minutes(3) };
+/// Passwords from one browser that it does know, or that is logged in.
+const OWN: Rate = Rate { burst: 10, every: Duration::minutes(1) };
+/// After so many misses in a row waiting does not help any more (NIST SP 800-63B-4, 3.2.2).
+const MISSES_MAX: i32 = 100;
+/// Letters of one kind to one address: three, then one an hour. A reset link works for an hour, so whoever asks in
+/// vain has one that works, even if a stranger asked for it.
+const LETTERS: Rate = Rate { burst: 3, every: Duration::hours(1) };
+/// How long a bucket is kept after it is whole again, for the sake of its misses.
+const KEPT: Duration = Duration::days(30);
+/// The most buckets that are kept. Beyond that those go that have been quiet the longest.
+const MOST: u64 = 100_000;
+
+/// Why something has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// This client has tried too much, at whatever account.
+    Client(Duration),
+    /// The account was tried too often. A reset opens it at once.
+    Account(Duration),
+    /// So often that waiting does not help: only a reset does, or a browser that the account knows.
+    Closed,
+}
+
+impl TooMany {
+    /// How long to wait. What is closed is worth another look in an hour: its owner may have opened it.
+    pub fn wait(self) -> Duration {
+        match self {
+            Self::Client(wait) | Self::Account(wait) => wait,
+            Self::Closed => Duration::HOUR,
+        }
+    }
+}
+
+/// Counts what is tried, unless the limits are off.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    on: bool,
+    names: Fingerprint,
+}
+
+/// One thing that is counted. Its name in the table is a keyed digest: people type passwords into the wrong field,
+/// and who was tried is nobody's business.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    key: String,
+    rate: Rate,
+    misses_max: Option<i32>,
+}
+
+impl Limits {
+    /// Counts under names that only this key makes.
+    pub fn new(on: bool, names: Fingerprint) -> Self {
+        Self { on, names }
+    }
+
+    fn bucket(&self, what: &str, who: &str, rate: Rate, misses_max: Option<i32>) -> Bucket {
+        Bucket { key: self.names.of(&[what, who]), rate, misses_max }
+    }
+
+    /// Log-ins from browsers that the account does not know. Username and address of one account share a bucket, and
+    /// a name without an account has one just the same, so that neither answer nor work tells who has an account.
+    pub(super) fn strangers(&self, user: Option<Uuid>, login: &str) -> Bucket {
+        let who = match (user, Email::parse(login), Username::parse(login)) {
+            (Some(user), ..) => user.to_string(),
+            (None, Ok(email), _) => email.canonical().to_owned(),
+            (None, _, Ok(username)) => username.canonical().to_owned(),
+            _ => login.to_owned(),
+        };
+        self.bucket("log-in", &who, STRANGERS, Some(MISSES_MAX))
+    }
+
+    /// Log-ins of this user from this browser. Of its own, so that a stranger's guessing never keeps the owner out
+    /// (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
+    pub(super) fn device(&self, user: Uuid, device: &TokenDigest) -> Bucket {
+        self.bucket("device", &format!("{user} {}", device.as_str()), OWN, Some(MISSES_MAX))
+    }
+
+    /// The current password, asked for on a page of somebody who is logged in: a stolen session must not become
+    /// a place to guess at it.
+    pub(super) fn current_password(&self, user: Uuid) -> Bucket {
+        self.bucket("current-password", &user.to_string(), OWN, Some(MISSES_MAX))
+    }
+
+    /// Letters of one kind to one address.
+    pub(super) fn letters(&self, kind: &str, to: &Email) -> Bucket {
+        self.bucket(kind, to.canonical(), LETTERS, None)
+    }
+
+    /// Takes one try, before the work: of a hundred at once no more get through than of a hundred in turn.
+    pub(super) async fn take(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Taken, TooMany>> {
+        if !self.on {
+            return Ok(Ok(Taken { last: false }));
+        }
+        let Bucket { key, rate, misses_max } = bucket;
+        loop {
+            let before = Entity::find_by_id(key).one(db.read()).await?;
+            let (old, misses) = before.map_or((0, 0), |row| (row.whole_at, row.misses));
+            if misses_max.is_some_and(|most| misses >= most) {
+                return Ok(Err(TooMany::Closed));
+            }
+            let whole_at = match rate.take(old, now) {
+                Ok(whole_at) => whole_at,
+                Err(wait) => return Ok(Err(TooMany::Account(wait))),
+            };
+            let row = ActiveModel { key: Set(key.clone()), whole_at: Set(whole_at), misses: Set(misses + 1) };
+            // Only on top of what was read: whoever was faster has taken this try, and we look again. A bucket has
+            // so few tries that this soon comes to an end.
+            let unchanged = Column::WholeAt.eq(old);
+            let mut over = OnConflict::column(Column::Key);
+            over.update_columns([Column::WholeAt, Column::Misses]).action_and_where(unchanged);
+            let done = Entity::insert(row).on_conflict(over).exec_without_returning(db.write()).await?;
+            if done == 1 {
+                let closed = misses_max.is_some_and(|most| misses + 1 >= most);
+                return Ok(Ok(Taken { last: closed || rate.take(whole_at, now).is_err() }));
+            }
+        }
+    }
+
+    /// Makes a bucket whole: the password was right.
+    pub(super) async fn clear(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
+        Entity::delete_by_id(&bucket.key).exec(conn).await?;
+        Ok(())
+    }
+
+    /// Makes the account's buckets whole: there is a new password, at which nobody has guessed.
+    pub(super) async fn clear_user(&self, conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+        self.clear(conn, &self.strangers(Some(user), "")).await?;
+        self.clear(conn, &self.current_password(user)).await
+    }
+}
+
+/// Deletes what was not tried for long; returns how many.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    let quiet = (now - KEPT).unix_timestamp();
+    let newest = Entity::find().order_by_desc(Column::WholeAt).offset(MOST).one(conn).await?;
+    let old = newest.map_or(quiet, |row| row.whole_at.max(quiet));
+    Ok(Entity::delete_many().filter(Column::WholeAt.lte(old)).exec(conn).await?.rows_affected)
+}

@@ -1,0 +1,119 @@
+//! What happened to an account: in the table, and on the page in plain words.
+
+use latchkey::accounts::event::{Entity, Event, Kind};
+use sea_orm::{EntityTrait, QueryOrder};
+
+use crate::app::TestApp;
+use crate::{HERON, OTTER};
+
+async fn events(app: &TestApp) -> Vec<Event> {
+    use latchkey::accounts::event::Column;
+    Entity::find().order_by_asc(Column::Id).all(app.app.db.read()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_whole_life_is_noted_with_the_number_of_each_request() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    let form = sam.open("/profile").await.form("/logout");
+    sam.submit(form).await;
+    let wrong = sam.log_in("sam", OTTER).await;
+    wrong.assert_framed(422);
+    sam.log_in("sam", HERON).await;
+    let mut other = app.browser();
+    other.log_in("sam", HERON).await;
+    let page = sam.open("/profile/security").await;
+    sam.submit(page.form("/profile/security/log-out")).await;
+    let form = [("username", "sam"), ("password", HERON)];
+    reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
+    let link = app.reset_link("sam@example.com", 5).await;
+    let form = other.open(&link).await.form("/reset-password").fill("password", OTTER);
+    other.submit(form).await;
+
+    use Kind::{LogIn, LogInFailed, LogOut, PasswordChanged, ResetAsked, ResetDone, SessionEnded, SignUp, Token};
+    let all = events(&app).await;
+    let kinds: Vec<Kind> = all.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [SignUp, LogIn, PasswordChanged, LogOut, LogInFailed, LogIn, LogIn, SessionEnded, Token, ResetAsked, ResetDone]
+    );
+    assert!(all.iter().all(|event| event.ip == "127.0.0.1" && event.user_id == all[0].user_id));
+    assert!(all.iter().all(|event| event.request_id.len() == 16));
+    assert_eq!(all[4].request_id, wrong.headers["x-request-id"].to_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_person_reads_what_happened_with_browser_address_and_time() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut eve = app.browser();
+    eve.user_agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
+    for _ in 0..10 {
+        eve.log_in("sam", "not this one").await.assert_framed(422);
+    }
+    eve.log_in("sam", "not this one").await.assert_framed(429);
+    let page = sam.open("/profile/security").await;
+    let (_, activity) = page.html.split_once("Recent activity").unwrap();
+    for words in [
+        "So many wrong passwords that others have to wait",
+        "Wrong password, 10 times",
+        "Firefox on Linux",
+        "127.0.0.1",
+        "Logged in",
+        "Account created",
+    ] {
+        assert!(activity.contains(words), "{words}: {activity}");
+    }
+    // Another's are not shown.
+    let mut ada = app.someone("ada", OTTER).await;
+    assert!(!ada.open("/profile/security").await.html.contains("Wrong password"));
+}
+
+#[tokio::test]
+async fn guesses_at_nobodys_account_are_noted_for_the_operator() {
+    let app = TestApp::start().await;
+    app.browser().log_in("nobody", OTTER).await;
+    let all = events(&app).await;
+    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, Kind::LogInFailed, None));
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_is_noted_a_few_times_and_shown_to_whose_cookie_came_with_it() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for _ in 0..8 {
+        let foreign = |request: reqwest::RequestBuilder| request.header("sec-fetch-site", "same-site");
+        sam.send(reqwest::Method::POST, "/logout", foreign).await.assert_framed(403);
+    }
+    let page = sam.open("/profile/security").await;
+    assert!(page.html.contains("Form from another site refused, 5 times"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn a_client_that_tries_too_much_is_noted_once() {
+    let app = TestApp::start().await;
+    for n in 0..40 {
+        app.browser().post("/signup", &[("email", format!("sam{n}"))]).await;
+    }
+    let all = events(&app).await;
+    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, Kind::LimitHit, None));
+}
+
+#[tokio::test]
+async fn events_go_with_their_user_and_after_their_time() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let kept = time::Duration::days(90);
+    let sweep = async |days| {
+        let now = app.app.now() + time::Duration::days(days);
+        latchkey::accounts::event::sweep(app.app.db.write(), kept, now).await.unwrap()
+    };
+    assert_eq!(sweep(89).await, 0);
+    let user = events(&app).await[0].user_id.unwrap();
+    app.browser().log_in("nobody", OTTER).await;
+    latchkey::accounts::user::delete(app.app.db.write(), user).await.unwrap();
+    assert_eq!(events(&app).await.len(), 1, "what is nobody's stays");
+    assert_eq!(sweep(91).await, 1);
+}

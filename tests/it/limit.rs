@@ -1,0 +1,262 @@
+//! Tries are counted: at an account, from a client, and letters to an address. The owner is never kept out.
+
+use reqwest::StatusCode;
+use time::Duration;
+
+use crate::app::TestApp;
+use crate::browser::{Browser, Page};
+use crate::{HERON, OTTER};
+
+/// Guesses until the answer is no longer “wrong”, and says how many guesses were looked at.
+async fn guess(browser: &mut Browser, login: &str) -> (u32, Page) {
+    for looked_at in 0..150 {
+        let page = browser.post("/login", &[("login", login), ("password", "not this one at all")]).await;
+        if page.status != StatusCode::UNPROCESSABLE_ENTITY {
+            return (looked_at, page);
+        }
+    }
+    panic!("nobody stops the guessing");
+}
+
+fn retry_after(page: &Page) -> i64 {
+    page.headers["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_stranger_guesses_ten_times_and_then_waits_whether_or_not_there_is_an_account() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut answers = vec![];
+    for login in ["nobody", "nobody@example.com", "no such name, nor can there be", "sam"] {
+        app.app.clock.advance(Duration::minutes(10)); // for the client's own count
+        let (looked_at, page) = guess(&mut app.browser(), login).await;
+        page.assert_framed(429);
+        assert_eq!(looked_at, 10, "{login}");
+        assert!((170..=180).contains(&retry_after(&page)), "{login}: {}", retry_after(&page));
+        assert_eq!(page.heading(), "Too many tries");
+        assert!(page.html.contains("Wait 3 minutes"), "{}", page.html);
+        assert!(page.html.contains("href=\"/forgot-password\""), "a way out");
+        let id = page.headers["x-request-id"].to_str().unwrap();
+        answers.push(page.html.replace(id, "…"));
+    }
+    assert!(answers.windows(2).all(|two| two[0] == two[1]), "the page does not tell who has an account");
+
+    // The account's other name leads to the same bucket, and so does the JSON door.
+    assert_eq!(guess(&mut app.browser(), "sam@example.com").await.0, 0);
+    let form = [("username", "SAM"), ("password", OTTER)];
+    let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
+    assert_eq!(token.status(), 429);
+    assert!(token.headers().contains_key("retry-after"));
+    assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Wait 3 minutes"));
+
+    // Not even the right password is looked at: a guesser must not learn which it is.
+    app.browser().log_in("sam", OTTER).await.assert_framed(429);
+    app.app.clock.advance(Duration::minutes(3));
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
+    assert_eq!(guess(&mut app.browser(), "sam").await.0, 10, "after a log-in the bucket is whole");
+}
+
+#[tokio::test]
+async fn a_hundred_guesses_at_once_get_no_further_than_ten_in_turn() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..30 {
+        let mut browser = app.browser();
+        let login = if n % 2 == 0 { "sam" } else { "sam@example.com" };
+        let password = format!("wrong {n}");
+        tasks.spawn(async move { browser.post("/login", &[("login", login), ("password", &password)]).await.status });
+    }
+    let answers = tasks.join_all().await;
+    let wrong = answers.iter().filter(|status| status.as_u16() == 422).count();
+    let refused = answers.iter().filter(|status| status.as_u16() == 429).count();
+    assert_eq!((wrong, refused), (10, 20));
+}
+
+#[tokio::test]
+async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile").await.form("/logout");
+    sam.submit(form).await;
+    let mut misses = 0;
+    while misses < 100 {
+        misses += guess(&mut app.browser(), "sam").await.0;
+        app.app.clock.advance(Duration::minutes(30));
+    }
+    assert_eq!(misses, 100, "at the latest after a hundred misses in a row");
+
+    // From here on waiting does not help a stranger.
+    app.app.clock.advance(Duration::days(7));
+    let page = app.browser().log_in("sam", OTTER).await;
+    page.assert_framed(429);
+    assert!(page.html.contains("opens only with a new password, or in a browser where you have logged in before"));
+    assert_eq!(retry_after(&page), 3600);
+
+    // Their own misses are counted by themselves, and a miss is no disaster.
+    assert_eq!(sam.log_in("sam", "not this one").await.status, 422);
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    app.browser().log_in("sam", OTTER).await.assert_framed(429);
+
+    // A reset lets everybody in again who has the new password.
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut anywhere = app.browser();
+    let form = anywhere.open(&link).await.form("/reset-password").fill("password", HERON);
+    assert_eq!(anywhere.submit(form).await.path, "/login");
+    assert_eq!(anywhere.log_in("sam", HERON).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn a_known_browser_has_ten_tries_of_its_own_and_only_at_its_own_account() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    app.someone("ada", OTTER).await;
+    let device = sam.cookies["latchkey_device"].clone();
+    let mut thief = app.browser();
+    thief.cookies.insert("latchkey_device".into(), device.clone());
+    assert_eq!(guess(&mut thief, "sam").await.0, 10);
+    app.browser().log_in("sam", OTTER).await.assert_framed(200);
+
+    // To other accounts it is a stranger like any other.
+    assert_eq!(guess(&mut app.browser(), "ada").await.0, 10);
+    assert_eq!(guess(&mut thief, "ada").await.0, 0);
+
+    // The name is another one after each log-in: a copy of the old one is a stranger's, and so is a planted one.
+    app.app.clock.advance(Duration::hours(3));
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    assert_ne!(sam.cookies["latchkey_device"], device);
+    guess(&mut app.browser(), "sam").await;
+    assert_eq!(guess(&mut thief, "sam").await.0, 0);
+}
+
+#[tokio::test]
+async fn a_restart_forgives_nothing() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    guess(&mut app.browser(), "sam").await;
+    let app = TestApp::start_in(app.stop().await, &[]).await;
+    app.browser().log_in("sam", OTTER).await.assert_framed(429);
+}
+
+#[tokio::test]
+async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_not_count() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for _ in 0..40 {
+        assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
+    }
+    let mut looked_at = 0;
+    let mut page = None;
+    for n in 0..40 {
+        let answer = app.browser().post("/login", &[("login", format!("user{n}").as_str()), ("password", OTTER)]).await;
+        if answer.status == 429 {
+            page = Some(answer);
+            break;
+        }
+        looked_at += 1;
+    }
+    assert_eq!(looked_at, 30);
+    let page = page.unwrap();
+    page.assert_framed(429);
+    assert!(page.html.contains("Wait a minute, then try again. So many tries came from your network"));
+    assert!((1..=20).contains(&retry_after(&page)));
+    app.app.clock.advance(Duration::seconds(20));
+    assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_client_has_its_own_count() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let from = |ip: String, n: usize| {
+        let mut browser = app.browser();
+        async move {
+            let fields = [("login", format!("user{n}")), ("password", OTTER.to_owned())];
+            let sent = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", &ip).form(&fields);
+            browser.send(reqwest::Method::POST, "/login", sent).await.status.as_u16()
+        }
+    };
+    for n in 0..30 {
+        assert_eq!(from(format!("2001:db8::{n:x}"), n).await, 422, "{n}");
+    }
+    assert_eq!(from("2001:db8::ffff".into(), 99).await, 429, "one /64 is one client");
+    assert_eq!(from("2001:db8:0:1::1".into(), 99).await, 422);
+    assert_eq!(from("6.6.6.6, 2001:db8::1".into(), 99).await, 429, "what the client has written is not asked");
+}
+
+#[tokio::test]
+async fn every_form_that_costs_something_is_limited_at_both_doors() {
+    let app = TestApp::start().await;
+    for (path, wrong, others) in [
+        ("/signup", 422, &["/users/"][..]),
+        ("/forgot-password", 303, &["/reset_password/"]),
+        ("/reset-password", 410, &["/complete_reset_password/", "/signup/confirm", "/not-me"]),
+    ] {
+        let mut browser = app.browser();
+        for n in 0..30 {
+            let page = browser.post(path, &[("email", format!("sam{n}@example.com").as_str())]).await;
+            assert_eq!(page.status, wrong, "{path}");
+        }
+        browser.post(path, &[("email", "sam@example.com")]).await.assert_framed(429);
+        for other in others {
+            let body = r#"{"username":"sam","email":"sam@example.com","password":"x","token":"x","new_password":"x"}"#;
+            let json = |request: reqwest::RequestBuilder| {
+                if other.contains('_') || *other == "/users/" {
+                    request.header("content-type", "application/json").body(body)
+                } else {
+                    request
+                }
+            };
+            let page = browser.send(reqwest::Method::POST, other, json).await;
+            assert_eq!(page.status, 429, "{other}: {}", page.html);
+            assert!(retry_after(&page) > 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn three_letters_go_to_one_address_and_then_one_an_hour_with_the_same_answer() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let ask = async |email: &str| {
+        let mut browser = app.browser();
+        let page = browser.ask_reset(email).await;
+        (page.status, page.path.clone(), page.html.replace(email, "…").len())
+    };
+    let mut answers = vec![];
+    for email in ["sam@example.com", "SAM@example.com", "sam@Example.com", "sam@example.com", "sam@example.com"] {
+        answers.push(ask(email).await);
+        answers.push(ask(&email.replace("sam", "nobody").replace("SAM", "nobody")).await);
+    }
+    assert!(answers.windows(2).all(|two| two[0] == two[1]), "{answers:?}");
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 4).await.len(), 4, "the one of the sign-up and three");
+
+    app.app.clock.advance(Duration::hours(1));
+    ask("sam@example.com").await;
+    ask("sam@example.com").await;
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 5).await.len(), 5);
+
+    // Sign-up letters are counted by themselves: they cannot use up the reset letters.
+    for n in 0..5 {
+        let page = app.browser().sign_up("new@example.com", &format!("new{n}"), OTTER).await;
+        assert_eq!(page.path, "/signup/sent");
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("new@example.com", 3).await.len(), 3);
+}
+
+#[tokio::test]
+async fn whoever_finds_a_browser_open_cannot_guess_the_password_in_it() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for n in 0..11 {
+        let form = sam.open("/profile/password").await.form("/profile/password");
+        let page = sam.submit(form.fill("current_password", "wrong").fill("new_password", HERON)).await;
+        page.assert_framed(if n < 10 { 422 } else { 429 });
+    }
+    app.app.clock.advance(Duration::minutes(1));
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    let page = sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!(page.flash(), "Your password was changed. All other devices are logged out.");
+}
