@@ -148,6 +148,9 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.types("new_password", HERON).await;
     sam.presses("/profile/password").await;
     sam.shows("profile-password-changed", "[role=status]").await;
+    sam.opens("/forgot-password").await;
+    sam.opens_the_letter(app, ADDRESS, 2).await;
+    sam.shows("letter-password-changed", ".links a[href$='/forgot-password']").await;
     for user_agent in [None, Some(IPHONE), Some(FIREFOX)] {
         let mut browser = app.browser();
         browser.user_agent = user_agent;
@@ -155,10 +158,18 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     }
     sam.opens("/profile/security").await;
     sam.shows("security", ".sessions li:nth-child(4)").await;
+    sam.opens("/forgot-password").await;
+    sam.opens_the_letter(app, ADDRESS, 5).await;
+    sam.shows("letter-new-device", ".links a[href*='/not-me?']").await;
+    sam.follows("/not-me").await;
+    sam.shows("not-me", "form[action='/not-me']").await;
+    sam.presses("/not-me").await;
+    sam.shows("not-me-done", "[role=status]").await;
+    sam.opens("/not-me").await;
+    sam.shows("not-me-gone", "main a[href='/profile/security']").await;
+    sam.opens("/profile").await;
     sam.presses("/logout").await;
     sam.shows("logout", "[role=status]").await;
-    sam.opens_the_letter(app, ADDRESS, 2).await;
-    sam.shows("letter-password-changed", ".links a[href$='/forgot-password']").await;
 }
 
 async fn logging_in(sam: &mut Critic) {
@@ -193,7 +204,7 @@ async fn getting_back_in(sam: &mut Critic, app: &TestApp) {
     sam.shows("forgot-password-sent", "[name=again] ~ button").await;
     sam.presses("/forgot-password").await;
     sam.shows("forgot-password-sent-again", "[role=status]").await;
-    sam.opens_the_letter(app, ADDRESS, 3).await;
+    sam.opens_the_letter(app, ADDRESS, 7).await;
     sam.shows("letter-reset-password", ".links a[href*='/reset-password?']").await;
     sam.follows("/reset-password").await;
     sam.shows("reset-password", "form[action='/reset-password']").await;
@@ -212,7 +223,7 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
     sam.types("password", OTTER).await;
     sam.presses("/signup").await;
     sam.finds("form[action='/signup/resend']").await;
-    sam.opens_the_letter(app, ADDRESS, 5).await;
+    sam.opens_the_letter(app, ADDRESS, 9).await;
     sam.shows("letter-already-registered", ".links a[href$='/login']").await;
     for switch in 1..=2 {
         let other = format!(".switches nav:nth-child({switch}) a:not([aria-current])");
@@ -227,7 +238,7 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
         .unwrap();
     assert!(mail_test.status.success(), "{mail_test:?}");
     sam.opens("/login").await;
-    sam.opens_the_letter(app, ADDRESS, 6).await;
+    sam.opens_the_letter(app, ADDRESS, 10).await;
     sam.shows("letter-mail-test", ".links li:only-child").await;
     sam.opens("/dev/mailbox").await;
     sam.shows("mailbox", ".letters").await;
@@ -246,7 +257,12 @@ async fn bad_news(sam: &mut Critic, app: TestApp) {
     sam.learns("document.getElementById('login').value = 'x'.repeat(17000); 0").await;
     sam.presses("/login").await;
     sam.shows("too-much", "main code").await;
-    // Here: 429, once there are limits.
+    while app.browser().log_in("alex", "not this one").await.status != 429 {}
+    sam.opens("/login").await;
+    sam.types("login", "alex").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    sam.shows("too-many", "main a[href='/forgot-password']").await;
 
     app.app.db.read().clone().close().await.unwrap();
     sam.opens("/login").await;
