@@ -25,6 +25,7 @@ mod profile;
 mod security;
 mod signup;
 mod smtp;
+mod start;
 mod visit;
 mod weight;
 
