@@ -13,6 +13,7 @@ mod docs;
 mod gallery;
 mod guard;
 mod house;
+mod keys;
 mod language;
 mod letters;
 mod login;
