@@ -1,10 +1,12 @@
 //! What every part of the running program shares.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use rustix::fs::{Access, access};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
@@ -15,8 +17,9 @@ use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::keys::{Fingerprint, Keys, Secret, Use};
+use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
+use crate::secret::Secret;
 use crate::throttle::Throttle;
 use crate::urls::PublicUrl;
 
@@ -47,6 +50,8 @@ pub struct App {
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
     pub bell: Notify,
+    /// Keeps other servers off the database.
+    _lock: Option<File>,
 }
 
 impl App {
@@ -56,11 +61,24 @@ impl App {
     /// # Errors
     /// One line that names the setting to look at.
     pub async fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+        Self::open_for(config, false).await
+    }
+
+    /// As [`App::open`], for a server, which has a SQLite file to itself: two would each send the letters that the
+    /// other is sending, and neither would know of the other's forms and tries. Commands may run beside it.
+    ///
+    /// # Errors
+    /// As [`App::open`], and when another process serves from the file.
+    pub async fn open_alone(config: Config) -> anyhow::Result<Arc<Self>> {
+        Self::open_for(config, true).await
+    }
+
+    async fn open_for(config: Config, alone: bool) -> anyhow::Result<Arc<Self>> {
         config.check().map_err(anyhow::Error::msg)?;
         let look = Arc::new(Look::open(&config).map_err(anyhow::Error::msg)?);
-        let dir = &config.data_dir;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", dir.display()))?;
+        make_folder(&config.data_dir)?;
+        let lock = (alone && config.uses_sqlite()).then(|| Db::lock(&config.database_url()));
+        let lock = lock.transpose().context("LATCHKEY_DATABASE_URL")?;
         let secret = match config.secret() {
             Ok(secret) => secret,
             Err(file) => {
@@ -89,6 +107,7 @@ impl App {
             look,
             db,
             config,
+            _lock: lock,
         }))
     }
 
@@ -110,4 +129,18 @@ impl App {
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
+}
+
+/// A folder in which nobody else can put another secret or database in the place of ours.
+fn make_folder(dir: &Path) -> anyhow::Result<()> {
+    let name = dir.display();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {name}"))?;
+    if fs::metadata(dir)?.mode() & 0o022 != 0 {
+        anyhow::bail!(
+            "LATCHKEY_DATA_DIR: others can write into {name}; run chmod go-w {name}, or name a new folder in it"
+        );
+    }
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)
+        .with_context(|| format!("LATCHKEY_DATA_DIR: cannot write into {name}"))
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -12,10 +13,12 @@ use crate::accounts::user::User;
 use crate::accounts::{password_reset, session, user};
 use crate::app::App;
 use crate::config::{Config, LogFormat};
+use crate::keys::{Keys, Use};
 use crate::locale::Locale;
 use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
+use crate::secret::Secret;
 use crate::{chance, server, urls};
 
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
@@ -43,9 +46,26 @@ enum Command {
         /// Where to.
         address: String,
     },
+    /// Change the secret without logging anybody out.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look at users, help them back in, delete them.
     #[command(subcommand)]
     User(UserCommand),
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// List what the secrets are called in cookies (kid), newest first; never a secret itself.
+    List,
+    /// Put a fresh secret first in the secret file. It signs; those after it still verify.
+    Rotate,
+    /// Drop all secrets but the newest; whoever is logged in by an older one has to log in again.
+    Drop {
+        /// How many to keep.
+        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
+        keep: u8,
+    },
 }
 
 #[derive(Subcommand)]
@@ -155,6 +175,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             out("The tables are up to date.")
         }
         Command::MailTest { address } => mail_test(cli.config, &address).await,
+        Command::Keys(command) => on_keys(&cli.config, &command),
         Command::User(command) => on_users(cli.config, command).await,
     }
 }
@@ -194,6 +215,40 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
         (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the letter is kept in {}.", dir.display())),
         (Err(refused), _) => anyhow::bail!("the letter did not go out: {refused}"),
     }
+}
+
+fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
+    config.check().map_err(anyhow::Error::msg)?;
+    let file = match (config.secret(), command) {
+        (Err(file), _) => file,
+        (Ok(secret), KeysCommand::List) => return list_keys(&secret),
+        (Ok(_), _) => anyhow::bail!(
+            "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
+        ),
+    };
+    let name = file.display();
+    let named = || format!("LATCHKEY_SECRET_FILE: {name}");
+    match *command {
+        KeysCommand::List => list_keys(&Secret::load(&file).with_context(named)?),
+        KeysCommand::Rotate => {
+            let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
+            out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
+            // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
+            let days = session::REMEMBERED_IDLE.whole_days();
+            out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
+        }
+        KeysCommand::Drop { keep } => {
+            let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
+            out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
+        }
+    }
+}
+
+fn list_keys(secret: &Secret) -> anyhow::Result<()> {
+    for (place, id) in Keys::new(secret, Use::SESSION_COOKIE, "").ids().enumerate() {
+        out(format!("{id}  {}", if place == 0 { "signs and verifies" } else { "verifies" }))?;
+    }
+    Ok(())
 }
 
 async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use url::{Host, Url};
 
-use crate::keys::Secret;
 use crate::locale::Locale;
+use crate::secret::Secret;
 use crate::urls::PublicUrl;
 
 /// Everything an operator can choose.
@@ -23,7 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// The address people type, such as https://accounts.example.com; links in letters begin with it.
-    /// Default: http://localhost and the port of LISTEN; must be given when LISTEN is not on loopback.
+    /// Default: http://localhost and the port of LISTEN; must be given when LISTEN is not on loopback, and be https
+    /// when it is not on loopback itself.
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true)]
     public_url: Option<PublicUrl>,
 
@@ -36,7 +37,7 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
     pub data_dir: PathBuf,
 
-    /// The file that holds the secret; made at the first start. Default: secret in DATA_DIR.
+    /// The file that holds the secret, mode 0600; made at the first start. Default: secret in DATA_DIR.
     #[arg(long, env = "LATCHKEY_SECRET_FILE", value_name = "FILE", global = true)]
     secret_file: Option<PathBuf>,
 
@@ -46,7 +47,8 @@ pub struct Config {
     secret: Option<Secret>,
 
     /// The mail server: smtps://USER:PASSWORD@HOST, or smtp://… for STARTTLS.
-    /// Without it letters are kept in DATA_DIR/mailbox and shown at /dev/mailbox.
+    /// Without it letters are kept in DATA_DIR/mailbox and shown at /dev/mailbox, for which LISTEN and PUBLIC_URL
+    /// must be on loopback.
     #[arg(long, env = "LATCHKEY_SMTP_URL", value_name = "URL", hide_env_values = true, global = true)]
     smtp_url: Option<Hidden>,
 
@@ -190,6 +192,17 @@ impl Config {
                 "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
             ));
         }
+        if !public_url.is_loopback() && !public_url.is_https() {
+            return Err(format!(
+                "LATCHKEY_PUBLIC_URL must begin with https://, because anybody on the way to {public_url} could read passwords"
+            ));
+        }
+        if !self.listen.ip().is_loopback() && self.smtp()?.is_none() {
+            return Err(
+                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: whoever reaches it could read every letter at /dev/mailbox"
+                    .into(),
+            );
+        }
         if self.smtp()?.is_some() && self.mail_from.is_none() {
             return Err("LATCHKEY_MAIL_FROM must be given with LATCHKEY_SMTP_URL".into());
         }
@@ -206,6 +219,14 @@ impl Config {
                 "LATCHKEY_DATABASE_URL is not a URL; characters such as # and @ in a password are written %23, %40"
                     .into(),
             );
+        }
+        if let Some(file) = url.strip_prefix("sqlite:") {
+            // In memory, each connection would have a database of its own.
+            if file.trim_start_matches("//").is_empty() || file.contains(":memory:") || file.contains('?') {
+                return Err(
+                    "LATCHKEY_DATABASE_URL must be sqlite:// and the name of a file, with nothing behind it".into()
+                );
+            }
         }
         if url.starts_with("postgres") && self.secret.is_none() && self.secret_file.is_none() {
             return Err("LATCHKEY_SECRET or LATCHKEY_SECRET_FILE must be given with PostgreSQL".into());

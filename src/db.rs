@@ -1,13 +1,21 @@
 //! The database: opened once, with the settings that keep SQLite honest, and handed to the verbs.
 
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Error, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use rustix::fs::{Access, access};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
+
+/// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
+const SQLITE_MIN: &str = "3.51.3";
 
 /// Connections for reading and for writing: the same pool on PostgreSQL, one writer and several readers
 /// on SQLite, where a second writer could only wait for the first.
@@ -18,8 +26,32 @@ pub struct Db {
 }
 
 impl Db {
-    /// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
-    const SQLITE_MIN: &str = "3.51.3";
+    /// Locks a SQLite file for a server, until what is returned is dropped or the process ends in whatever way.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock(url: &str) -> io::Result<File> {
+        let file = file_of(url).map_err(Error::other)?;
+        // By its own name: a symlink is another way to the same database.
+        let file = fs::canonicalize(&file).unwrap_or(file);
+        // In a file of its own, since closing any handle of the database's file would end SQLite's locks on it (POSIX).
+        let path = file.with_added_extension("lock");
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut lock = lock.map_err(|why| Error::new(why.kind(), format!("{}: {why}", path.display())))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(why)) => return Err(why),
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                lock.read_to_string(&mut pid)?;
+                let why = format!("process {} serves from {} already", pid.trim(), file.display());
+                return Err(Error::new(ErrorKind::ResourceBusy, why));
+            }
+        }
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(lock)
+    }
 
     /// Connects to `sqlite://FILE` or `postgres://…`, making the SQLite file when there is none.
     ///
@@ -33,6 +65,12 @@ impl Db {
             return Ok(Self { read: pool.clone(), write: pool });
         }
 
+        let file = file_of(url)?;
+        if file.exists() {
+            // SQLite would open it for reading, and the first write would fail, hours later.
+            access(&file, Access::WRITE_OK)
+                .map_err(|why| DbErr::Custom(format!("cannot write to {}: {why}", file.display())))?;
+        }
         options.map_sqlx_sqlite_opts(|sqlite| {
             sqlite
                 .create_if_missing(true)
@@ -53,15 +91,7 @@ impl Db {
     async fn refuse_old_sqlite(&self) -> Result<(), DbErr> {
         let ask = Statement::from_string(DbBackend::Sqlite, "SELECT sqlite_version() AS version");
         let row = self.read.query_one_raw(ask).await?;
-        let version: String = row.ok_or(DbErr::RecordNotFound("sqlite_version()".into()))?.try_get("", "version")?;
-        let number = |text: &str| -> Vec<u32> { text.split('.').filter_map(|part| part.parse().ok()).collect() };
-        if number(&version) < number(Self::SQLITE_MIN) {
-            return Err(DbErr::Custom(format!(
-                "SQLite {version} is older than {}, which mends a bug that corrupts WAL databases",
-                Self::SQLITE_MIN
-            )));
-        }
-        Ok(())
+        refuse_old(&row.ok_or(DbErr::RecordNotFound("sqlite_version()".into()))?.try_get::<String>("", "version")?)
     }
 
     /// Brings the tables up to this program's version. Safe to call at every start.
@@ -103,5 +133,36 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await?;
         self.write.ping().await
+    }
+}
+
+/// The file of a `sqlite:` URL, as the library will open it.
+fn file_of(url: &str) -> Result<PathBuf, DbErr> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|why| DbErr::Custom(why.to_string()))?;
+    Ok(options.get_filename().to_owned())
+}
+
+fn refuse_old(version: &str) -> Result<(), DbErr> {
+    let number = |text: &str| -> Vec<u32> { text.split('.').filter_map(|part| part.parse().ok()).collect() };
+    if number(version) < number(SQLITE_MIN) {
+        return Err(DbErr::Custom(format!(
+            "SQLite {version} is older than {SQLITE_MIN}, which mends a bug that corrupts WAL databases"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_that_corrupts_is_refused() {
+        for version in ["3.51.3", "3.51.10", "3.100.0", "4.0.0"] {
+            assert!(refuse_old(version).is_ok(), "{version}");
+        }
+        for version in ["3.51.2", "3.9.3", "2.99.99", ""] {
+            assert!(refuse_old(version).is_err(), "{version}");
+        }
     }
 }

@@ -1,15 +1,10 @@
-//! The secret, the keys derived from it, and the JWTs that point at sessions: the cookie's and the API token.
+//! The keys derived from the secret, and the JWTs that point at sessions: the cookie's and the API token.
 //!
 //! One secret, one sub-key a purpose (HKDF-SHA256, RFC 5869): a key that leaks from one use says nothing
 //! about another. JWT rules follow RFC 8725: the algorithm is ours and never read from the token, `typ`,
 //! `iss`, `aud`, `exp`, `iat`, `sub` and `sid` are all required.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,71 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::chance;
-
-/// The shortest secret that is taken, in characters: 32 random bytes are 43 in base64.
-pub const SECRET_MIN: usize = 32;
-
-/// The operator's secret, or several, newest first: the first signs, all of them verify.
-#[derive(Clone)]
-pub struct Secret(Vec<Zeroizing<String>>);
-
-impl Secret {
-    /// Reads the file, or makes it (mode 0600) with a fresh secret when there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read or written, or holds no secret.
-    pub fn load_or_create(path: &Path) -> io::Result<Self> {
-        if !path.exists() {
-            // Written beside and then linked: a start that dies half-way leaves no empty secret, and of two
-            // starts at once one makes the secret and both read it.
-            let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            let fresh = Zeroizing::new(format!("{}\n", URL_SAFE_NO_PAD.encode(chance::bytes::<32>())));
-            file.write_all(fresh.as_bytes())?;
-            file.sync_all()?;
-            let linked = fs::hard_link(&beside, path);
-            fs::remove_file(&beside)?;
-            match linked {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-        }
-        Self::load(path)
-    }
-
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// When it cannot be read or holds no secret.
-    pub fn load(path: &Path) -> io::Result<Self> {
-        let text = Zeroizing::new(fs::read_to_string(path)?);
-        text.parse().map_err(|why: &str| io::Error::new(io::ErrorKind::InvalidData, why))
-    }
-}
-
-impl FromStr for Secret {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all: Vec<_> = text
-            .split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|one| !one.is_empty())
-            .map(|one| Zeroizing::new(one.to_owned()))
-            .collect();
-        match all.iter().map(|one| one.chars().count()).min() {
-            None => Err("holds no secret; try: openssl rand -base64 32"),
-            Some(n) if n < SECRET_MIN => Err("holds a secret under 32 characters; try: openssl rand -base64 32"),
-            Some(_) => Ok(Self(all)),
-        }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use crate::secret::Secret;
 
 /// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,14 +73,19 @@ pub struct Keys {
 impl Keys {
     /// Keys for the site whose public address is `issuer`.
     pub fn new(secret: &Secret, purpose: Use, issuer: &str) -> Self {
-        let keys = secret.0.iter().map(|secret| {
-            let root = Hkdf::<Sha256>::new(None, secret.as_bytes());
+        let keys = secret.iter().map(|secret| {
+            let root = Hkdf::<Sha256>::new(None, secret);
             let label = |what: &str| format!("latchkey {} {what} v1", purpose.label);
             let id = URL_SAFE_NO_PAD.encode(derive::<6>(&root, label("kid").as_bytes()).as_slice());
             let key = derive::<32>(&root, label("HS256").as_bytes());
             Key { id, sign: EncodingKey::from_secret(key.as_slice()), verify: DecodingKey::from_secret(key.as_slice()) }
         });
         Self { keys: keys.collect(), purpose, issuer: issuer.to_owned() }
+    }
+
+    /// What the keys are called in the tokens that they sign (`kid`), newest first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
     }
 
     /// A token, good until `expires_at`.
@@ -206,7 +142,7 @@ pub struct Fingerprint(Hkdf<Sha256>);
 impl Fingerprint {
     /// Names made with the newest secret.
     pub fn new(secret: &Secret) -> Self {
-        Self(Hkdf::new(None, secret.0[0].as_bytes()))
+        Self(Hkdf::new(None, secret.iter().next().unwrap_or_default()))
     }
 
     /// The name of a thing, which may have several parts.
@@ -238,10 +174,11 @@ fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance;
     use time::Duration;
 
-    const OLD: &str = "old-old-old-old-old-old-old-old-old-old-old";
-    const NEW: &str = "new-new-new-new-new-new-new-new-new-new-new";
+    const OLD: &str = "old-Zt4uQm9Xv2Lr7Kc1Wb6Nh3Fp8Gs5Jy0D";
+    const NEW: &str = "new-Ra8eYk3Tq6Mw1Cz9Vd4Hn7Bj2Px5Lf0S";
 
     fn keys(secret: &str) -> Keys {
         Keys::new(&secret.parse().expect("long enough"), Use::SESSION_COOKIE, "http://localhost:3000")
@@ -299,13 +236,5 @@ mod tests {
         assert_eq!(ours.verify(&sign(header("JWT", Algorithm::HS256), &claims), now), None, "typ");
         assert_eq!(ours.verify(&sign(header(Use::SESSION_COOKIE.typ, Algorithm::HS384), &claims), now), None, "alg");
         assert_eq!(ours.verify(&sign(header(Use::SESSION_COOKIE.typ, Algorithm::HS256), &claims), now), Some(pointer));
-    }
-
-    #[test]
-    fn a_short_secret_is_refused_and_none_is_printed() {
-        assert!("short".parse::<Secret>().is_err());
-        assert!("".parse::<Secret>().is_err());
-        let secret: Secret = NEW.parse().expect("long enough");
-        assert_eq!(format!("{secret:?}"), "Secret(…)");
     }
 }

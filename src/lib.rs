@@ -9,7 +9,7 @@
 //! 1¾  gate                                  what every request passes, by whichever door
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
-//! 0   look > config > keys                  the site's files and colours; settings; keys
+//! 0   look > config > keys > secret         the site's files and colours; settings; keys
 //!     chance clock db locale urls           randomness, time, the database, languages, paths
 //! ```
 
@@ -26,6 +26,7 @@ pub mod keys;
 pub mod locale;
 pub mod look;
 pub mod mail;
+pub mod secret;
 pub mod server;
 pub mod throttle;
 #[expect(missing_docs, reason = "a path's name says what it is")]

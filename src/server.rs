@@ -33,7 +33,7 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("LATCHKEY_LISTEN: cannot listen on {}", config.listen))?;
     config.listen = listener.local_addr()?;
-    let app = App::open(config).await?;
+    let app = App::open_alone(config).await?;
     let mailer = Mailer::new(&app.config, &app.public_url)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     announce(&app);
@@ -51,9 +51,6 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
 fn announce(app: &App) {
     let mail = if app.config.keeps_letters() { " (letters: /dev/mailbox)" } else { "" };
     let _nobody_reads = writeln!(io::stdout(), "{} is ready: open {}{mail}", app.config.site_name, app.public_url);
-    if app.config.keeps_letters() && !app.config.listen.ip().is_loopback() {
-        warn!("LATCHKEY_LISTEN is not on loopback: whoever reaches it can read every letter at /dev/mailbox");
-    }
 }
 
 /// Serves on `listener` until `stop` comes true.

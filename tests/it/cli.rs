@@ -9,10 +9,14 @@ use latchkey::config::Config;
 use crate::process::{Process, reset};
 use crate::{HERON, OTTER};
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 12] = [
     &["serve"],
     &["migrate"],
     &["mail-test"],
+    &["keys"],
+    &["keys", "list"],
+    &["keys", "rotate"],
+    &["keys", "drop"],
     &["user"],
     &["user", "list"],
     &["user", "show"],
@@ -52,7 +56,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn the_help_of_serve_lists_every_setting_with_its_default_and_shows_no_secret() {
-    let canary = "canary-canary-canary-canary-canary-canary";
+    let canary = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
     let secret = [("LATCHKEY_SECRET", canary), ("LATCHKEY_SMTP_URL", "smtps://u:canary@mail.example.com")];
     let help = Process::new(&secret).run(&["serve", "--help"]).out;
     assert!(!help.contains("canary"), "{help}");

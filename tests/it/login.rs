@@ -196,7 +196,8 @@ async fn a_session_ends_when_it_is_not_used_and_is_renewed_when_it_is() {
 
 #[tokio::test]
 async fn forged_cookies_are_nobody() {
-    let app = TestApp::start_with(&["--secret", "secret-secret-secret-secret-secret-1"]).await;
+    let root = "vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy9aQeU";
+    let app = TestApp::start_with(&["--secret", root]).await;
     let sam = app.someone("sam", OTTER).await;
     let real = sam.cookies[SESSION].clone();
     let parts: Vec<&str> = real.split('.').collect();
@@ -232,8 +233,8 @@ async fn forged_cookies_are_nobody() {
         format!("{}.{}.{}", parts[0], raw(&with("exp", json!(9_999_999_999i64))), parts[2]),
         format!("{}.{}.{}", parts[0], parts[1], parts[2].chars().rev().collect::<String>()),
         signed(Algorithm::HS256, &claims, ""),
-        signed(Algorithm::HS256, &claims, "secret-secret-secret-secret-secret-1"), // the root secret is no key
-        signed(Algorithm::HS384, &claims, "secret-secret-secret-secret-secret-1"),
+        signed(Algorithm::HS256, &claims, root), // the root secret is no key
+        signed(Algorithm::HS384, &claims, root),
     ];
     for cookie in forged {
         let mut thief = app.browser();

@@ -15,6 +15,7 @@ mod event;
 mod gallery;
 mod guard;
 mod house;
+mod keys;
 mod language;
 mod letters;
 mod limit;
@@ -28,6 +29,7 @@ mod profile;
 mod security;
 mod signup;
 mod smtp;
+mod start;
 mod visit;
 mod weight;
 

@@ -1,0 +1,167 @@
+//! The keys under sessions: a fresh secret, old ones dropped, all of them lost.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::getuid;
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::process::{Process, confirm, forget, reset, sign_up};
+use crate::{HERON, OTTER};
+
+/// A secret as `openssl rand -base64 32` makes it.
+const SECRET: &str = "qk3P0o7Y0mYb5rVnTt9E6gkZ1yW8cXJfLhRuDsAaBvM=";
+
+fn secrets(file: &Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// What the key is called that signed this browser's cookie.
+fn kid(browser: &Browser) -> String {
+    let header = browser.cookies["latchkey_session"].split('.').next().unwrap();
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+async fn token(process: &Process) -> String {
+    let fields = [("username", "sam"), ("password", OTTER)];
+    let answer = reqwest::Client::new().post(format!("{}/token", process.url)).form(&fields).send().await.unwrap();
+    answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn opens(process: &Process, token: &str) -> bool {
+    let me = reqwest::Client::new().get(format!("{}/users/me/", process.url)).bearer_auth(token);
+    me.send().await.unwrap().status() == 200
+}
+
+#[tokio::test]
+async fn a_fresh_secret_logs_nobody_out_until_the_old_one_is_dropped() {
+    let mut process = Process::serving(&[]).await;
+    let (mut sam, file) = (process.someone("sam", OTTER).await, process.path("data/secret"));
+    let (old_token, old) = (token(&process).await, secrets(&file));
+    let ran = process.run(&["keys", "rotate"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    for word in ["data/secret", "Restart", "14 days later", "latchkey keys drop"] {
+        assert!(ran.out.contains(word), "{word}: {}", ran.out);
+    }
+    let both = secrets(&file);
+    assert_eq!((both.len(), &both[1..]), (2, &old[..]));
+    assert!(sam.is_logged_in().await && opens(&process, &old_token).await, "a running server goes on with the old");
+
+    process.stop().await;
+    process.start().await;
+    assert!(sam.is_logged_in().await && opens(&process, &old_token).await);
+    let (mut ada, new_token) = (process.someone("ada", OTTER).await, token(&process).await);
+    let list = process.run(&["keys", "list"]).out;
+    let [new_id, old_id] = [0, 1].map(|line| list.lines().nth(line).unwrap().split_whitespace().next().unwrap());
+    assert_eq!((kid(&ada).as_str(), kid(&sam).as_str()), (new_id, old_id), "the newest signs");
+    assert!(both.iter().all(|secret| !list.contains(secret.as_str()) && !ran.out.contains(secret.as_str())));
+
+    assert_eq!(process.run(&["keys", "drop"]).code, Some(0));
+    assert_eq!(secrets(&file), both[..1]);
+    process.stop().await;
+    process.start().await;
+    assert!(!sam.is_logged_in().await && !opens(&process, &old_token).await);
+    assert!(ada.is_logged_in().await && opens(&process, &new_token).await);
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+}
+
+#[test]
+fn rotations_at_once_lose_nothing_and_nobody_reads_half_a_file() {
+    let process = Process::new(&[]);
+    assert_eq!(process.run(&["migrate"]).code, Some(0));
+    let first = secrets(&process.path("data/secret")).remove(0);
+    let rotate = || process.command(&["keys", "rotate"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut running: Vec<_> = (0..24).map(|_| rotate()).collect();
+    while running.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+        let list = process.run(&["keys", "list"]);
+        assert_eq!((list.code, list.err.as_str()), (Some(0), ""));
+    }
+    assert!(running.iter_mut().all(|child| child.wait().unwrap().success()));
+    let all = secrets(&process.path("data/secret"));
+    assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len(), all.last()), (25, 25, Some(&first)));
+    let files = fs::read_dir(process.path("data")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = files.filter(|name| !name.to_str().unwrap().starts_with("latchkey.db")).collect();
+    assert_eq!(left, ["secret"]);
+}
+
+#[test]
+fn the_file_keeps_its_mode_its_owner_and_the_link_to_it() {
+    let process = Process::new(&[("LATCHKEY_SECRET_FILE", "link")]);
+    let file = process.path("elsewhere/secret");
+    fs::create_dir(process.path("elsewhere")).unwrap();
+    assert_eq!(process.run(&["migrate", "--secret-file", "elsewhere/secret"]).code, Some(0));
+    symlink("elsewhere/secret", process.path("link")).unwrap();
+    if getuid().is_root() {
+        chown(&file, Some(65534), Some(65534)).unwrap();
+    }
+    let before = fs::metadata(&file).unwrap();
+    assert_eq!(process.run(&["keys", "rotate"]).code, Some(0));
+    assert!(process.path("link").is_symlink());
+    let after = fs::metadata(&file).unwrap();
+    assert_eq!((secrets(&file).len(), after.permissions().mode() & 0o777), (2, 0o600));
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()), "the service can still read it");
+}
+
+#[test]
+fn as_many_as_wanted_are_kept() {
+    let process = Process::new(&[]);
+    assert_eq!(process.run(&["migrate"]).code, Some(0));
+    (0..3).for_each(|_| assert_eq!(process.run(&["keys", "rotate"]).code, Some(0)));
+    let all = secrets(&process.path("data/secret"));
+    for (arguments, kept) in [(&["--keep", "9"][..], 4), (&["--keep", "2"], 2), (&[], 1), (&[], 1)] {
+        let ran = process.run(&[&["keys", "drop"], arguments].concat());
+        assert!(ran.code == Some(0) && ran.out.contains(&format!("data/secret: {kept}.")), "{ran:?}");
+        assert_eq!(secrets(&process.path("data/secret")), all[..kept]);
+    }
+    assert_eq!(process.run(&["keys", "drop", "--keep", "0"]).code, Some(2));
+    assert_eq!(secrets(&process.path("data/secret")).len(), 1);
+}
+
+#[test]
+fn what_is_not_there_or_not_ours_to_change_is_said() {
+    for command in ["list", "rotate", "drop"] {
+        let ran = Process::new(&[]).run(&["keys", command]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        assert!(ran.err.contains("LATCHKEY_SECRET_FILE: data/secret: No such file"), "{}", ran.err);
+    }
+    let process = Process::new(&[("LATCHKEY_SECRET", SECRET)]);
+    for command in ["rotate", "drop"] {
+        let ran = process.run(&["keys", command]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        assert!(ran.err.contains("LATCHKEY_SECRET is yours to change"), "{}", ran.err);
+        assert!(!ran.err.contains(SECRET), "{}", ran.err);
+    }
+    let list = process.run(&["keys", "list"]);
+    assert_eq!((list.code, list.out.lines().count()), (Some(0), 1), "{list:?}");
+    assert!(!process.path("data").exists());
+}
+
+#[tokio::test]
+async fn losing_the_secret_only_logs_people_out() {
+    let mut process = Process::serving(&[]).await;
+    let (mut sam, mut ada) = (process.someone("sam", OTTER).await, process.browser());
+    sign_up(&mut ada, "ada", OTTER).await;
+    let ada_link = process.link("ada@example.com", 1).await;
+    forget(&mut process.browser(), "sam@example.com").await;
+    let sam_link = process.link("sam@example.com", 2).await;
+    let old_token = token(&process).await;
+
+    process.stop().await;
+    fs::remove_file(process.path("data/secret")).unwrap();
+    process.start().await;
+    for path in ["/", "/login", "/signup", "/profile"] {
+        assert_eq!(sam.open(path).await.status, 200, "{path}");
+    }
+    assert!(!sam.is_logged_in().await && !opens(&process, &old_token).await);
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    assert_eq!(reset(&mut process.browser(), &sam_link, HERON).await.path, "/login");
+    assert_eq!(process.browser().log_in("sam", HERON).await.path, "/profile");
+    assert_eq!(confirm(&mut ada, &ada_link).await.path, "/profile", "she is known from her visit");
+}
