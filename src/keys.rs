@@ -17,7 +17,7 @@ use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -25,6 +25,8 @@ use crate::chance;
 
 /// The shortest secret that is taken, in characters: 32 random bytes are 43 in base64.
 pub const SECRET_MIN: usize = 32;
+/// How far the clocks of machines that share a secret may differ.
+const SKEW: Duration = Duration::minutes(1);
 
 /// The operator's secret, or several, newest first: the first signs, all of them verify.
 #[derive(Clone)]
@@ -87,8 +89,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds.
+/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds. With any other claim it is not
+/// one of ours: an `nbf` that nobody looks at would be a promise broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Claims {
     iss: String,
     aud: String,
@@ -191,7 +195,7 @@ impl Keys {
         rules.validate_exp = false; // by the clock that is handed in, below; `Claims` makes it a number
         let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
 
-        let fresh = claims.exp > now.unix_timestamp();
+        let fresh = claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp();
         fresh.then_some(Pointer { user: claims.sub, session: claims.sid })
     }
 }
@@ -211,7 +215,6 @@ fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::Duration;
 
     const OLD: &str = "old-old-old-old-old-old-old-old-old-old-old";
     const NEW: &str = "new-new-new-new-new-new-new-new-new-new-new";

@@ -10,6 +10,7 @@ mod browser;
 mod chromium;
 mod cli;
 mod docs;
+mod forged;
 mod gallery;
 mod guard;
 mod house;
