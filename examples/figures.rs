@@ -18,25 +18,27 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod served;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, net, thread};
+use std::{env, thread};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use askama::Template;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+
+use served::{Connection, Server, fetch, free_port, post};
 
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
@@ -65,10 +67,6 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let binary = env::current_exe()?.ancestors().nth(2).context("no target folder")?.join("latchkey");
-    if !binary.exists() {
-        bail!("{} is not there; build it first: cargo build --release", binary.display());
-    }
     let (cpus, kernel) = (fs::read_to_string("/proc/cpuinfo")?, fs::read_to_string("/proc/sys/kernel/osrelease")?);
     let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
     println!("machine: {} cores, {}, Linux {}", cores(), model.unwrap_or("unknown"), kernel.trim());
@@ -76,7 +74,7 @@ async fn measure() -> anyhow::Result<()> {
     let before = (Instant::now(), busy_time()?);
 
     let dir = tempfile::tempdir()?;
-    let latchkey = async || Server::latchkey(&binary, dir.path()).await;
+    let latchkey = async || Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await;
     sign_up(latchkey().await?).await?;
     let mut table = Table::default();
     let mut starts = Runs::default();
@@ -221,9 +219,9 @@ async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
 
 /// Pages a second in turns with the bare handler, and what one page costs in processor time.
 async fn pages(ours: Server, dir: &Path, table: &mut Table) -> anyhow::Result<()> {
-    let size = ours.connect().await?.ask(&page()).await?.size;
+    let size = body_size(ours.connect().await?.ask(&page()).await?.text);
     let bare = Server::bare(dir, size).await?;
-    let same = bare.connect().await?.ask(&page()).await?.size;
+    let same = body_size(bare.connect().await?.ask(&page()).await?.text);
     ensure!(same == size, "the bare page has {same} bytes, ours {size}");
 
     let requests = vec![page(); PAGES_AT_ONCE];
@@ -252,6 +250,11 @@ async fn pages(ours: Server, dir: &Path, table: &mut Table) -> anyhow::Result<()
     Ok(())
 }
 
+/// Bytes of the body.
+fn body_size(answer: &str) -> usize {
+    answer.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len())
+}
+
 #[derive(Template)]
 #[template(source = "<title>{{ title }} – {{ site }}</title>{{ padding }}<footer>{{ site }}</footer>", ext = "html")]
 struct BarePage<'a> {
@@ -273,13 +276,6 @@ async fn bare(port: u16, size: usize) -> anyhow::Result<()> {
     Ok(axum::serve(TcpListener::bind(("127.0.0.1", port)).await?, router.with_state(padding)).await?)
 }
 
-/// A server in a child process, killed when this goes away.
-struct Server {
-    child: Child,
-    port: u16,
-    started_in: Duration,
-}
-
 /// What came of a load.
 struct Load {
     per_second: f64,
@@ -297,48 +293,10 @@ impl Load {
 }
 
 impl Server {
-    async fn latchkey(binary: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let (mut command, port) = (Command::new(binary), free_port()?);
-        command.env_clear().env("LATCHKEY_SIGNUP", "open").env("LATCHKEY_RATE_LIMITS", "off");
-        command.env("LATCHKEY_LISTEN", format!("127.0.0.1:{port}")).env("LATCHKEY_DATA_DIR", dir);
-        Self::start(command, port, dir.join("latchkey.log")).await
-    }
-
     async fn bare(dir: &Path, size: usize) -> anyhow::Result<Self> {
         let (mut command, port) = (Command::new(env::current_exe()?), free_port()?);
         command.args(["bare", &port.to_string(), &size.to_string()]);
         Self::start(command, port, dir.join("bare.log")).await
-    }
-
-    /// Starts it and waits for its first answer.
-    async fn start(mut command: Command, port: u16, log: PathBuf) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        let began = Instant::now();
-        let mut server = Self { child: command.spawn()?, port, started_in: Duration::ZERO };
-        let alive = fetch("/healthz");
-        while began.elapsed() < Duration::from_secs(10) {
-            if let Ok(mut connection) = server.connect().await
-                && connection.ask(&alive).await?.status == 200
-            {
-                server.started_in = began.elapsed();
-                return Ok(server);
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        bail!("the server did not start: {}", fs::read_to_string(log)?)
-    }
-
-    /// Stops it as an operator does.
-    fn stop(mut self) -> anyhow::Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    async fn connect(&self) -> anyhow::Result<Connection> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Connection { stream, buffer: vec![0; 16 * 1024] })
     }
 
     /// A connection for each request, which is sent again as soon as it is answered.
@@ -376,19 +334,8 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _stopped_already = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
-
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// The time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
@@ -407,52 +354,8 @@ fn processor_time(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
-/// As cheap an HTTP client as can be: bytes out, and bytes in until there are as many as were announced.
-struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-struct Answer {
-    status: u16,
-    /// Bytes of the body.
-    size: usize,
-}
-
-impl Connection {
-    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
-        self.stream.write_all(request).await?;
-        let mut filled = 0;
-        loop {
-            filled += match self.stream.read(&mut self.buffer[filled..]).await? {
-                0 => bail!("the connection ended early"),
-                count => count,
-            };
-            let seen = &self.buffer[..filled];
-            let Some(head) = seen.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-            let text = std::str::from_utf8(&seen[..head])?;
-            let size = text.rsplit_once("content-length: ").context("no length")?.1;
-            let size: usize = size.split("\r\n").next().unwrap_or_default().parse()?;
-            if filled == head + 4 + size {
-                return Ok(Answer { status: text.get(9..12).context("no status")?.parse()?, size });
-            }
-        }
-    }
-}
-
-fn fetch(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into()
-}
-
 fn page() -> Vec<u8> {
     fetch("/login")
-}
-
-fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let form = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin";
-    let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{form}\r\nContent-Length: {length}\r\n\r\n{body}").into()
 }
 
 fn log_in(person: usize) -> Vec<u8> {

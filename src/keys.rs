@@ -12,14 +12,19 @@ use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds.
+/// How far the clocks of machines that share a secret may differ.
+const SKEW: Duration = Duration::minutes(1);
+
+/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds. With any other claim it is not
+/// one of ours: an `nbf` that nobody looks at would be a promise broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Claims {
     iss: String,
     aud: String,
@@ -129,7 +134,7 @@ impl Keys {
         rules.validate_exp = false; // by the clock that is handed in, below; `Claims` makes it a number
         let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
 
-        let fresh = claims.exp > now.unix_timestamp();
+        let fresh = claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp();
         fresh.then_some(Pointer { user: claims.sub, session: claims.sid })
     }
 }
@@ -175,7 +180,6 @@ fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N
 mod tests {
     use super::*;
     use crate::chance;
-    use time::Duration;
 
     const OLD: &str = "old-Zt4uQm9Xv2Lr7Kc1Wb6Nh3Fp8Gs5Jy0D";
     const NEW: &str = "new-Ra8eYk3Tq6Mw1Cz9Vd4Hn7Bj2Px5Lf0S";

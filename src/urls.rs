@@ -157,6 +157,8 @@ impl Next {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -196,6 +198,34 @@ mod tests {
         for text in ["/profile", "/资料?q=名", "/a/../b", "/.hidden"] {
             let once = Next::parse(text).expect(text);
             assert_eq!(Next::parse(once.as_str()), Some(once));
+        }
+    }
+
+    /// What addresses are made of, and what makes other sites of them.
+    const PIECES: &str = concat!(
+        r"([/\\.?#@:%&=;\t\n\r \x00\x0b\xa0\u2215\uff0f\uff3c\u2028]|%2f|%5C|%2e|%09|//|/\.\.|",
+        r"http:|javascript:|evil\.example|[a-z]|\PC){0,12}",
+    );
+
+    proptest! {
+        #[test]
+        fn whatever_next_takes_stays_on_this_site(
+            text in prop_oneof![PIECES, PIECES.prop_map(|text| format!("/{text}")), ".*"]
+        ) {
+            if let Some(next) = Next::parse(&text) {
+                let path = next.as_str();
+                prop_assert!(path.starts_with('/') && !path.starts_with("//"), "{path:?}");
+                prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?}");
+                prop_assert_eq!(Next::parse(path), Some(next.clone()), "not stable");
+                // As the standard reads it, and as a browser would that is more lenient still.
+                let lenient = path.replace(['\t', '\n', '\r'], "").replace('\\', "/");
+                for read in [path, &lenient] {
+                    for site in ["https://accounts.example.com", "http://localhost:3000/login?next=x"] {
+                        let base = Url::parse(site).expect("ours");
+                        prop_assert_eq!(base.join(read).expect("an address").origin(), base.origin(), "{:?}", read);
+                    }
+                }
+            }
         }
     }
 

@@ -39,12 +39,13 @@ impl Email {
             return Err(EmailError::TooLong);
         }
         let (local, domain) = text.rsplit_once('@').ok_or(EmailError::Shape)?;
+        // Judged in the form that is kept and sent: it may hold what the typed one does not, such as U+0958 apart.
+        let local: String = local.nfc().collect();
         let atom = |atom: &str| !atom.is_empty() && atom.chars().all(is_atom_char);
         if !local.split('.').all(atom) {
             return Err(EmailError::Shape);
         }
         let ascii = ascii_domain(domain).ok_or(EmailError::Shape)?;
-        let local: String = local.nfc().collect();
         if local.len() > 64 || local.len() + 1 + ascii.len() > 254 {
             return Err(EmailError::TooLong);
         }
@@ -90,6 +91,8 @@ fn ascii_domain(domain: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn canonical(text: &str) -> String {
@@ -142,11 +145,48 @@ mod tests {
             "a@b%0d%0aBcc:.com",
             "sam@exam_ple.com",
             "\u{fffd}@example.com",
+            "\u{958}@example.com", // which is two characters once it is in its normal form
         ] {
             assert_eq!(Email::parse(text), Err(EmailError::Shape), "{text:?}");
         }
         assert_eq!(Email::parse(" "), Err(EmailError::Empty));
         assert_eq!(Email::parse(&format!("{}@example.com", "a".repeat(65))), Err(EmailError::TooLong));
         assert_eq!(Email::parse(&"a".repeat(10_000)), Err(EmailError::TooLong));
+    }
+
+    /// Close to an address, or no address at all.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            r" ?[\PC]{1,8}@[\PC]{1,8}\.[a-z]{2,3}",
+            r"[a-zA-Z.+'\u00e9\u0301\u212a\u0958]{1,6}@[a-zA-Z\u00df\u03c2\u212b\u0130-]{1,6}\.(com|COM|中国)",
+            ".*",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_that_is_taken_is_one_address_and_taken_again(text in text()) {
+            if let Ok(email) = Email::parse(&text) {
+                prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()), "as typed");
+                for form in [email.sendable(), email.canonical()] {
+                    let again = Email::parse(form);
+                    prop_assert_eq!(again.as_ref().map(Email::canonical), Ok(email.canonical()), "{}", form);
+                    prop_assert_eq!(form.matches('@').count(), 1);
+                    let odd = |c: char| c.is_control() || c.is_whitespace() || ",;:<>()[]\"\\".contains(c);
+                    prop_assert!(!form.contains(odd), "{:?}", form);
+                }
+            }
+        }
+
+        #[test]
+        fn the_case_of_ascii_letters_makes_no_other_account(
+            text in r"[a-zA-Z.+!-~]{1,6}@[a-zA-Z-]{1,6}\.[a-zA-Z]{2,3}"
+        ) {
+            let canonical = |text: &str| Email::parse(text).map(|email| email.canonical().to_owned());
+            if let Ok(email) = canonical(&text) {
+                prop_assert_eq!(canonical(&text.to_ascii_uppercase()), Ok(email.clone()));
+                prop_assert_eq!(canonical(&text.to_ascii_lowercase()), Ok(email));
+            }
+        }
     }
 }

@@ -195,11 +195,27 @@ fn verify(params: &Params, password: &Password, stored: &HashedPassword, blocks:
     outcome.map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
 
     let matches = Output::new(&output).is_ok_and(|output| output == expected); // in constant time
+    if !matches && let Some(rest) = rest(params, &theirs) {
+        // Once the cost is raised, hashes from before are cheaper than the decoy until their users log in again, and
+        // a quick refusal would name those who have an account.
+        Argon2::new(algorithm, version, rest)
+            .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)
+            .map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+    }
     let outdated = algorithm != Algorithm::Argon2id
         || version != Version::V0x13
         || (theirs.m_cost(), theirs.t_cost(), theirs.p_cost()) != (params.m_cost(), params.t_cost(), params.p_cost())
         || expected.len() != 32;
     Ok(Verdict { matches, outdated })
+}
+
+/// The work that a cheaper hash leaves undone of what one of ours would take.
+fn rest(ours: &Params, theirs: &Params) -> Option<Params> {
+    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let rest = work(ours).checked_sub(work(theirs))?;
+    // In no more memory than ours, which is there already.
+    let passes = rest.div_ceil(ours.m_cost().into()).max(1);
+    Params::new(u32::try_from(rest / passes).ok()?, u32::try_from(passes).ok()?, 1, None).ok()
 }
 
 #[cfg(test)]
@@ -232,6 +248,21 @@ mod tests {
         for stored in [old, old_i] {
             let verdict = hasher().verify(Password::new("password"), Some(HashedPassword(stored.into()))).await;
             assert_eq!(verdict.expect("verified"), Verdict { matches: true, outdated: true }, "{stored}");
+        }
+    }
+
+    #[test]
+    fn a_cheaper_hash_is_made_as_dear_as_ours() {
+        let params = |memory, passes| Params::new(memory, passes, 1, None).expect("fine");
+        for (theirs, ours, left) in [
+            ((19_456, 2), (19_456, 3), Some((19_456, 1))),
+            ((19_456, 2), (65_536, 2), Some((46_080, 2))),
+            ((256, 2), (19_456, 2), Some((19_200, 2))),
+            ((19_456, 2), (19_456, 2), None),
+            ((65_536, 3), (19_456, 2), None),
+        ] {
+            let rest = rest(&params(ours.0, ours.1), &params(theirs.0, theirs.1));
+            assert_eq!(rest.map(|rest| (rest.m_cost(), rest.t_cost())), left, "{theirs:?} to {ours:?}");
         }
     }
 

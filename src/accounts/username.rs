@@ -92,6 +92,11 @@ impl Username {
         }
         let canonical = UsernameCaseMapped::enforce(text).map_err(|_| UsernameError::Characters)?;
         let typed = UsernameCasePreserved::enforce(text).map_err(|_| UsernameError::Characters)?;
+        // Not every mapping ends in a form of its own kind (RFC 8264, 7): Cherokee capitals turn into small letters that
+        // the rules refuse, and nobody could log in as that.
+        if UsernameCaseMapped::enforce(canonical.as_ref()).as_deref() != Ok(canonical.as_ref()) {
+            return Err(UsernameError::Characters);
+        }
         let inside = |c: char| c.is_alphanumeric() || is_mark(c) || "-_.".contains(c);
         let at_end = |c: Option<char>| c.is_some_and(|c| !"-_.".contains(c));
         if !canonical.chars().all(inside) || !at_end(canonical.chars().next()) || !at_end(canonical.chars().last()) {
@@ -171,6 +176,8 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -203,6 +210,7 @@ mod tests {
             ("sa\u{0}m", UsernameError::Characters),
             ("sa\u{202e}m", UsernameError::Characters),
             ("<b>sam</b>", UsernameError::Characters),
+            ("\u{13a0}\u{13a1}\u{13a2}", UsernameError::Characters),
             ("Admin", UsernameError::Reserved),
             ("ＲＯＯＴ", UsernameError::Reserved),
         ] {
@@ -220,5 +228,36 @@ mod tests {
         assert_eq!(FullName::parse("Sam \u{202e}htimS"), Err(FullNameError::Characters));
         assert_eq!(FullName::parse(&"é".repeat(101)), Err(FullNameError::TooLong));
         assert!(FullName::parse(&"é".repeat(100)).is_ok());
+    }
+
+    /// Close to a name, with the letters that change most when their case or width does, or no name at all.
+    fn text() -> impl Strategy<Value = String> {
+        let odd = r"[a-zA-Z._@\uff20\uff21\u0130\u0131\u00df\u1e9e\u03a3\u03c2\u212a\u01c5\u0301\u0345\u13a0-]{3,8}";
+        prop_oneof![r"[\PC]{3,8}", odd, ".*"]
+    }
+
+    proptest! {
+        #[test]
+        fn a_username_that_is_taken_is_one_name_and_taken_again(text in text()) {
+            let canonical = |text: &str| Username::parse(text).map(|name| name.canonical);
+            if let Ok(name) = Username::parse(&text) {
+                let odd = |c: char| c == '@' || c.is_control() || c.is_whitespace();
+                for form in [&name.typed, &name.canonical] {
+                    prop_assert_eq!(canonical(form), Ok(name.canonical.clone()), "{}", form);
+                    prop_assert!(!form.contains(odd), "{:?}", form);
+                }
+                prop_assert_eq!(Username::parse(&name.typed), Ok(name.clone()), "as typed");
+                let upper = name.canonical.to_ascii_uppercase();
+                prop_assert_eq!(canonical(&upper), Ok(name.canonical), "{}", upper);
+            }
+        }
+
+        #[test]
+        fn a_full_name_that_is_taken_is_one_line_and_taken_again(text in prop_oneof!["\\PC{0,40}", ".*"]) {
+            if let Ok(name) = FullName::parse(&text) {
+                prop_assert_eq!(FullName::parse(name.as_str()), Ok(name.clone()));
+                prop_assert!(!name.as_str().contains(char::is_control));
+            }
+        }
     }
 }

@@ -84,6 +84,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -96,5 +98,30 @@ mod tests {
         assert_eq!(fields.text("e"), "");
         assert_eq!(fields.text("f"), "a b c");
         assert_eq!(fields.text("none"), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_form(bytes in any::<Vec<u8>>()) {
+            let fields = Fields::parse(&bytes);
+            let _any_text = (fields.text("a"), fields.once(""), fields.ticked("b"));
+        }
+
+        #[test]
+        fn a_field_reads_as_it_was_written_once_and_is_empty_twice(
+            name in ".+", text in ".*", other in ".*", around in proptest::collection::vec((".*", ".*"), 0..4)
+        ) {
+            let mut pairs: Vec<_> = around.into_iter().filter(|(field, _)| *field != name).collect();
+            let read = |pairs: &[(String, String)]| {
+                let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+                let fields = Fields::parse(body.as_bytes());
+                (fields.once(&name).map(str::to_owned), fields.text(&name).to_owned())
+            };
+            prop_assert_eq!(read(&pairs), (None, String::new()));
+            pairs.push((name.clone(), text.clone()));
+            prop_assert_eq!(read(&pairs), (Some(text.clone()), text));
+            pairs.insert(0, (name.clone(), other));
+            prop_assert_eq!(read(&pairs), (None, String::new()));
+        }
     }
 }

@@ -5,6 +5,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
+use crate::profile::NOT_ON_ANY_FORM;
 use crate::{HERON, OTTER};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -335,4 +336,20 @@ async fn the_description_names_every_path_and_answer() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn fields_that_are_not_described_make_no_other_account() {
+    let app = TestApp::start_with(&["--signup", "open"]).await;
+    let program = Program::of(&app);
+    let mut user: serde_json::Map<_, _> =
+        NOT_ON_ANY_FORM.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let sam = json!({"username": "sam", "email": "sam@example.com", "password": OTTER});
+    user.extend(sam.as_object().unwrap().clone());
+    let (status, body) = program.posts("/users/", Value::Object(user)).await;
+    assert_eq!((status, body.as_object().unwrap().len()), (201, 4), "{body}");
+    assert_ne!(body["id"], NOT_ON_ANY_FORM[0].1);
+    let row = latchkey::accounts::user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
+    assert!(row.created_at > app.app.now() - time::Duration::minutes(1) && row.locale.is_none(), "{row:?}");
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 200);
 }

@@ -1,10 +1,5 @@
 //! Logging in and out, and what the session cookie is worth.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde_json::json;
-
 use crate::app::TestApp;
 use crate::{HERON, OTTER};
 
@@ -192,58 +187,6 @@ async fn a_session_ends_when_it_is_not_used_and_is_renewed_when_it_is() {
     }
     app.app.clock.advance(time::Duration::minutes(61));
     assert!(!sam.is_logged_in().await, "a day is the end, however much it is used");
-}
-
-#[tokio::test]
-async fn forged_cookies_are_nobody() {
-    let root = "vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy9aQeU";
-    let app = TestApp::start_with(&["--secret", root]).await;
-    let sam = app.someone("sam", OTTER).await;
-    let real = sam.cookies[SESSION].clone();
-    let parts: Vec<&str> = real.split('.').collect();
-    let decode =
-        |part: &str| -> serde_json::Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
-    let raw = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let (header, claims) = (decode(parts[0]), decode(parts[1]));
-    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("HS256"), Some("session+jwt")));
-    assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), ["iss", "aud", "sub", "sid", "iat", "exp"]);
-
-    let with = |key: &str, value: serde_json::Value| {
-        let mut claims = claims.clone();
-        claims[key] = value;
-        claims
-    };
-    let signed = |alg, claims: &serde_json::Value, secret: &str| {
-        let header = Header {
-            typ: Some("session+jwt".into()),
-            kid: header["kid"].as_str().map(str::to_owned),
-            ..Header::new(alg)
-        };
-        encode(&header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
-    };
-    let none = json!({"alg": "none", "typ": "session+jwt", "kid": header["kid"]});
-    let forged = [
-        String::new(),
-        "x".repeat(5000),
-        "a.b.c".into(),
-        format!("{}.{}.", parts[0], parts[1]),
-        format!("{}.{}", parts[0], parts[1]),
-        format!("{}.{}.{}", raw(&none), parts[1], parts[2]),
-        format!("{}.{}.", raw(&none), parts[1]),
-        format!("{}.{}.{}", parts[0], raw(&with("exp", json!(9_999_999_999i64))), parts[2]),
-        format!("{}.{}.{}", parts[0], parts[1], parts[2].chars().rev().collect::<String>()),
-        signed(Algorithm::HS256, &claims, ""),
-        signed(Algorithm::HS256, &claims, root), // the root secret is no key
-        signed(Algorithm::HS384, &claims, root),
-    ];
-    for cookie in forged {
-        let mut thief = app.browser();
-        thief.cookies.insert(SESSION.into(), cookie.clone());
-        assert!(!thief.is_logged_in().await, "{cookie}");
-    }
-    let mut honest = app.browser();
-    honest.cookies.insert(SESSION.into(), real);
-    assert!(honest.is_logged_in().await, "the real one works, so the test can fail");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Creating an account.
 
+use latchkey::accounts::user;
+
 use crate::app::TestApp;
+use crate::profile::NOT_ON_ANY_FORM;
 use crate::{HERON, OTTER};
 
 #[tokio::test]
@@ -272,4 +275,27 @@ async fn a_second_click_gets_the_first_answer() {
     let (first, second) = tokio::join!(one.submit(form.clone()), two.submit(form.clone()));
     assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
     assert_eq!(sam.submit(form).await.path, "/profile", "a little later as well");
+}
+
+#[tokio::test]
+async fn fields_that_are_not_on_the_form_make_no_other_account() {
+    for mode in ["open", "verify"] {
+        let app = TestApp::start_with(&["--signup", mode]).await;
+        let now = app.app.now();
+        let mut sam = app.browser();
+        let mut fields = vec![("email", "sam@example.com"), ("username", "sam"), ("password", OTTER)];
+        fields.extend(NOT_ON_ANY_FORM);
+        assert_eq!(sam.post("/signup", &fields).await.status, 303);
+        if mode == "verify" {
+            let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+            sam.open(&link).await;
+            assert_eq!(sam.post("/signup/confirm", NOT_ON_ANY_FORM).await.headers["location"], "/profile");
+        }
+        let user = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
+        assert!(user.id.get_version_num() == 7 && user.id.to_string() != NOT_ON_ANY_FORM[0].1, "{user:?}");
+        assert!(user.created_at >= now && user.updated_at >= now && user.password_changed_at.is_none(), "{user:?}");
+        assert_eq!((user.locale.as_deref(), user.first_locale.as_deref()), (None, Some("en")));
+        assert_eq!((user.email_canonical.as_str(), user.username_canonical.as_str()), ("sam@example.com", "sam"));
+        assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
+    }
 }

@@ -1,6 +1,7 @@
 //! Letters through a real mail server: what arrives, what is verified on the way, and what happens when the
 //! server is in trouble.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use latchkey::accounts::outbox::{OutboxRow, State};
 use latchkey::clock::Clock;
 use mail_parser::{Message, MessageParser};
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -193,6 +195,146 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
         .await;
     assert!(process.outbox().await.iter().all(|row| row.sent_at.is_some() && row.attempts == 1));
 }
+
+/// Texts that would be two recipients, a header or an argument somewhere on the way, if they were taken for an address.
+const NOT_ONE_ADDRESS: &[&str] = &[
+    "a@b.example\r\nBcc: eve@evil.example",
+    "a@b.example\nRCPT TO:<eve@evil.example>",
+    "a@b.example%0d%0aBcc:eve@evil.example",
+    "a%0d%0aBcc:eve@evil.example",
+    "a@b.example\0eve@evil.example",
+    "a,eve@evil.example",
+    "a@b.example,eve@evil.example",
+    "a@b.example;eve@evil.example",
+    "a@b.example eve@evil.example",
+    "a@b.example> <eve@evil.example",
+    "a@b.example> ORCPT=rfc822;eve@evil.example",
+    "<eve@evil.example>",
+    "Sam <eve@evil.example>",
+    "\"Sam\" <eve@evil.example>",
+    "\"a b\"@evil.example",
+    "\"a@b.example\"@evil.example",
+    "\"a\\\"@evil.example",
+    "a(comment)@evil.example",
+    "a@[127.0.0.1]",
+    "a@[IPv6:::1]",
+    "a@127.0.0.1",
+    "a@localhost",
+    "@relay.example:eve@evil.example",
+    "a:eve@evil.example;",
+    "a@b.example@evil.example",
+    "a@evil.example.",
+    "a\u{ff0c}eve@evil.example",
+    "a\u{ff20}evil.example",
+    "a@evil\u{2024}example\u{fe6b}x.example",
+    "a@b.example\u{2028}Bcc: eve@evil.example",
+    "a@b.example\u{560a}\u{560d}Bcc: eve@evil.example",
+    "mailto:eve@evil.example?bcc=x@evil.example",
+    "$(id)@evil.example",
+];
+
+/// Texts that are one address, however odd: a letter goes to that one, and not to the one they look like.
+const ONE_ADDRESS: &[(&str, &str)] = &[
+    ("-f@evil.example", "-f@evil.example"),
+    ("--@evil.example", "--@evil.example"),
+    ("|true@evil.example", "|true@evil.example"),
+    ("a%eve.example@evil.example", "a%eve.example@evil.example"),
+    ("eve!a@evil.example", "eve!a@evil.example"),
+    ("{{7*7}}`id`@evil.example", "{{7*7}}`id`@evil.example"),
+    ("a@\u{430}pple.example", "a@xn--pple-43d.example"), // a Cyrillic а
+    ("a@EVIL\u{3002}example", "a@evil.example"),         // the full stop of Chinese, as browsers read it
+];
+
+#[tokio::test]
+async fn a_letter_has_one_recipient_and_no_header_of_a_strangers() {
+    let server = MailServer::start("plain").await;
+    let url = format!("smtp://localhost:{}", server.port);
+    let [smtp, from] = by(&url);
+    let trusting = ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8");
+    let process = Process::serving(&[smtp, from, trusting, ("LATCHKEY_RATE_LIMITS", "off")]).await;
+    // Letters name the browser and the address that asked.
+    let odd = |request: RequestBuilder| {
+        let ip = "203.0.113.9\tBcc: eve@evil.example, 203.0.113.7 <eve@evil.example>";
+        request
+            .header("user-agent", "Firefox/1 \tBcc: eve@evil.example =?utf-8?q?=0d=0aBcc:_x?=")
+            .header("x-forwarded-for", ip)
+    };
+    let ask = async |address: &str| {
+        let mut statuses = vec![];
+        let name = format!("sam{}", address.len() * 1000 + usize::from(address.as_bytes()[0]));
+        let sign_up = [("email", address), ("username", &name), ("full_name", "Sam Bcc: eve"), ("password", OTTER)];
+        for (path, fields) in [("/signup", &sign_up[..]), ("/forgot-password", &sign_up[..1])] {
+            let page = process.browser().send(Method::POST, path, |request| odd(request).form(&fields)).await;
+            statuses.push(page.status.as_u16() == 303);
+        }
+        let user: Value = sign_up.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+        for path in ["/users/", "/reset_password/"] {
+            let page = process.browser().send(Method::POST, path, |request| odd(request).json(&user)).await;
+            statuses.push(page.status.as_u16() == 202);
+        }
+        statuses
+    };
+    for address in NOT_ONE_ADDRESS {
+        assert_eq!(ask(address).await, [false; 4], "{address:?}");
+    }
+    assert!(process.outbox().await.is_empty(), "not even a row");
+
+    let mut expected: BTreeSet<_> = ["sam@example.com".to_owned()].into();
+    for (address, goes_to) in ONE_ADDRESS {
+        assert_eq!(ask(address).await, [true; 4], "{address:?}");
+        expected.insert((*goes_to).to_owned());
+    }
+    // To somebody with an account, a letter of each kind.
+    let mut sam = process.browser();
+    let fields =
+        [("email", "sam@example.com"), ("username", "sam"), ("full_name", "Sam Bcc: eve"), ("password", OTTER)];
+    sam.send(Method::POST, "/signup", |request| odd(request).form(&fields)).await;
+    let link = async |path: &str| {
+        let to_sam = || server.received().into_iter().filter(|letter| letter.to == ["sam@example.com"]);
+        let found = || to_sam().map(|letter| letter.link()).find(|link| link.contains(path));
+        until("Sam gets the letter", async || found()).await
+    };
+    sam.open(&link("/signup/confirm?token=").await).await;
+    assert_eq!(sam.send(Method::POST, "/signup/confirm", odd).await.status, 303);
+    assert_eq!(ask("sam@example.com").await, [true; 4]);
+    sam.open(&link("/reset-password?token=").await).await;
+    let reset = sam.send(Method::POST, "/reset-password", |request| odd(request).form(&[("password", HERON)]));
+    assert_eq!(reset.await.headers["location"], "/login");
+    let none_waits = async || process.outbox().await.iter().all(|row| row.state != State::Waiting).then_some(());
+    until("no letter waits", none_waits).await;
+
+    let ours: BTreeSet<_> = HEADERS.iter().map(|name| (*name).to_owned()).collect();
+    let mut recipients = BTreeSet::new();
+    for letter in server.received() {
+        let [to] = &letter.to[..] else { panic!("{:?}", letter.to) };
+        recipients.insert(to.clone());
+        let head = letter.data.split("\r\n\r\n").next().unwrap();
+        let lines = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
+        let names: Vec<_> = lines.map(|line| line.split(':').next().unwrap().to_owned()).collect();
+        assert_eq!((names.len(), names.into_iter().collect::<BTreeSet<_>>()), (ours.len(), ours.clone()), "{head}");
+        let message = letter.message();
+        assert_eq!(message.to().unwrap().first().unwrap().address(), Some(to.as_str()));
+        assert!(message.to().unwrap().as_list().is_some_and(|all| all.len() == 1), "{head}");
+        let (text, html) = (message.body_text(0).unwrap(), message.body_html(0).unwrap());
+        assert!(!text.contains("Bcc") && !html.contains("Bcc") && !head.contains("evil.example\r\nBcc"), "{text}");
+        assert!(!text.contains("eve@evil"), "{text}");
+    }
+    assert_eq!(recipients, expected);
+}
+
+/// The headers of a letter, each once.
+const HEADERS: [&str; 10] = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "Content-Language",
+    "MIME-Version",
+    "Content-Type",
+];
 
 #[tokio::test]
 async fn letters_go_over_tls_to_a_server_whose_certificate_is_good() {

@@ -1,0 +1,338 @@
+//! What an answer and its time tell a stranger, in one run:
+//!
+//! ```text
+//! cargo build --release && cargo run --release --example timing [PAIRS [WORDS]]
+//! ```
+//!
+//! The release binary runs as a child process on a new database in a temporary folder. Each row asks for two things
+//! that nobody should be able to tell apart, such as a log-in with an address that has an account and with one that
+//! has none: PAIRS times each (300; more for what is quick), in pairs, the first of each pair drawn by lot. Compared
+//! are the status, the headers and the body, which must be the same but for ids and what was typed, and the time.
+//!
+//! The times are compared by the Mann–Whitney U test, which asks nothing of how they are spread; the difference is
+//! the Hodges–Lehmann estimate with its confidence interval. As many rows are as many chances to be wrong: the level
+//! of 1 % is divided by their number (Bonferroni). With WORDS, only the rows with these in their name are run.
+
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
+mod served;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::env;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use latchkey::chance;
+use served::{Connection, Server, post, send};
+use tokio::time::sleep;
+
+const PAIRS: usize = 300;
+/// What takes no hash is quick, and measured so many times more often.
+const QUICK: usize = 4;
+const WARM_UP: usize = 3;
+const LEVEL: f64 = 0.01;
+const USERS: usize = 8;
+/// How long the postman may go on about a letter while nothing is measured.
+const REST: Duration = Duration::from_millis(25);
+const PASSWORD: &str = "velvet otter bakes rye";
+const WRONG: &str = "seven herons paint slow";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let pairs = arguments.first().map_or(Ok(PAIRS), |pairs| pairs.parse())?;
+    let words = arguments.get(1).map_or("", String::as_str);
+
+    let dir = tempfile::tempdir()?;
+    let latchkey = async |settings: &[(&str, &str)]| Server::latchkey(dir.path(), settings).await;
+    let server = latchkey(&[("LATCHKEY_SIGNUP", "open")]).await?;
+    for user in 0..USERS {
+        sign_up(&server, &known(user), &format!("otter{user}")).await?;
+    }
+    server.stop()?;
+    let server = latchkey(&[]).await?;
+    for user in 0..USERS {
+        sign_up(&server, &pending(user), &format!("waits{user}")).await?;
+    }
+    sleep(Duration::from_secs(1)).await; // the letters go out
+
+    let rows = rows();
+    let level = LEVEL / rows.iter().flatten().count() as f64;
+    println!(
+        "{pairs} pairs a row, {} where no password is hashed; a difference counts at p < {level:.1e}",
+        pairs * QUICK
+    );
+    println!("{:<58} {:>9} {:>9}  {:>26}  {:>8}  answers  times", "", "first", "second", "second − first", "p");
+    let [ours, raised] = rows;
+    let mut same = run(&server, &ours, pairs, words, level).await?;
+    server.stop()?;
+    // Users from before keep hashes that cost less than the decoy until they log in again.
+    let server = latchkey(&[("LATCHKEY_HASH_PASSES", "3")]).await?;
+    same &= run(&server, &raised, pairs, words, level).await?;
+    server.stop()?;
+    println!("{}", if same { "No row tells its two apart." } else { "Some rows tell their two apart." });
+    Ok(())
+}
+
+fn known(user: usize) -> String {
+    format!("otter{user}@example.com")
+}
+
+fn unknown(user: usize) -> String {
+    format!("stoat{user}@example.com")
+}
+
+fn pending(user: usize) -> String {
+    format!("waits{user}@example.com")
+}
+
+async fn sign_up(server: &Server, email: &str, username: &str) -> anyhow::Result<()> {
+    let request = post("/signup", &[("email", email), ("username", username), ("password", PASSWORD)]);
+    let status = server.connect().await?.ask(&request).await?.status;
+    ensure!(status == 303, "the sign-up answered {status}");
+    Ok(())
+}
+
+/// Two requests that should not be told apart.
+struct Row {
+    name: &'static str,
+    wishes: [Wish; 2],
+    pace: Pace,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Pace {
+    /// A password is hashed, and that is all.
+    Hash,
+    /// A password is hashed and a letter written, with which the postman goes on after the answer.
+    HashAndLetter,
+    /// A letter is written.
+    Letter,
+    /// A letter is written, and it is the next request that is timed: the postman may keep it waiting.
+    Afterwards,
+}
+
+/// Makes the nth request, and says what was typed in it.
+type Wish = Box<dyn Fn(usize) -> (Vec<u8>, String)>;
+
+/// The rows, and those for after the hash has been made dearer.
+fn rows() -> [Vec<Row>; 2] {
+    let paced = |pace| move |name, first, second| Row { name, wishes: [first, second], pace };
+    let (row, both) = (paced(Pace::Hash), paced(Pace::HashAndLetter));
+    let (letter, afterwards) = (paced(Pace::Letter), paced(Pace::Afterwards));
+    let name = |address: String| address.replace("@example.com", "");
+    let (long, huge) = ("x".repeat(300), "x".repeat(10_000));
+    let by_name = move |who: fn(usize) -> String| log_in(move |user| name(who(user)), WRONG);
+    let ours = vec![
+        row("log-in by username: known, unknown", by_name(known), by_name(unknown)),
+        row("log-in by address: known, unknown", log_in(known, WRONG), log_in(unknown, WRONG)),
+        row("log-in: unconfirmed, unknown", log_in(pending, WRONG), log_in(unknown, WRONG)),
+        row(
+            "log-in, the password of its sign-up: unconfirmed, unknown",
+            log_in(pending, PASSWORD),
+            log_in(unknown, PASSWORD),
+        ),
+        row("log-in, no password: known, unknown", log_in(known, ""), log_in(unknown, "")),
+        row("log-in, 300 characters: known, unknown", log_in(known, &long), log_in(unknown, &long)),
+        row("log-in, 10 KB: known, unknown", log_in(known, &huge), log_in(unknown, &huge)),
+        row("log-in, known: by username, by address", by_name(known), log_in(known, WRONG)),
+        row("log-in, known: wrong password, none", log_in(known, WRONG), log_in(known, "")),
+        row("log-in, known: wrong password, 300 characters", log_in(known, WRONG), log_in(known, &long)),
+        row("log-in, known: wrong password, 10 KB", log_in(known, WRONG), log_in(known, &huge)),
+        row("POST /token: known, unknown", token(known), token(unknown)),
+        both("sign-up: known, unknown address", new_account(known), new_account(unknown)),
+        both("POST /users/: known, unknown address", new_user(known), new_user(unknown)),
+        letter("forgot: known, unknown", forgot(known), forgot(unknown)),
+        letter("POST /reset_password/: known, unknown", ask_reset(known), ask_reset(unknown)),
+        afterwards("what comes right after a sign-up: known, unknown", new_account(known), new_account(unknown)),
+        afterwards("what comes right after a forgot: known, unknown", forgot(known), forgot(unknown)),
+    ];
+    let raised = vec![
+        row("log-in, after HASH_PASSES=3: known, unknown", log_in(known, WRONG), log_in(unknown, WRONG)),
+        row("POST /token, after HASH_PASSES=3: known, unknown", token(known), token(unknown)),
+    ];
+    [ours, raised]
+}
+
+fn log_in(who: impl Fn(usize) -> String + 'static, password: &str) -> Wish {
+    let password = password.to_owned();
+    Box::new(move |user| (post("/login", &[("login", &who(user)), ("password", &password)]), who(user)))
+}
+
+fn token(who: fn(usize) -> String) -> Wish {
+    Box::new(move |user| (post("/token", &[("username", &who(user)), ("password", WRONG)]), who(user)))
+}
+
+fn forgot(who: fn(usize) -> String) -> Wish {
+    Box::new(move |user| (post("/forgot-password", &[("email", &who(user))]), who(user)))
+}
+
+fn ask_reset(who: fn(usize) -> String) -> Wish {
+    Box::new(move |user| {
+        let body = format!("{{\"email\":\"{}\"}}", who(user));
+        (send("/reset_password/", "application/json", &body), who(user))
+    })
+}
+
+/// A username that nobody has yet.
+fn fresh_name() -> String {
+    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+    format!("newcomer{:06}", COUNT.replace(COUNT.get() + 1))
+}
+
+fn new_account(who: fn(usize) -> String) -> Wish {
+    Box::new(move |user| {
+        let fields = [("email", who(user)), ("username", fresh_name()), ("password", PASSWORD.to_owned())];
+        (post("/signup", &fields.each_ref().map(|(name, value)| (*name, value.as_str()))), who(user))
+    })
+}
+
+fn new_user(who: fn(usize) -> String) -> Wish {
+    Box::new(move |user| {
+        let body =
+            format!("{{\"email\":\"{}\",\"username\":\"{}\",\"password\":\"{PASSWORD}\"}}", who(user), fresh_name());
+        (send("/users/", "application/json", &body), who(user))
+    })
+}
+
+/// Measures and prints; true when no row tells its two apart.
+async fn run(server: &Server, rows: &[Row], pairs: usize, words: &str, level: f64) -> anyhow::Result<bool> {
+    let mut all_same = true;
+    for row in rows.iter().filter(|row| row.name.contains(words)) {
+        let mut connection = server.connect().await?;
+        let (mut times, mut answers) = ([vec![], vec![]], [BTreeSet::new(), BTreeSet::new()]);
+        let pairs = if row.pace == Pace::Letter { pairs * QUICK } else { pairs };
+        for pair in 0..WARM_UP + pairs {
+            let first = usize::from(chance::bytes::<1>()[0] & 1 == 1);
+            for which in [first, 1 - first] {
+                let (took, answer) = sample(&mut connection, row, which, pair).await?;
+                if pair >= WARM_UP {
+                    times[which].push(took);
+                }
+                answers[which].insert(answer);
+            }
+        }
+        let [first, second] = times;
+        let compared = Compared::new(&first, &second, level);
+        let (alike, in_time) = (answers[0] == answers[1] && answers[0].len() == 1, compared.p >= level);
+        all_same &= alike && in_time;
+        println!(
+            "{:<58} {:>6.3} ms {:>6.3} ms  {:>+7.1} µs ({:>+6.1} … {:>+6.1})  {:>8.1e}  {:<7}  {}",
+            row.name,
+            median(&first) * 1e3,
+            median(&second) * 1e3,
+            compared.shift * 1e6,
+            compared.interval[0] * 1e6,
+            compared.interval[1] * 1e6,
+            compared.p,
+            if alike { "alike" } else { "DIFFER" },
+            if in_time { "alike" } else { "DIFFER" },
+        );
+        if let Some(unlike) = answers.iter().flatten().find(|answer| !answers.iter().all(|all| all.contains(*answer))) {
+            println!("{unlike}\n");
+        }
+    }
+    Ok(all_same)
+}
+
+/// How long it took in seconds, and what was answered.
+async fn sample(connection: &mut Connection, row: &Row, which: usize, pair: usize) -> anyhow::Result<(f64, String)> {
+    let (request, typed) = row.wishes[which](pair % USERS);
+    let began = Instant::now();
+    let answer = connection.ask(&request).await?;
+    let mut took = began.elapsed();
+    let seen = without_ids(answer.text, &typed);
+    if row.pace == Pace::Afterwards {
+        let next = post("/forgot-password", &[("email", "weasel@example.com")]);
+        let began = Instant::now();
+        connection.ask(&next).await?;
+        took = began.elapsed();
+    }
+    if row.pace != Pace::Hash {
+        sleep(REST).await;
+    }
+    Ok((took.as_secs_f64(), seen))
+}
+
+/// The answer without what is random, what the time is, and what was typed.
+fn without_ids(answer: &str, typed: &str) -> String {
+    let mut seen = answer.replace(typed, "…").replace(typed.trim_end_matches("@example.com"), "…");
+    for (before, after) in [
+        ("content-length: ", '\r'), // the body is compared itself
+        ("x-request-id: ", '\r'),
+        ("date: ", '\r'),
+        ("latchkey_visit=", ';'),
+        ("name=\"form_id\" value=\"", '"'),
+    ] {
+        if let Some(at) = seen.find(before) {
+            let from = at + before.len();
+            let length = seen[from..].find(after).unwrap_or_default();
+            seen.replace_range(from..from + length, "…");
+        }
+    }
+    seen
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// What two lots of times come to beside each other.
+struct Compared {
+    /// The chance of a difference like this or greater between lots that are the same.
+    p: f64,
+    /// By how much the second is slower: the median of all differences.
+    shift: f64,
+    /// What that is, in all likelihood.
+    interval: [f64; 2],
+}
+
+impl Compared {
+    fn new(first: &[f64], second: &[f64], level: f64) -> Self {
+        let (n, m) = (first.len() as f64, second.len() as f64);
+        let mut differences: Vec<f64> = second.iter().flat_map(|b| first.iter().map(move |a| b - a)).collect();
+        differences.sort_by(f64::total_cmp);
+        // U is the number of pairs in which the second is slower; about normal when there is no difference. Times in
+        // nanoseconds have too few ties to correct for.
+        let slower = differences.iter().filter(|difference| **difference > 0.0).count() as f64;
+        let ties = differences.iter().filter(|difference| **difference == 0.0).count() as f64;
+        let deviation = (n * m * (n + m + 1.0) / 12.0).sqrt();
+        let z = (slower + ties / 2.0 - n * m / 2.0) / deviation;
+        let p = two_sided(z);
+        let edge = (n * m / 2.0 - quantile(level) * deviation).max(0.0) as usize;
+        let interval = [differences[edge], differences[differences.len() - 1 - edge]];
+        Self { p, shift: differences[differences.len() / 2], interval }
+    }
+}
+
+/// The chance that a normal value is as far out as `z`: erfc(|z|/√2), to 7 digits (Numerical Recipes, 6.2).
+fn two_sided(z: f64) -> f64 {
+    let x = z.abs() / 2f64.sqrt();
+    let t = 1.0 / (1.0 + 0.5 * x);
+    let terms = [
+        0.170_872_77,
+        -0.822_152_23,
+        1.488_515_87,
+        -1.135_203_98,
+        0.278_868_07,
+        -0.186_288_06,
+        0.096_784_18,
+        0.374_091_96,
+        1.000_023_68,
+        -1.265_512_23,
+    ];
+    t * (-x * x + terms.iter().fold(0.0, |sum, term| sum * t + term)).exp()
+}
+
+/// How far out a normal value is with this chance.
+fn quantile(chance: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 40.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if two_sided(middle) > chance { low = middle } else { high = middle }
+    }
+    low
+}
