@@ -103,6 +103,7 @@ pub fn words(t: &Translation, status: StatusCode) -> String {
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
         StatusCode::PAYLOAD_TOO_LARGE => t.failure_too_large(),
+        StatusCode::MISDIRECTED_REQUEST => t.failure_misdirected(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => t.api_media_type(),
         StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),
         _ if status.is_client_error() => t.failure_client(),

@@ -24,6 +24,11 @@ impl Error {
         Self { status: StatusCode::FORBIDDEN, cause: Some(cause) }
     }
 
+    /// The request is for another host than the site's.
+    pub fn misdirected(host: &str) -> Self {
+        Self { status: StatusCode::MISDIRECTED_REQUEST, cause: Some(format!("Host: {host}")) }
+    }
+
     /// Something that should not happen.
     pub fn internal(cause: impl ToString) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, cause: Some(cause.to_string()) }

@@ -49,6 +49,7 @@ fn words(status: StatusCode, t: &Translation) -> (String, String) {
         StatusCode::METHOD_NOT_ALLOWED => (t.failure_method(), t.failure_method_advice()),
         StatusCode::REQUEST_TIMEOUT => (t.failure_timeout(), t.failure_timeout_advice()),
         StatusCode::PAYLOAD_TOO_LARGE => (t.failure_too_large(), t.failure_too_large_advice()),
+        StatusCode::MISDIRECTED_REQUEST => (t.failure_misdirected(), t.failure_misdirected_advice()),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (t.failure_media_type(), t.failure_media_type_advice()),
         StatusCode::SERVICE_UNAVAILABLE => (t.failure_busy(), t.failure_busy_advice()),
         _ if status.is_client_error() => (t.failure_client(), t.failure_client_advice()),
