@@ -1,0 +1,149 @@
+//! Who is connected: a bound on all of them, and on those of one client.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::connection::Activity;
+use super::listener::Limits;
+use crate::config::Config;
+
+/// How soon to look again for somebody to send away, when all are busy.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often the log says that the house is full.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// All connections there are.
+pub struct Crowd {
+    limits: Limits,
+    trusted_proxies: Vec<IpNet>,
+    places: Arc<Semaphore>,
+    guests: Mutex<Guests>,
+}
+
+#[derive(Default)]
+struct Guests {
+    last_id: u64,
+    all: HashMap<u64, Arc<Activity>>,
+    of_client: HashMap<IpAddr, usize>,
+    said_full: Option<Instant>,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub fn new(limits: Limits, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Limits { per_client: if config.has_limits() { limits.per_client } else { usize::MAX }, ..limits },
+            trusted_proxies: config.trusted_proxies.clone(),
+            places: Arc::new(Semaphore::new(limits.connections)),
+            guests: Mutex::default(),
+        })
+    }
+
+    /// A place for one more. In a full house those go who have waited longest for something to ask: an honest
+    /// newcomer asks at once and is answered, and a browser whose idle connection goes opens another unseen.
+    pub async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(place) = self.places.clone().try_acquire_owned() {
+                return place;
+            }
+            self.send_away_the_idlest();
+            // The rest wait outside, in the kernel's queue.
+            if let Ok(Ok(place)) = timeout(LOOK_AGAIN, self.places.clone().acquire_owned()).await {
+                return place;
+            }
+        }
+    }
+
+    /// Sends away a hundredth at a time, so that looking through all of them is rare.
+    fn send_away_the_idlest(&self) {
+        let mut guests = self.guests();
+        if guests.said_full.is_none_or(|at| at.elapsed() > SAY_AGAIN) {
+            guests.said_full = Some(Instant::now());
+            warn!(connections = self.limits.connections, "as many connections as there may be: the idlest go");
+        }
+        let idle = guests.all.values().filter_map(|activity| Some((activity.idle_since()?, activity)));
+        let mut idle: Vec<_> = idle.collect();
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        for (_, activity) in idle.iter().take(self.limits.connections.div_ceil(100)) {
+            activity.evicted.notify_one();
+        }
+    }
+
+    /// Lets a connection in, unless its client has as many as one may have.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, place: OwnedSemaphorePermit) -> Option<Guest> {
+        let peer = peer.to_canonical();
+        let is_proxy = self.trusted_proxies.iter().any(|net| net.contains(&peer));
+        let client = (!is_proxy).then(|| client(peer));
+        let mut guests = self.guests();
+        if let Some(client) = client {
+            let count = guests.of_client.entry(client).or_default();
+            if *count >= self.limits.per_client {
+                debug!(%client, "too many connections of one client");
+                return None;
+            }
+            *count += 1;
+        }
+        guests.last_id += 1;
+        let (id, activity) = (guests.last_id, Activity::new(self.limits));
+        guests.all.insert(id, activity.clone());
+        Some(Guest { crowd: self.clone(), id, client, activity, _place: place })
+    }
+
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom an address stands for: IPv6 gives everybody a /64, in which they can have any address.
+fn client(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// One connection's place, until this goes away.
+pub struct Guest {
+    crowd: Arc<Crowd>,
+    id: u64,
+    client: Option<IpAddr>,
+    /// What it is doing.
+    pub activity: Arc<Activity>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut guests = self.crowd.guests();
+        guests.all.remove(&self.id);
+        if let Some(client) = self.client
+            && let Some(count) = guests.of_client.get_mut(&client)
+        {
+            *count -= 1;
+            if *count == 0 {
+                guests.of_client.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_a_64() {
+        let of = |text: &str| client(text.parse::<IpAddr>().expect("an address").to_canonical()).to_string();
+        assert_eq!(of("203.0.113.9"), "203.0.113.9");
+        assert_eq!(of("::ffff:203.0.113.9"), "203.0.113.9");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+}
