@@ -77,10 +77,15 @@ fn behind_proxies(peer: IpAddr, hops: &[&str], ours: &[IpNet]) -> IpAddr {
         if !trusted(&client) {
             break;
         }
-        let Ok(next) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(next) = address(hop.trim()) else { break };
         client = next.to_canonical();
     }
     client
+}
+
+/// An address, to which some proxies put the port.
+fn address(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 /// Says once when a proxy was forgotten in the settings: whoever comes by it would look like one client, whom the

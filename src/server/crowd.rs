@@ -1,6 +1,7 @@
 //! Who is connected: a bound on all of them, and on those of one client.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,9 +47,35 @@ impl Crowd {
         })
     }
 
+    /// Lets a connection in, once there is a place, unless its client has as many as one may have.
+    pub async fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Guest> {
+        let of_client = self.count(peer.to_canonical())?;
+        let place = self.place().await;
+        let mut guests = self.guests();
+        guests.last_id += 1;
+        let (id, activity) = (guests.last_id, Activity::new(self.limits));
+        guests.all.insert(id, activity.clone());
+        Some(Guest { crowd: self.clone(), id, activity, _of_client: of_client, _place: place })
+    }
+
+    fn count(self: &Arc<Self>, peer: IpAddr) -> Option<OfClient> {
+        let is_proxy = self.trusted_proxies.iter().any(|net| net.contains(&peer));
+        let client = (!is_proxy).then(|| client(peer));
+        if let Some(client) = client {
+            let mut guests = self.guests();
+            let count = guests.of_client.entry(client).or_default();
+            if *count >= self.limits.per_client {
+                debug!(%client, "too many connections of one client");
+                return None;
+            }
+            *count += 1;
+        }
+        Some(OfClient { crowd: self.clone(), client })
+    }
+
     /// A place for one more. In a full house those go who have waited longest for something to ask: an honest
     /// newcomer asks at once and is answered, and a browser whose idle connection goes opens another unseen.
-    pub async fn place(&self) -> OwnedSemaphorePermit {
+    async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 return place;
@@ -76,26 +103,6 @@ impl Crowd {
         }
     }
 
-    /// Lets a connection in, unless its client has as many as one may have.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr, place: OwnedSemaphorePermit) -> Option<Guest> {
-        let peer = peer.to_canonical();
-        let is_proxy = self.trusted_proxies.iter().any(|net| net.contains(&peer));
-        let client = (!is_proxy).then(|| client(peer));
-        let mut guests = self.guests();
-        if let Some(client) = client {
-            let count = guests.of_client.entry(client).or_default();
-            if *count >= self.limits.per_client {
-                debug!(%client, "too many connections of one client");
-                return None;
-            }
-            *count += 1;
-        }
-        guests.last_id += 1;
-        let (id, activity) = (guests.last_id, Activity::new(self.limits));
-        guests.all.insert(id, activity.clone());
-        Some(Guest { crowd: self.clone(), id, client, activity, _place: place })
-    }
-
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,22 +120,31 @@ fn client(ip: IpAddr) -> IpAddr {
 pub struct Guest {
     crowd: Arc<Crowd>,
     id: u64,
-    client: Option<IpAddr>,
     /// What it is doing.
     pub activity: Arc<Activity>,
+    _of_client: OfClient,
     _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut guests = self.crowd.guests();
-        guests.all.remove(&self.id);
-        if let Some(client) = self.client
-            && let Some(count) = guests.of_client.get_mut(&client)
-        {
-            *count -= 1;
-            if *count == 0 {
-                guests.of_client.remove(&client);
+        self.crowd.guests().all.remove(&self.id);
+    }
+}
+
+/// One of its client's connections, which are counted unless the client is a proxy.
+struct OfClient {
+    crowd: Arc<Crowd>,
+    client: Option<IpAddr>,
+}
+
+impl Drop for OfClient {
+    fn drop(&mut self) {
+        let Some(client) = self.client else { return };
+        if let Entry::Occupied(mut count) = self.crowd.guests().of_client.entry(client) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }

@@ -118,24 +118,22 @@ pub async fn accept(
     let http = Arc::new(connection::http());
     let mut connections = JoinSet::new();
     loop {
-        let next = async {
-            let place = crowd.place().await;
+        let (stream, peer) = tokio::select! {
             // axum's: it waits a second when there are no files left, and goes on.
-            let (stream, peer) = axum::serve::Listener::accept(&mut tcp).await;
-            (place, stream, peer)
-        };
-        tokio::select! {
-            (place, stream, peer) = next => {
-                let Some(guest) = crowd.admit(peer.ip(), place) else { continue };
-                let acceptor = tls.as_ref().map(|tls| tls.acceptor());
-                let (door, stopped) = ((http.clone(), router.clone()), stopped.clone());
-                connections.spawn(async move {
-                    connection::serve(stream, (peer, guest.activity.clone()), acceptor, door, stopped).await;
-                });
-            }
-            Some(_ended) = connections.join_next() => {}
+            came = axum::serve::Listener::accept(&mut tcp) => came,
+            Some(_ended) = connections.join_next() => continue,
             _ = stopped.changed() => break,
-        }
+        };
+        let guest = tokio::select! {
+            guest = crowd.admit(peer.ip()) => guest,
+            _ = stopped.changed() => break,
+        };
+        let Some(guest) = guest else { continue };
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+        let (door, stopped) = ((http.clone(), router.clone()), stopped.clone());
+        connections.spawn(async move {
+            connection::serve(stream, (peer, guest.activity.clone()), acceptor, door, stopped).await;
+        });
     }
     drop(tcp);
     while connections.join_next().await.is_some() {}

@@ -9,9 +9,11 @@ mod bad_input;
 mod browser;
 mod chromium;
 mod cli;
+mod connection;
 mod docs;
 mod gallery;
 mod guard;
+mod hosts;
 mod house;
 mod language;
 mod letters;
@@ -25,8 +27,10 @@ mod profile;
 mod security;
 mod signup;
 mod smtp;
+mod tls;
 mod visit;
 mod weight;
+mod wire;
 
 /// A password that zxcvbn likes.
 const OTTER: &str = "velvet otter bakes rye";
