@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::linger::Lingering;
 use super::listener::Limits;
 
 /// The most bytes of a request's head; also what a connection may have in each of its buffers.
@@ -70,6 +71,7 @@ pub async fn serve(
     let activity = client.1.clone();
     // Answers go out in whole writes: there is nothing to wait for.
     let _not_tcp_any_more = stream.set_nodelay(true);
+    let stream = Lingering::from(stream);
     let talk = async {
         let Some(tls) = tls else { return converse(stream, client, door, stopped).await };
         let shaken = tokio::select! {

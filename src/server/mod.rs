@@ -2,6 +2,7 @@
 
 mod connection;
 mod crowd;
+mod linger;
 mod listener;
 mod redirect;
 mod tls;

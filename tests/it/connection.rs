@@ -127,6 +127,12 @@ async fn a_body_without_end_is_refused_before_it_ends() {
             assert_eq!(status(&String::from_utf8_lossy(&seen)), Some(413), "{path} with {length}");
             timeout(PATIENCE, endless).await.expect("nobody takes the rest").unwrap();
         }
+        // And who sends it all before they look is told too.
+        let mut wire = Wire::to(&app.url).await;
+        wire.say(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\n\r\n")).await;
+        let sent = timeout(PATIENCE, wire.0.write_all(&vec![b'x'; 10 << 20])).await;
+        sent.expect("somebody reads").expect("the connection stays that long");
+        assert_eq!(status(&wire.answer().await), Some(413), "{path}");
         let huge = over_http2().post(format!("{}{path}", app.url)).body(vec![b'x'; 10 << 20]).send().await;
         assert_eq!(huge.unwrap().status(), 413, "{path} over HTTP/2");
     }
