@@ -36,11 +36,24 @@ const HEAD_MAX: u32 = 16 * 1024;
 /// How long a connection that was told to end may take to do so, when nothing is under way on it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What connections speak: HTTP/1.1, or HTTP/2 if they begin with its preface.
-pub type Http = auto::Builder<TokioExecutor>;
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub struct Shared {
+    http: Arc<auto::Builder<TokioExecutor>>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+}
 
-/// The bounds of the two protocols. Over them a request is answered 431, or its connection ends.
-pub fn http() -> Http {
+impl Shared {
+    /// Answers with `router`, until it is `stopped`.
+    pub fn new(router: Router, stopped: watch::Receiver<bool>) -> Self {
+        Self { http: Arc::new(http()), router, stopped }
+    }
+}
+
+/// HTTP/1.1, or HTTP/2 for those who begin with its preface; and their bounds. A head over them is answered 431, or its
+/// connection ends.
+fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().header_read_timeout(None).max_buf_size(HEAD_MAX as usize);
     http.http2()
@@ -63,25 +76,24 @@ pub fn http() -> Http {
 /// Speaks with one client until it or we have enough.
 pub async fn serve(
     stream: TcpStream,
-    client: (SocketAddr, Arc<Activity>),
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
     tls: Option<TlsAcceptor>,
-    door: (Arc<Http>, Router),
-    mut stopped: watch::Receiver<bool>,
+    mut shared: Shared,
 ) {
-    let activity = client.1.clone();
     // Answers go out in whole writes: there is nothing to wait for.
     let _not_tcp_any_more = stream.set_nodelay(true);
     let stream = Lingering::from(stream);
     let talk = async {
-        let Some(tls) = tls else { return converse(stream, client, door, stopped).await };
+        let Some(tls) = tls else { return converse(stream, peer, activity, shared).await };
         let shaken = tokio::select! {
-            shaken = timeout_at(client.1.deadline(), tls.accept(stream)) => shaken,
-            _ = stopped.changed() => return,
+            shaken = timeout_at(activity.deadline(), tls.accept(stream)) => shaken,
+            _ = shared.stopped.changed() => return,
         };
         match shaken {
-            Ok(Ok(stream)) => converse(stream, client, door, stopped).await,
-            Ok(Err(why)) => debug!(%why, peer = %client.0, "no TLS"),
-            Err(_) => debug!(peer = %client.0, "TLS took too long"),
+            Ok(Ok(stream)) => converse(stream, peer, activity, shared).await,
+            Ok(Err(why)) => debug!(%why, %peer, "no TLS"),
+            Err(_) => debug!(%peer, "TLS took too long"),
         }
     };
     tokio::select! {
@@ -90,14 +102,13 @@ pub async fn serve(
     }
 }
 
-async fn converse<Io>(
-    stream: Io,
-    (peer, activity): (SocketAddr, Arc<Activity>),
-    (http, router): (Arc<Http>, Router),
-    mut stopped: watch::Receiver<bool>,
-) where
-    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
+    shared: Shared,
+) {
+    let Shared { http, router, mut stopped } = shared;
     let router = TowerToHyperService::new(router);
     let counted = activity.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::connection;
+use super::connection::{self, Shared};
 use super::crowd::Crowd;
 use super::tls::Tls;
 use crate::config::Config;
@@ -115,7 +115,7 @@ pub async fn accept(
     crowd: Arc<Crowd>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let http = Arc::new(connection::http());
+    let shared = Shared::new(router, stopped.clone());
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -129,11 +129,8 @@ pub async fn accept(
             _ = stopped.changed() => break,
         };
         let Some(guest) = guest else { continue };
-        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
-        let (door, stopped) = ((http.clone(), router.clone()), stopped.clone());
-        connections.spawn(async move {
-            connection::serve(stream, (peer, guest.activity.clone()), acceptor, door, stopped).await;
-        });
+        let (tls, shared) = (tls.as_ref().map(|tls| tls.acceptor()), shared.clone());
+        connections.spawn(async move { connection::serve(stream, peer, &guest.activity, tls, shared).await });
     }
     drop(tcp);
     while connections.join_next().await.is_some() {}
