@@ -93,12 +93,12 @@ impl App {
         let hasher = Hasher::start(config.hash_memory, config.hash_passes)
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
         let public_url = config.public_url();
-        let limits = Limits::new(config.limits_tries(), Fingerprint::new(&secret));
+        let limits = Limits::new(config.has_limits(), Fingerprint::new(&secret));
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
-            throttle: Throttle::new(config.limits_tries()),
+            throttle: Throttle::new(config.has_limits()),
             accounts: Accounts { db: db.clone(), hasher, limits },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),

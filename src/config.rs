@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -27,6 +27,18 @@ pub struct Config {
     /// when it is not on loopback itself.
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true)]
     public_url: Option<PublicUrl>,
+
+    /// The certificate, with its chain, for TLS without a proxy: a PEM file, read again when it changes.
+    #[arg(long, env = "LATCHKEY_TLS_CERT", value_name = "FILE", global = true)]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, a PEM file.
+    #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE", global = true)]
+    tls_key: Option<PathBuf>,
+
+    /// Another address and port, such as 0.0.0.0:80, where plain HTTP is sent on to PUBLIC_URL; with TLS_CERT.
+    #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", global = true)]
+    pub redirect_listen: Option<SocketAddr>,
 
     /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME.
     /// Default: sqlite, in latchkey.db in DATA_DIR.
@@ -105,7 +117,8 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', global = true)]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// Limits on how often clients may try; "off" is for load tests and refused unless PUBLIC_URL is loopback.
+    /// Limits on how often clients may try and how many connections each may have; "off" is for load tests and
+    /// refused unless PUBLIC_URL is loopback.
     #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true)]
     rate_limits: Switch,
 
@@ -187,6 +200,17 @@ impl Config {
             return Err("LATCHKEY_PUBLIC_URL must be given, because LATCHKEY_LISTEN is not on loopback".into());
         }
         let public_url = self.public_url();
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err("LATCHKEY_TLS_CERT and LATCHKEY_TLS_KEY need each other: give both or neither".into());
+        }
+        if self.tls_cert.is_some() && !public_url.is_https() {
+            return Err(format!(
+                "LATCHKEY_PUBLIC_URL must begin with https://, because LATCHKEY_TLS_CERT is given; it is {public_url}"
+            ));
+        }
+        if self.redirect_listen.is_some() && self.tls_cert.is_none() {
+            return Err("LATCHKEY_TLS_CERT must be given with LATCHKEY_REDIRECT_LISTEN".into());
+        }
         if !public_url.is_loopback() && self.smtp()?.is_none() {
             return Err(format!(
                 "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
@@ -240,9 +264,20 @@ impl Config {
     /// Where people find the site.
     pub fn public_url(&self) -> PublicUrl {
         self.public_url.clone().unwrap_or_else(|| {
-            let local = format!("http://localhost:{}", self.listen.port());
+            let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+            let local = format!("{scheme}://localhost:{}", self.listen.port());
             local.parse().expect("an origin")
         })
+    }
+
+    /// The files with the certificate and its key.
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        self.tls_cert.as_deref().zip(self.tls_key.as_deref())
+    }
+
+    /// Whether there are limits at all; there are none for load tests.
+    pub fn has_limits(&self) -> bool {
+        self.rate_limits == Switch::On
     }
 
     /// The database's address; may hold a password.
@@ -256,11 +291,6 @@ impl Config {
                 url.replacen("file:", "sqlite:", 1)
             }
         }
-    }
-
-    /// Whether tries are limited.
-    pub fn limits_tries(&self) -> bool {
-        self.rate_limits == Switch::On
     }
 
     /// Whether the database is a file of our own.

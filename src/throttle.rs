@@ -102,7 +102,7 @@ impl Throttle {
             return Ok(Taken { last: false });
         }
         let mut all = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (limit, network(ip));
+        let key = (limit, client(ip));
         if all.len() >= Self::MOST && !all.contains_key(&key) {
             all.retain(|_, whole_at| *whole_at > now.unix_timestamp());
             if all.len() >= Self::MOST {
@@ -117,7 +117,7 @@ impl Throttle {
     /// Gives a try back.
     pub fn give_back(&self, limit: Limit, ip: &str) {
         let mut all = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(whole_at) = all.get_mut(&(limit, network(ip))) {
+        if let Some(whole_at) = all.get_mut(&(limit, client(ip))) {
             *whole_at -= limit.rate().every.whole_seconds();
         }
     }
@@ -130,13 +130,16 @@ impl Throttle {
     }
 }
 
-/// What one customer of a network is given: an IPv4 address, or an IPv6 /64, of which each machine may use any
-/// address it likes. Whoever has no address at all shares one counter.
-fn network(ip: &str) -> IpAddr {
-    match ip.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V6(ip)) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-        Ok(ip) => ip,
-        Err(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+/// Whoever has no address at all shares one counter.
+fn client(ip: &str) -> IpAddr {
+    ip.parse().map_or(Ipv6Addr::UNSPECIFIED.into(), network)
+}
+
+/// Whom an address stands for: itself, or its /64 in IPv6, which gives everybody one to have any address in.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip => ip,
     }
 }
 

@@ -49,6 +49,7 @@ pub const STATIC_FILE: &str = "/static/{name}";
 pub struct PublicUrl {
     origin: String,
     host: String,
+    port: u16,
     https: bool,
     loopback: bool,
 }
@@ -72,6 +73,22 @@ impl PublicUrl {
     /// Whether only this machine can reach us under this address.
     pub fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    /// Whether this, from a request, names the site: its host and port, as browsers write them or otherwise. On
+    /// loopback every name of the loopback is one, whatever the port; people mix them, and none leads elsewhere.
+    pub fn is_at(&self, authority: &str) -> bool {
+        if self.origin.split_once("://").is_some_and(|(_, own)| own == authority) {
+            return true;
+        }
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._:[]".contains(&c);
+        let scheme = if self.https { "https" } else { "http" };
+        match format!("{scheme}://{authority}").parse::<Self>() {
+            Ok(named) if authority.bytes().all(plain) => {
+                named.loopback && self.loopback || (&named.host, named.port) == (&self.host, self.port)
+            }
+            _ => false,
+        }
     }
 
     /// The full address of one of our paths.
@@ -99,15 +116,19 @@ impl FromStr for PublicUrl {
         if !bare || !url.username().is_empty() || url.password().is_some() {
             return Err("must be scheme, host and port only, without a path");
         }
+        // A dot at the end says that a name is whole. It is the same name.
+        let host = url.host_str().unwrap_or_default();
+        let host = host.strip_suffix('.').unwrap_or(host);
         let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Domain(_)) => host == "localhost" || host.ends_with(".localhost"),
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),
             None => return Err("has no host"),
         };
         Ok(Self {
             origin: url.origin().ascii_serialization(),
-            host: url.host_str().unwrap_or_default().to_owned(),
+            host: host.to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
             https,
             loopback,
         })
@@ -225,6 +246,51 @@ mod tests {
                         prop_assert_eq!(base.join(read).expect("an address").origin(), base.origin(), "{:?}", read);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn public_url_knows_its_names() {
+        let url: PublicUrl = "https://accounts.example.com".parse().expect("an origin");
+        for same in [
+            "accounts.example.com",
+            "Accounts.Example.COM",
+            "accounts.example.com:443",
+            "accounts.example.com.",
+            "accounts.example.com.:443",
+        ] {
+            assert!(url.is_at(same), "{same}");
+        }
+        for other in [
+            "",
+            "example.com",
+            "accounts.example.com:80",
+            "accounts.example.com:3000",
+            "accounts.example.com..",
+            "accounts.example.com.evil.example",
+            "evil.example/accounts.example.com",
+            "accounts.example.com/",
+            "/accounts.example.com",
+            "sam@accounts.example.com",
+            "accounts%2eexample.com",
+            "accounts.example.com, evil.example",
+            "accounts\t.example.com",
+            "localhost",
+            "127.0.0.1",
+            "?",
+        ] {
+            assert!(!url.is_at(other), "{other:?}");
+        }
+        let odd: PublicUrl = "https://accounts.example.com:8443".parse().expect("an origin");
+        assert!(odd.is_at("accounts.example.com:8443") && !odd.is_at("accounts.example.com"));
+        for local in ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000", "https://a.localhost"] {
+            let url: PublicUrl = local.parse().expect("an origin");
+            for same in ["localhost", "LOCALHOST:3000", "127.0.0.1:1", "[::1]:3000", "a.b.localhost", "localhost."] {
+                assert!(url.is_at(same), "{local}: {same}");
+            }
+            for other in ["localhost.evil.example", "evil.example:3000", "127.0.0.1.evil.example", "192.0.2.1:3000"] {
+                assert!(!url.is_at(other), "{local}: {other}");
             }
         }
     }

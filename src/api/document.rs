@@ -42,10 +42,11 @@ impl Modify for Security {
 struct Failures;
 
 impl Failures {
-    const ALL: [(StatusCode, &str); 7] = [
-        (StatusCode::BAD_REQUEST, "The body broke off"),
+    const ALL: [(StatusCode, &str); 8] = [
+        (StatusCode::BAD_REQUEST, "The body broke off, or the head names no host"),
         (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
         (StatusCode::PAYLOAD_TOO_LARGE, "A body of more than 16 KiB"),
+        (StatusCode::MISDIRECTED_REQUEST, "A request for another host"),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "A body of another type"),
         (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
         (StatusCode::INTERNAL_SERVER_ERROR, "Our fault; the log says more"),

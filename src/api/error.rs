@@ -103,6 +103,7 @@ pub fn words(t: &Translation, error: &Error) -> String {
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
         StatusCode::PAYLOAD_TOO_LARGE => t.failure_too_large(),
+        StatusCode::MISDIRECTED_REQUEST => t.failure_misdirected(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => t.api_media_type(),
         StatusCode::TOO_MANY_REQUESTS => error.too_many.map_or_else(|| t.failure_too_many(), |many| many.words(t)),
         StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),

@@ -3,16 +3,21 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::accounts;
 use crate::accounts::token::Token;
 use crate::app::App;
 use crate::locale::Locale;
+
+/// The one header of proxies that is read, and from our own only.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The number of a request, which is in its lines in the log.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +70,7 @@ pub fn ip(parts: &Parts, app: &App) -> String {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
     let hops: Vec<&str> = parts
         .headers
-        .get_all("x-forwarded-for")
+        .get_all(FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -83,10 +88,37 @@ fn behind_proxies(peer: IpAddr, hops: &[&str], ours: &[IpNet]) -> IpAddr {
         if !trusted(&client) {
             break;
         }
-        let Ok(next) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(next) = address(hop.trim()) else { break };
         client = next.to_canonical();
     }
     client
+}
+
+/// An address, to which some proxies put the port.
+fn address(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
+}
+
+/// Says once when a proxy was forgotten in the settings: whoever comes by it would look like one client, whom the
+/// limits hold back together. A proxy is near by; somebody far away can say of himself what he likes.
+pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !app.config.trusted_proxies.is_empty() || !request.headers().contains_key(FORWARDED_FOR) {
+        return;
+    }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    let near = |peer: &IpAddr| match peer {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    if let Some(peer) = peer.filter(near)
+        && !SAID.swap(true, Ordering::Relaxed)
+    {
+        warn!(
+            "LATCHKEY_TRUSTED_PROXIES: {peer} sends X-Forwarded-For, but is no proxy that is trusted; if it is yours, \
+             add it, or all who come by it count as one client"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,11 @@ impl Error {
         Self { cause: Some(cause), ..StatusCode::FORBIDDEN.into() }
     }
 
+    /// The request is for another host than the site's.
+    pub fn misdirected(host: &str) -> Self {
+        Self { cause: Some(format!("Host: {host}")), ..StatusCode::MISDIRECTED_REQUEST.into() }
+    }
+
     /// Something that should not happen.
     pub fn internal(cause: impl ToString) -> Self {
         Self { cause: Some(cause.to_string()), ..StatusCode::INTERNAL_SERVER_ERROR.into() }

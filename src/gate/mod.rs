@@ -4,6 +4,7 @@
 pub mod client;
 pub mod error;
 pub mod form;
+mod host;
 pub mod words;
 
 use std::error::Error as _;
@@ -57,7 +58,14 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let span = info_span!("request", id, method = %request.method(), path = request.uri().path());
     let work = async {
         let began = Instant::now();
-        let unwinding = AssertUnwindSafe(next.run(request)).catch_unwind();
+        client::warn_of_unknown_proxy(&gate.app, &request);
+        let answer = async {
+            match host::check(&gate.app, &request) {
+                Ok(()) => next.run(request).await,
+                Err(error) => error.into_response(),
+            }
+        };
+        let unwinding = AssertUnwindSafe(answer).catch_unwind();
         let mut response = match tokio::time::timeout(HANDLER_TIMEOUT, unwinding).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => Error::internal("a panic; its place is on stderr").into_response(),

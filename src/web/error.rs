@@ -53,6 +53,7 @@ fn words(error: &Error, t: &Translation) -> (String, String) {
         StatusCode::METHOD_NOT_ALLOWED => (t.failure_method(), t.failure_method_advice()),
         StatusCode::REQUEST_TIMEOUT => (t.failure_timeout(), t.failure_timeout_advice()),
         StatusCode::PAYLOAD_TOO_LARGE => (t.failure_too_large(), t.failure_too_large_advice()),
+        StatusCode::MISDIRECTED_REQUEST => (t.failure_misdirected(), t.failure_misdirected_advice()),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (t.failure_media_type(), t.failure_media_type_advice()),
         StatusCode::TOO_MANY_REQUESTS => {
             (t.failure_too_many(), error.too_many.map_or_else(|| t.failure_busy_advice(), |many| many.words(t)))

@@ -8,10 +8,9 @@ use clap::Parser;
 use latchkey::app::App;
 use latchkey::config::Config;
 use latchkey::mail::Mailer;
-use latchkey::server;
+use latchkey::server::{self, Limits, Listener};
 use serde::Deserialize;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -55,18 +54,28 @@ impl TestApp {
 
     /// Starts on a folder that may hold a database already.
     pub async fn start_in(dir: Arc<TempDir>, flags: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listen: SocketAddr = listener.local_addr().unwrap();
-        let url = format!("http://{listen}");
-        let data = dir.path().to_str().unwrap();
-        let ours = ["test", "--listen", &listen.to_string(), "--data-dir", data];
-        let given = |flag: &str| flags.contains(&flag);
-        let mut all: Vec<&str> = ours.to_vec();
-        if !given("--public-url") {
-            all.extend(["--public-url", &url]);
-        }
-        all.extend(flags);
-        let config = Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}")).config;
+        Self::start_within(dir, flags, Limits::default()).await
+    }
+
+    /// Starts with other limits on connections.
+    pub async fn start_within(dir: Arc<TempDir>, flags: &[&str], limits: Limits) -> Self {
+        let parse = |listen: SocketAddr, url: &str| {
+            let listen = listen.to_string();
+            let ours = ["test", "--listen", &listen, "--data-dir", dir.path().to_str().unwrap()];
+            let mut all: Vec<&str> = ours.to_vec();
+            if !flags.contains(&"--public-url") {
+                all.extend(["--public-url", url]);
+            }
+            all.extend(flags);
+            Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}")).config
+        };
+        let any_port = parse(([127, 0, 0, 1], 0).into(), "http://localhost");
+        let scheme = if any_port.tls_files().is_some() { "https" } else { "http" };
+        let mut listener = Listener::bind(&any_port).await.unwrap();
+        listener.limits = limits;
+        let listen = listener.local_addr().unwrap();
+        let url = format!("{scheme}://{listen}");
+        let config = parse(listen, &url);
         let app = App::open(config).await.unwrap();
         let mailer = Mailer::new(&app.config, &app.public_url).unwrap();
         let (stop, stopped) = oneshot::channel();

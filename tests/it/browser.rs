@@ -37,7 +37,11 @@ pub struct Form {
 
 impl Browser {
     pub fn new(base: &str) -> Self {
-        let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
+        Self::over(Client::builder().redirect(redirect::Policy::none()).build().unwrap(), base)
+    }
+
+    /// One that speaks its own way; it must not follow redirects by itself.
+    pub fn over(client: Client, base: &str) -> Self {
         Self { client, base: base.to_owned(), cookies: BTreeMap::new(), language: None, user_agent: None }
     }
 

@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod chromium;
 mod cli;
+mod connection;
 mod cookies;
 mod device;
 mod docs;
@@ -16,6 +17,7 @@ mod event;
 mod forged;
 mod gallery;
 mod guard;
+mod hosts;
 mod house;
 mod injection;
 mod keys;
@@ -34,8 +36,10 @@ mod security;
 mod signup;
 mod smtp;
 mod start;
+mod tls;
 mod visit;
 mod weight;
+mod wire;
 
 /// A password that zxcvbn likes.
 const OTTER: &str = "velvet otter bakes rye";

@@ -244,7 +244,7 @@ async fn the_host_header_never_reaches_a_letter() {
     let fields = [("email", "sam@example.com")];
     let poisoned = |request: reqwest::RequestBuilder| {
         request
-            .header("host", "evil.example")
+            .header("host", "evil.localhost:81") // others are refused
             .header("x-forwarded-host", "evil.example")
             .header("forwarded", "host=evil.example")
             .form(&fields)

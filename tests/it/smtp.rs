@@ -107,7 +107,8 @@ impl Drop for MailServer {
     }
 }
 
-fn make_certificate(dir: &Path) {
+/// Makes an authority, and with it a certificate for `localhost`.
+pub fn make_certificate(dir: &Path) {
     fs::write(dir.join("empty.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
     let make = |name: &str, arguments: &str| {
         let key = format!(

@@ -1,15 +1,20 @@
 //! Serving: the listener, with the postman and the sweeper beside it, until somebody says stop.
 
+mod connection;
+mod crowd;
+mod linger;
+mod listener;
+mod redirect;
+mod tls;
+
 use std::future::Future;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
@@ -17,6 +22,10 @@ use crate::app::App;
 use crate::config::Config;
 use crate::mail::{Mailer, postman};
 use crate::{api, visit_store, web};
+use crowd::Crowd;
+use listener::accept;
+
+pub use listener::{Limits, Listener};
 
 /// How often rows that have expired are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -30,8 +39,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(35);
 pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     // The settings are checked before anything is made or bound.
     config.check().map_err(anyhow::Error::msg)?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| format!("LATCHKEY_LISTEN: cannot listen on {}", config.listen))?;
+    let mut listener = Listener::bind(&config).await?;
+    listener.fit_files();
     config.listen = listener.local_addr()?;
     let app = App::open_alone(config).await?;
     let mailer = Mailer::new(&app.config, &app.public_url)?;
@@ -60,40 +69,43 @@ fn announce(app: &App) {
 pub async fn run(
     app: Arc<App>,
     mailer: Mailer,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     if app.config.uses_sqlite() {
         outbox::release_all(app.db.write()).await?;
     }
+    let Listener { tcp, tls, redirect, limits } = listener.into();
     let (stopping, stopped) = watch::channel(false);
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
-    let sweeper = tokio::spawn(sweep(app.clone()));
+    let mut beside = JoinSet::new();
+    beside.spawn(sweep(app.clone()));
+    if let Some(tls) = tls.clone() {
+        beside.spawn(tls.renew(limits.renew_every));
+    }
 
     let openapi = Arc::new(serde_json::to_value(api::document(&app))?);
+    let crowd = Crowd::new(limits, &app.config);
+    let elsewhere = redirect::router(app.public_url.clone());
     let doors = web::router(app.clone(), &openapi).merge(api::router(app, openapi));
-    let service = doors.into_make_service_with_connect_info::<SocketAddr>();
-    let mut stopped_too = stopped.clone();
-    let mut server = tokio::spawn(
-        axum::serve(listener, service)
-            .with_graceful_shutdown(async move {
-                let _closed = stopped_too.changed().await;
-            })
-            .into_future(),
-    );
+    let mut listeners = JoinSet::new();
+    listeners.spawn(accept(tcp, doors, tls, crowd.clone(), stopped.clone()));
+    if let Some(redirect) = redirect {
+        listeners.spawn(accept(redirect, elsewhere, None, crowd, stopped));
+    }
     tokio::select! {
-        ended = &mut server => ended??,
-        // It never ends by itself. A site that takes sign-ups and sends no letters is worse than one that stops.
+        // They never end by themselves. A site that takes sign-ups and sends no letters is worse than one that stops.
+        ended = listeners.join_next() => anyhow::bail!("a listener stopped: {ended:?}"),
         ended = &mut postman => anyhow::bail!("the postman stopped: {ended:?}"),
         () = stop => {
             let _nobody_listens = stopping.send(true);
-            if tokio::time::timeout(STOP_WITHIN, server).await.is_err() {
+            let all_ended = async { while listeners.join_next().await.is_some() {} };
+            if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
                 warn!("some connections did not end in time");
             }
         }
     }
-    let _nobody_listens = stopping.send(true);
-    sweeper.abort();
+    listeners.shutdown().await; // and with them what is left of their connections
     postman.await?;
     Ok(())
 }
