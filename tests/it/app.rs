@@ -31,6 +31,14 @@ pub struct TestApp {
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::canary::assert_silent();
+        }
+    }
+}
+
 /// A letter as `/dev/mailbox.json` shows it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Letter {
@@ -59,6 +67,7 @@ impl TestApp {
 
     /// Starts with other limits on connections.
     pub async fn start_within(dir: Arc<TempDir>, flags: &[&str], limits: Limits) -> Self {
+        crate::canary::listen();
         let parse = |listen: SocketAddr, url: &str| {
             let listen = listen.to_string();
             let ours = ["test", "--listen", &listen, "--data-dir", dir.path().to_str().unwrap()];

@@ -7,6 +7,7 @@ mod api_tools;
 mod app;
 mod bad_input;
 mod browser;
+mod canary;
 mod chromium;
 mod cli;
 mod connection;

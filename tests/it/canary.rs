@@ -1,0 +1,58 @@
+//! Everything that any test makes the server log, at TRACE and from every library, is searched for secrets while it is
+//! written. The passwords of the tests are the canaries; tokens and hashes are known by their shape.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, Once, PoisonError};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{HERON, OTTER};
+
+static LISTEN: Once = Once::new();
+static SUNG: Mutex<Vec<String>> = Mutex::new(vec![]);
+
+/// What a token, a hash and a cookie of ours look like, wherever they come from.
+const SHAPES: [&str; 7] =
+    ["$argon2", "eyJ0eXAi", "latchkey_session=", "latchkey_visit=", "latchkey_reset=", "latchkey_device=", "token="];
+/// All that there is, but for the tests' own clients, which are in this process too.
+const EVERYTHING: &str = "trace,reqwest=off,hyper_util::client=off,tower_sessions=trace,sqlx=trace";
+
+/// Begins to listen, once for all tests.
+pub fn listen() {
+    LISTEN.call_once(|| {
+        let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(EVERYTHING)).with_ansi(false);
+        log.with_writer(|| Cage).init();
+    });
+}
+
+/// Fails the test that is about to end when a secret was logged, by whichever test.
+pub fn assert_silent() {
+    let sung = SUNG.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(sung.is_empty(), "secrets in the log:\n{}", sung.join("\n"));
+}
+
+struct Cage;
+
+impl Write for Cage {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let passwords = [OTTER, HERON].into_iter().flat_map(|word| [word.to_owned(), word.replace(' ', "+")]);
+        if passwords.chain(SHAPES.map(str::to_owned)).any(|secret| text.contains(&secret)) {
+            SUNG.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_canary_that_sings_is_heard() {
+    let mut cage = Cage;
+    let before = SUNG.lock().unwrap_or_else(PoisonError::into_inner).len();
+    cage.write_all(format!("password={}", OTTER.replace(' ', "+")).as_bytes()).unwrap();
+    let heard = SUNG.lock().unwrap_or_else(PoisonError::into_inner).split_off(before);
+    assert_eq!(heard.len(), 1);
+}
