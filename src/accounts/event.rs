@@ -4,7 +4,7 @@
 //! that the request left in the log (OWASP, Logging Cheat Sheet).
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use tracing::info;
 use uuid::Uuid;
@@ -70,6 +70,9 @@ pub enum Kind {
     CrossSiteRefused,
 }
 
+/// How long events are kept that are nobody's, which anybody can make as many of as they like.
+const NOBODYS_KEPT: Duration = Duration::days(7);
+
 /// Notes what happened, in the table and in the log. Without a user it is for the operator only.
 pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
     let row = ActiveModel {
@@ -99,10 +102,12 @@ pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, most: u64) -
     Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
 }
 
-/// Deletes what is older than `kept`; returns how many.
+/// Deletes what is older than `kept`, or nobody's and a week old; returns how many.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::At.lte(now - kept)).exec(conn).await?.rows_affected)
+    let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::At.lte(now - NOBODYS_KEPT));
+    let old = Condition::any().add(Column::At.lte(now - kept)).add(nobodys);
+    Ok(Entity::delete_many().filter(old).exec(conn).await?.rows_affected)
 }
