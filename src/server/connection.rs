@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -84,21 +85,15 @@ pub async fn serve(
     // Answers go out in whole writes: there is nothing to wait for.
     let _not_tcp_any_more = stream.set_nodelay(true);
     let stream = Lingering::from(stream);
-    let talk = async {
-        let Some(tls) = tls else { return converse(stream, peer, activity, shared).await };
-        let shaken = tokio::select! {
-            shaken = timeout_at(activity.deadline(), tls.accept(stream)) => shaken,
-            _ = shared.stopped.changed() => return,
-        };
-        match shaken {
-            Ok(Ok(stream)) => converse(stream, peer, activity, shared).await,
-            Ok(Err(why)) => debug!(%why, %peer, "no TLS"),
-            Err(_) => debug!(%peer, "TLS took too long"),
-        }
+    let Some(tls) = tls else { return converse(stream, peer, activity, shared).await };
+    let shaken = tokio::select! {
+        shaken = timeout_at(activity.deadline(), tls.accept(stream)) => shaken,
+        _ = shared.stopped.changed() => return,
     };
-    tokio::select! {
-        () = talk => {}
-        () = activity.evicted.notified() => {}
+    match shaken {
+        Ok(Ok(stream)) => converse(stream, peer, activity, shared).await,
+        Ok(Err(why)) => debug!(%why, %peer, "no TLS"),
+        Err(_) => debug!(%peer, "TLS took too long"),
     }
 }
 
@@ -123,6 +118,7 @@ async fn converse(
     let mut ending = false;
     loop {
         tokio::select! {
+            biased; // what nearly always happens comes first
             ended = &mut connection => {
                 if let Err(why) = ended {
                     debug!(why, %peer, "a connection broke off");
@@ -157,8 +153,8 @@ async fn converse(
 pub struct Activity {
     limits: Limits,
     state: Mutex<State>,
-    /// Rung when another connection needs the place.
-    pub evicted: Notify,
+    /// The task that serves it, to end it when another needs the place.
+    pub task: OnceLock<AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -175,7 +171,7 @@ impl Activity {
     /// Of a connection that begins now.
     pub fn new(limits: Limits) -> Arc<Self> {
         let state = State { under_way: 0, new: true, since: Instant::now() };
-        Arc::new(Self { limits, state: Mutex::new(state), evicted: Notify::new() })
+        Arc::new(Self { limits, state: Mutex::new(state), task: OnceLock::new() })
     }
 
     /// Since when it has been waiting for a request, unless one is under way.

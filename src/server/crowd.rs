@@ -100,7 +100,7 @@ impl Crowd {
         let mut idle: Vec<_> = idle.collect();
         idle.sort_unstable_by_key(|(since, _)| *since);
         for (_, activity) in idle.iter().take(self.limits.connections.div_ceil(100)) {
-            activity.evicted.notify_one();
+            activity.task.get().inspect(|task| task.abort());
         }
     }
 

@@ -12,21 +12,23 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How long that is, for those who go on sending.
 const MOMENT: Duration = Duration::from_secs(2);
+/// How long without a byte is taken to mean that no more will come.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// A socket that is closed so.
 pub struct Lingering {
     stream: TcpStream,
-    answered: bool,
-    until: Option<Pin<Box<Sleep>>>,
+    /// Once all has been sent: when to close at the latest, and when if nothing comes.
+    ending: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl From<TcpStream> for Lingering {
     fn from(stream: TcpStream) -> Self {
-        Self { stream, answered: false, until: None }
+        Self { stream, ending: None }
     }
 }
 
@@ -58,23 +60,20 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.answered {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.answered = true;
+        let Self { stream, ending } = &mut *self;
+        if ending.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }
+        let (latest, silence) = ending.get_or_insert_with(|| (Instant::now() + MOMENT, Box::pin(sleep(SILENCE))));
         loop {
             let mut bytes = [MaybeUninit::uninit(); 4096];
             let mut bytes = ReadBuf::uninit(&mut bytes);
-            match (Pin::new(&mut self.stream).poll_read(cx, &mut bytes), &mut self.until) {
-                (Poll::Ready(Ok(())), until) if !bytes.filled().is_empty() => {
-                    let until = until.get_or_insert_with(|| Box::pin(sleep(MOMENT)));
-                    if until.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Ok(()));
-                    }
+            match Pin::new(&mut *stream).poll_read(cx, &mut bytes) {
+                Poll::Ready(Ok(())) if !bytes.filled().is_empty() && Instant::now() < *latest => {
+                    silence.as_mut().reset(Instant::now() + SILENCE);
                 }
-                // More may be on its way. Nothing so far means that nothing is: a connection that was idle.
-                (Poll::Pending, Some(until)) => return until.as_mut().poll(cx).map(Ok),
-                _ => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return silence.as_mut().poll(cx).map(Ok),
             }
         }
     }

@@ -130,7 +130,9 @@ pub async fn accept(
         };
         let Some(guest) = guest else { continue };
         let (tls, shared) = (tls.as_ref().map(|tls| tls.acceptor()), shared.clone());
-        connections.spawn(async move { connection::serve(stream, peer, &guest.activity, tls, shared).await });
+        let activity = guest.activity.clone();
+        let serve = async move { connection::serve(stream, peer, &guest.activity, tls, shared).await };
+        activity.task.get_or_init(|| connections.spawn(serve));
     }
     drop(tcp);
     while connections.join_next().await.is_some() {}
