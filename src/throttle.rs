@@ -60,8 +60,8 @@ pub enum Limit {
     Letter,
     /// Forms behind a link in a letter.
     Link,
-    /// Forms sent from another site, as far as they are noted.
-    CrossSite,
+    /// What is noted of a client that is turned away.
+    Note,
 }
 
 impl Limit {
@@ -69,7 +69,7 @@ impl Limit {
     pub fn rate(self) -> Rate {
         match self {
             Self::LogIn | Self::Link => Rate { burst: 30, every: Duration::seconds(20) },
-            Self::CrossSite => Rate { burst: 5, every: Duration::seconds(60) },
+            Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter => Rate { burst: 30, every: Duration::seconds(120) },
         }
     }
@@ -83,7 +83,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// The most counters that are kept, about 6 MB. Beyond that clients that are new go uncounted: a net of so
+    /// The most counters that are kept between two sweeps, about 6 MB. Beyond that clients that are new go uncounted: a net of so
     /// many machines is not held by counting each, and if newcomers were refused, it could lock out everybody.
     const MOST: usize = 1 << 16;
 
@@ -104,10 +104,7 @@ impl Throttle {
         let mut all = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (limit, client(ip));
         if all.len() >= Self::MOST && !all.contains_key(&key) {
-            all.retain(|_, whole_at| *whole_at > now.unix_timestamp());
-            if all.len() >= Self::MOST {
-                return Ok(Taken { last: false });
-            }
+            return if limit == Limit::Note { Err(limit.rate().every) } else { Ok(Taken { last: false }) };
         }
         let whole_at = all.entry(key).or_default();
         *whole_at = limit.rate().take(*whole_at, now)?;
@@ -130,8 +127,8 @@ impl Throttle {
     }
 }
 
-/// Whoever has no address at all shares one counter.
-fn client(ip: &str) -> IpAddr {
+/// The client at an address. Whoever has none is one with all others who have none.
+pub fn client(ip: &str) -> IpAddr {
     ip.parse().map_or(Ipv6Addr::UNSPECIFIED.into(), network)
 }
 

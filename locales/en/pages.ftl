@@ -152,7 +152,7 @@ event-sign-up = Account created
 event-log-in = Logged in
 event-token = API token created
 event-log-in-failed = Wrong password
-event-limit-hit = So many wrong passwords that others have to wait
+event-limit-hit = Too many wrong passwords: the next tries had to wait
 event-log-out = Logged out
 event-session-ended = Logged out another device
 event-password-changed = Password changed
@@ -166,7 +166,7 @@ this-was-not-me = This was not me
 # $ip (Element)
 not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
 not-me-ended = That device is logged out already.
-not-me-choice = If it was you, there is nothing to do. If not, log it out: we then email you a link to choose a new password.
+not-me-choice = If it was you, there is nothing to do. If not, log it out: everything that logged in since then goes with it, and we email you a link to choose a new password.
 not-me-button = Log it out and reset my password
 not-me-gone = It is more than 7 days old, or was cut short on its way. To be safe, look where you are logged in, or choose a new password.
 

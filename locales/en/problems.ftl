@@ -42,6 +42,6 @@ too-many-client = Wait { $minutes ->
 too-many-account = Wait { $minutes ->
     [1] a minute
    *[other] { $minutes } minutes
-}, then try again. Too many wrong passwords were tried for this account. A new password opens it at once.
-too-many-closed = So many wrong passwords were tried that this account opens only with a new password, or in a browser where you have logged in before.
+}, then try again. Too many passwords were tried. If you are not sure of yours, reset it: that works at once.
+too-many-closed = So many wrong passwords were tried that only a reset helps, or a browser in which you have logged in before.
 language-unknown = Choose one of the languages

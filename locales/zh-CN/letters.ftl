@@ -31,8 +31,8 @@ changed-was-you = 如果是你本人操作，无需处理。
 new-device-subject = { $site } 账号有新设备登录
 new-device-heading = 新设备登录
 new-device-preheader = 如果是你本人操作，无需处理；如果不是，请让该设备退出登录。
-new-device-letter = 账号 { $address } 于 { $when } 从 { $ip }（{ $browser }）登录，该设备此前从未登录过此账号。
-new-device-not-you = 如果不是你本人操作，请打开以下页面并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
+new-device-letter = 有人登录了账号 { $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备此前从未登录过此账号。
+new-device-not-you = 如果不是你本人操作，请打开以下链接并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
 
 test-subject = { $site } 的邮件发送正常
 test-heading = 邮件发送正常

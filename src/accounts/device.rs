@@ -32,19 +32,21 @@ impl ActiveModelBehavior for ActiveModel {}
 /// A browser in which nobody logs in for so long is a new one.
 pub const LIFETIME: Duration = Duration::days(180);
 
-/// Whether the account knows this browser. The work is the same for nobody's account.
-pub(super) async fn is_known(
+/// The row by which the account knows this browser, if it does. The work is the same for nobody's account.
+pub(super) async fn find(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<bool> {
-    let this = of(device, user.unwrap_or_default()).filter(Column::LastSeenAt.gt(now - LIFETIME));
-    Ok(this.one(conn).await?.is_some())
+) -> Result<Option<Uuid>> {
+    let this = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
+    let known = this.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
+    Ok(known.one(conn).await?.map(|row| row.id))
 }
 
-fn of(device: &TokenDigest, user: Uuid) -> Select<Entity> {
-    Entity::find().filter(Column::TokenDigest.eq(device.clone())).filter(Column::UserId.eq(user))
+/// Whether the account knows any browser.
+pub(super) async fn any(conn: &impl ConnectionTrait, user: Uuid) -> Result<bool> {
+    Ok(Entity::find().filter(Column::UserId.eq(user)).one(conn).await?.is_some())
 }
 
 /// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
@@ -58,20 +60,18 @@ pub(super) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> 
     Ok(new)
 }
 
-/// Notes a log-in of the user from this browser. True when it is new to an account that knows others: the first
-/// of all is no news.
+/// Notes that this browser is the user's.
 pub(super) async fn remember(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Uuid,
     now: OffsetDateTime,
-) -> Result<bool> {
+) -> Result<()> {
     let seen = ActiveModel { last_seen_at: Set(now), ..Default::default() };
     let this = Entity::update_many().set(seen).filter(Column::TokenDigest.eq(device.clone()));
     if this.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0 {
-        return Ok(false);
+        return Ok(());
     }
-    let others = Entity::find().filter(Column::UserId.eq(user)).one(conn).await?.is_some();
     let row = ActiveModel {
         id: Set(chance::id()),
         user_id: Set(user),
@@ -79,7 +79,7 @@ pub(super) async fn remember(
         last_seen_at: Set(now),
     };
     row.insert(conn).await?;
-    Ok(others)
+    Ok(())
 }
 
 /// Forgets every browser of the user but the one to keep.

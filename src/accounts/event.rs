@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use super::{Asked, Result};
 use crate::chance;
+use crate::db::Db;
+use crate::throttle::Taken;
 
 /// Something that happened.
 pub type Event = Model;
@@ -34,6 +36,11 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Kind {
+    /// What anybody can cause who knows a name or an address, as often as they like.
+    const BY_ANYBODY: [Self; 4] = [Self::LogInFailed, Self::LimitHit, Self::ResetAsked, Self::CrossSiteRefused];
+}
 
 impl Model {
     /// Whether the same happened in the same browser at the same address.
@@ -96,9 +103,22 @@ pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option
     Ok(())
 }
 
-/// The newest events of the user, the newest first.
-pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, most: u64) -> Result<Vec<Event>> {
-    let those = Entity::find().filter(Column::UserId.eq(user));
+/// Notes a password that was not right, and that it was the last for now.
+pub(super) async fn record_miss(db: &Db, user: Option<Uuid>, taken: Taken, asked: &Asked) -> Result<()> {
+    let tx = db.begin().await?;
+    record(&tx, Kind::LogInFailed, user, asked).await?;
+    if taken.last {
+        record(&tx, Kind::LimitHit, user, asked).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The newest events of the user, the newest first: those that anybody can cause, or the others.
+pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, by_anybody: bool, most: u64) -> Result<Vec<Event>> {
+    let kinds = Kind::BY_ANYBODY;
+    let these = if by_anybody { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
+    let those = Entity::find().filter(Column::UserId.eq(user)).filter(these);
     Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
 }
 

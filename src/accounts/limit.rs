@@ -3,17 +3,16 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
 use super::email::Email;
-use super::token::TokenDigest;
 use super::username::Username;
+use super::{Client, Result};
 use crate::db::Db;
 use crate::keys::Fingerprint;
-use crate::throttle::{Rate, Taken};
+use crate::throttle::{self, Rate, Taken};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "limits")]
@@ -34,15 +33,19 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Passwords from browsers that the account does not know, all of them together: ten, then one in three minutes.
 const STRANGERS: Rate = Rate { burst: 10, every: Duration::minutes(3) };
 /// Passwords from one browser that it does know, or that is logged in.
-const OWN: Rate = Rate { burst: 10, every: Duration::minutes(1) };
+const OWN: Rate = Rate { burst: 20, every: Duration::minutes(1) };
 /// After so many misses in a row waiting does not help any more (NIST SP 800-63B-4, 3.2.2).
 const MISSES_MAX: i32 = 100;
 /// Letters of one kind to one address: three, then one an hour. A reset link works for an hour, so whoever asks in
 /// vain has one that works, even if a stranger asked for it.
 const LETTERS: Rate = Rate { burst: 3, every: Duration::hours(1) };
+/// Letters of sign-ups to one address, whoever asks. More than [`LETTERS`], which counts those of one client: who signs
+/// up must get a letter of their own, even if a stranger has had some sent there.
+const SIGNUP_LETTERS: Rate = Rate { burst: 10, every: Duration::hours(1) };
 /// How long a bucket is kept after it is whole again, for the sake of its misses.
 const KEPT: Duration = Duration::days(30);
-/// The most buckets that are kept. Beyond that those go that have been quiet the longest.
+/// The most buckets that a sweep leaves. Beyond that those go that have the fewest misses, and of these the ones that
+/// have been quiet the longest.
 const MOST: u64 = 100_000;
 
 /// Why something has to wait.
@@ -104,10 +107,10 @@ impl Limits {
         self.bucket("log-in", &who, STRANGERS, Some(MISSES_MAX))
     }
 
-    /// Log-ins of this user from this browser. Of its own, so that a stranger's guessing never keeps the owner out
-    /// (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
-    pub(super) fn device(&self, user: Uuid, device: &TokenDigest) -> Bucket {
-        self.bucket("device", &format!("{user} {}", device.as_str()), OWN, Some(MISSES_MAX))
+    /// Log-ins from this browser to an account that knows it. Of its own, so that a stranger's guessing never keeps the
+    /// owner out (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
+    pub(super) fn device(&self, device: Uuid) -> Bucket {
+        self.bucket("device", &device.to_string(), OWN, Some(MISSES_MAX))
     }
 
     /// The current password, asked for on a page of somebody who is logged in: a stolen session must not become
@@ -121,6 +124,13 @@ impl Limits {
         self.bucket(kind, to.canonical(), LETTERS, None)
     }
 
+    /// Letters of sign-ups to one address: those that this client asks for, and all.
+    pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> [Bucket; 2] {
+        let from = format!("{} {}", throttle::client(&client.ip), to.canonical());
+        let own = self.bucket("signup-letter of a client", &from, LETTERS, None);
+        [own, self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None)]
+    }
+
     /// Takes one try, before the work: of a hundred at once no more get through than of a hundred in turn.
     pub(super) async fn take(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Taken, TooMany>> {
         if !self.on {
@@ -129,6 +139,7 @@ impl Limits {
         let Bucket { key, rate, misses_max } = bucket;
         loop {
             let before = Entity::find_by_id(key).one(db.read()).await?;
+            let found = before.is_some();
             let (old, misses) = before.map_or((0, 0), |row| (row.whole_at, row.misses));
             if misses_max.is_some_and(|most| misses >= most) {
                 return Ok(Err(TooMany::Closed));
@@ -137,30 +148,42 @@ impl Limits {
                 Ok(whole_at) => whole_at,
                 Err(wait) => return Ok(Err(TooMany::Account(wait))),
             };
-            let row = ActiveModel { key: Set(key.clone()), whole_at: Set(whole_at), misses: Set(misses + 1) };
-            // Only on top of what was read: whoever was faster has taken this try, and we look again. A bucket has
-            // so few tries that this soon comes to an end.
-            let unchanged = Column::WholeAt.eq(old);
-            let mut over = OnConflict::column(Column::Key);
-            over.update_columns([Column::WholeAt, Column::Misses]).action_and_where(unchanged);
-            let done = Entity::insert(row).on_conflict(over).exec_without_returning(db.write()).await?;
+            // A letter is no miss. What counts misses outlives what does not, however much of that there is.
+            let misses = misses_max.map_or(0, |_| misses + 1);
+            let row = ActiveModel { key: Set(key.clone()), whole_at: Set(whole_at), misses: Set(misses) };
+            // Only on top of what was read: whoever was faster has taken this try, or made the bucket whole, and we look
+            // again. A bucket has so few tries that this soon comes to an end.
+            let done = if found {
+                let unchanged = Entity::update_many().set(row).filter(Column::Key.eq(key));
+                unchanged.filter(Column::WholeAt.eq(old)).exec(db.write()).await?.rows_affected
+            } else {
+                let absent = OnConflict::column(Column::Key).do_nothing().to_owned();
+                Entity::insert(row).on_conflict(absent).exec_without_returning(db.write()).await?
+            };
             if done == 1 {
-                let closed = misses_max.is_some_and(|most| misses + 1 >= most);
-                return Ok(Ok(Taken { last: closed || rate.take(whole_at, now).is_err() }));
+                let last = [Some(rate.burst), misses_max.map(i32::unsigned_abs)].contains(&Some(misses.unsigned_abs()));
+                return Ok(Ok(Taken { last }));
             }
         }
     }
 
-    /// Makes a bucket whole: the password was right.
+    /// Forgets the misses: the password was right. The try stays taken, or a right password would be a way to keep the
+    /// hashing threads busy, and a program that asks for tokens would lend its luck to whoever guesses.
+    pub(super) async fn forgive(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
+        let row = ActiveModel { misses: Set(0), ..Default::default() };
+        Entity::update_many().set(row).filter(Column::Key.eq(&bucket.key)).exec(conn).await?;
+        Ok(())
+    }
+
+    /// Makes a bucket whole.
     pub(super) async fn clear(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
         Entity::delete_by_id(&bucket.key).exec(conn).await?;
         Ok(())
     }
 
-    /// Makes the account's buckets whole: there is a new password, at which nobody has guessed.
-    pub(super) async fn clear_user(&self, conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
-        self.clear(conn, &self.strangers(Some(user), "")).await?;
-        self.clear(conn, &self.current_password(user)).await
+    /// Makes strangers' bucket whole: there is a new password, at which nobody has guessed.
+    pub(super) async fn clear_strangers(&self, conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+        self.clear(conn, &self.strangers(Some(user), "")).await
     }
 }
 
@@ -170,7 +193,11 @@ impl Limits {
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     let quiet = (now - KEPT).unix_timestamp();
-    let newest = Entity::find().order_by_desc(Column::WholeAt).offset(MOST).one(conn).await?;
-    let old = newest.map_or(quiet, |row| row.whole_at.max(quiet));
-    Ok(Entity::delete_many().filter(Column::WholeAt.lte(old)).exec(conn).await?.rows_affected)
+    let mut gone = Condition::any().add(Column::WholeAt.lte(quiet));
+    let ranked = Entity::find().order_by_desc(Column::Misses).order_by_desc(Column::WholeAt);
+    if let Some(first) = ranked.offset(MOST).one(conn).await? {
+        let as_many = Condition::all().add(Column::Misses.eq(first.misses)).add(Column::WholeAt.lte(first.whole_at));
+        gone = gone.add(Column::Misses.lt(first.misses)).add(as_many);
+    }
+    Ok(Entity::delete_many().filter(gone).exec(conn).await?.rows_affected)
 }

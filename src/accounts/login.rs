@@ -1,9 +1,10 @@
 //! Logging in and out.
 
 use sea_orm::ConnectionTrait;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::email::Email;
 use super::event::{self, Kind};
 use super::limit::{Bucket, TooMany};
 use super::outbox::{self, Letter};
@@ -13,7 +14,7 @@ use super::token::{Token, TokenDigest};
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device};
 use crate::db::Db;
-use crate::throttle::Taken;
+use crate::throttle::{self, Taken};
 
 /// What came of trying to log in.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ pub async fn with_password(
     let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
     let id = user.as_ref().map(|user| user.id);
 
-    let (bucket, taken) = match take_turn(accounts, (id, login), client, now).await? {
+    let device = device_of(lasting, client);
+    let known = device::find(db.read(), &device, id, now).await?;
+    let (bucket, taken) = match take_turn(accounts, (id, login), known, now).await? {
         Ok(turn) => turn,
         Err(too_many) => return Ok(Attempt::Refused(too_many)),
     };
@@ -59,12 +62,7 @@ pub async fn with_password(
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = hasher.verify(password.clone(), stored).await?;
     let Some(mut user) = user.filter(|_| verdict.matches) else {
-        let tx = db.begin().await?;
-        event::record(&tx, Kind::LogInFailed, id, &asked).await?;
-        if taken.last {
-            event::record(&tx, Kind::LimitHit, id, &asked).await?;
-        }
-        tx.commit().await?;
+        event::record_miss(db, id, taken, &asked).await?;
         return Ok(Attempt::Failed);
     };
     if verdict.outdated {
@@ -74,24 +72,48 @@ pub async fn with_password(
         }
         user.hashed_password = fresh;
     }
+    let tell = known.is_none() && is_news(accounts, &user, now).await?;
     let tx = db.begin().await?;
     let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };
-    limits.clear(&tx, &bucket).await?;
+    limits.forgive(&tx, &bucket).await?;
+    if tell {
+        let letter = Letter::NewDevice { user: user.id, session: logged_in.session.id, asked };
+        outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+    }
     tx.commit().await?;
     Ok(Attempt::Succeeded(logged_in))
+}
+
+/// Whether the account knows the browser that asks. Its tries are counted by themselves, so that neither strangers nor
+/// neighbours behind the same address hold it up.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn knows(db: &Db, login: &str, client: &Client, now: OffsetDateTime) -> Result<bool> {
+    let Some(device) = &client.device else { return Ok(false) };
+    let user = user::by_login(db.read(), login).await?.map(|user| user.id);
+    Ok(device::find(db.read(), &device.digest(), user, now).await?.is_some())
+}
+
+/// What a log-in comes from: a browser by its name, programs by their network. A browser without a name is as good as
+/// one with a name that nobody has given.
+fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
+    match (lasting, &client.device) {
+        (Lasting::Token(_), _) => TokenDigest::of_programs(&throttle::client(&client.ip).to_string()),
+        (_, Some(device)) => device.digest(),
+        (_, None) => Token::random().digest(),
+    }
 }
 
 /// Takes a try: one of this browser's own if the account knows it, else one of all strangers'.
 async fn take_turn(
     Accounts { db, limits, .. }: &Accounts,
     (user, login): (Option<Uuid>, &str),
-    client: &Client,
+    known: Option<Uuid>,
     now: OffsetDateTime,
 ) -> Result<Result<(Bucket, Taken), TooMany>> {
-    if let Some(device) = client.device.as_ref().map(Token::digest)
-        && device::is_known(db.read(), &device, user, now).await?
-    {
-        let own = limits.device(user.unwrap_or_default(), &device);
+    if let Some(device) = known {
+        let own = limits.device(device);
         match limits.take(db, &own, now).await? {
             Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
             taken => return Ok(taken.map(|taken| (own, taken))),
@@ -101,8 +123,17 @@ async fn take_turn(
     Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers, taken)))
 }
 
-/// Starts a session, if the user's password is still the one in `user`. A letter tells the owner of a log-in from a
-/// browser that the account has not seen before.
+/// Whether a letter tells the owner of a log-in from a browser that the account does not know. The first log-in to an
+/// account of today is no news; and somebody who tries one browser after another need not be told each time.
+async fn is_news(Accounts { db, limits, .. }: &Accounts, user: &User, now: OffsetDateTime) -> Result<bool> {
+    if now - user.created_at < Duration::DAY && !device::any(db.read(), user.id).await? {
+        return Ok(false);
+    }
+    let Ok(email) = Email::parse(&user.email) else { return Ok(false) };
+    Ok(limits.take(db, &limits.letters("new-device-letter", &email), now).await?.is_ok())
+}
+
+/// Starts a session, if the user's password is still the one in `user`.
 pub(super) async fn begin(
     conn: &impl ConnectionTrait,
     user: &User,
@@ -115,13 +146,9 @@ pub(super) async fn begin(
         Lasting::Token(_) => (Kind::Token, None),
         _ => (Kind::LogIn, Some(device::rename(conn, client.device.as_ref()).await?)),
     };
-    let digest = device.as_ref().map_or_else(TokenDigest::of_programs, Token::digest);
-    let asked = Asked::new(client, now);
-    event::record(conn, kind, Some(user.id), &asked).await?;
-    if device::remember(conn, &digest, user.id, now).await? {
-        let letter = Letter::NewDevice { user: user.id, session: session.id, asked };
-        outbox::insert(conn, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
-    }
+    let digest = device.as_ref().map_or_else(|| device_of(lasting, client), Token::digest);
+    device::remember(conn, &digest, user.id, now).await?;
+    event::record(conn, kind, Some(user.id), &Asked::new(client, now)).await?;
     Ok(Some(LoggedIn { session, device }))
 }
 

@@ -1,9 +1,11 @@
 //! Getting back in: asked for on a page, done from a letter.
 
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use super::email::Email;
 use super::event::{self, Kind};
+use super::limit::Limits;
 use super::outbox::{self, Letter};
 use super::password::NewPassword;
 use super::token::Token;
@@ -27,6 +29,15 @@ pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: Offse
         outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await?;
     }
     Ok(())
+}
+
+/// Makes the bucket of the account's letters whole, when the links that went out are dead and their owner may need
+/// another, or has proven to read them.
+pub(super) async fn allow_letters(conn: &impl ConnectionTrait, limits: &Limits, user: &User) -> Result<()> {
+    match Email::parse(&user.email) {
+        Ok(email) => limits.clear(conn, &limits.letters(LETTER, &email)).await,
+        Err(_) => Ok(()),
+    }
 }
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
@@ -69,8 +80,9 @@ pub async fn holder(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Optio
     reset_token::holder(db.read(), token, now).await
 }
 
-/// Changes the password: true for exactly one caller with this link. Every session of the user ends, every
-/// other link dies, no browser is known any more, and a letter says so.
+/// Changes the password, for exactly one caller with this link. Every session of the user ends, every other link dies,
+/// and a letter says so. No browser is known any more but this one, whose new name is returned: strangers who go on
+/// guessing must not be in the way of the first log-in.
 ///
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting. Nothing has changed then.
@@ -79,28 +91,28 @@ pub async fn reset(
     (token, new): (&Token, NewPassword),
     client: &Client,
     now: OffsetDateTime,
-) -> Result<bool> {
+) -> Result<Option<Token>> {
     let Accounts { db, hasher, limits } = accounts;
-    let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(false) };
+    let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(None) };
     let hashed_password = hasher.hash(new.into_inner()).await?;
 
     let tx = db.begin().await?;
     if !reset_token::redeem(&tx, token, now).await? {
-        return Ok(false);
+        return Ok(None);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
     session::end_all(&tx, user.id, None).await?;
     reset_token::kill_all(&tx, user.id).await?;
     device::forget_all(&tx, user.id, None).await?;
-    limits.clear_user(&tx, user.id).await?;
-    if let Ok(email) = Email::parse(&user.email) {
-        limits.clear(&tx, &limits.letters(LETTER, &email)).await?; // whoever asked is not a nuisance
-    }
+    let device = device::rename(&tx, client.device.as_ref()).await?;
+    device::remember(&tx, &device.digest(), user.id, now).await?;
+    limits.clear_strangers(&tx, user.id).await?;
+    allow_letters(&tx, limits, &user).await?;
     let asked = Asked::new(client, now);
     event::record(&tx, Kind::ResetDone, Some(user.id), &asked).await?;
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(device))
 }

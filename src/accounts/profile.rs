@@ -11,7 +11,7 @@ use super::password::{NewPassword, Password};
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::username::FullName;
-use super::{Accounts, Asked, Client, Result, device, reset_token};
+use super::{Accounts, Asked, Client, Result, device, password_reset, reset_token};
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -69,12 +69,14 @@ pub async fn change_password(
     now: OffsetDateTime,
 ) -> Result<Change> {
     let Accounts { db, hasher, limits } = accounts;
-    if let Err(too_many) = limits.take(db, &limits.current_password(user.id), now).await? {
-        return Ok(Change::Refused(too_many));
-    }
+    let bucket = limits.current_password(user.id);
+    let taken = match limits.take(db, &bucket, now).await? {
+        Ok(taken) => taken,
+        Err(too_many) => return Ok(Change::Refused(too_many)),
+    };
     let asked = Asked::new(client, now);
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
-        event::record(db.write(), Kind::LogInFailed, Some(user.id), &asked).await?;
+        event::record_miss(db, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
     }
     let hashed_password = hasher.hash(new.into_inner()).await?;
@@ -88,7 +90,10 @@ pub async fn change_password(
     user::set_password(&tx, user.id, hashed_password, now).await?;
     session::end_all(&tx, user.id, Some(session.id)).await?;
     device::forget_all(&tx, user.id, client.device.as_ref()).await?;
-    limits.clear_user(&tx, user.id).await?;
+    limits.clear_strangers(&tx, user.id).await?;
+    limits.forgive(&tx, &bucket).await?;
+    // The links that went out are dead now. If this was a thief, the owner needs another one.
+    password_reset::allow_letters(&tx, limits, user).await?;
     event::record(&tx, Kind::PasswordChanged, Some(user.id), &asked).await?;
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;

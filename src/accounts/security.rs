@@ -1,5 +1,7 @@
 //! Where a person is logged in, and how they end it.
 
+use std::cmp::Reverse;
+
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -48,23 +50,30 @@ pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDat
     Ok(())
 }
 
-/// What happened to the account lately, the newest first, and how often in a row: of a hundred log-ins that failed
-/// in the same way, one is told.
+/// What happened to the account lately, the newest first, and how often in a row. What anybody can cause is told once
+/// a kind: whoever guesses must not be able to wash out the log-in that they were after.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
-    /// How many events are looked through, and how many are told.
+    /// How many events of each sort are looked through, and how many of the person's own are told.
     const LOOKED_THROUGH: u64 = 500;
     const TOLD: usize = 20;
     let mut told: Vec<(Event, u32)> = vec![];
-    for event in event::newest(db.read(), user.id, LOOKED_THROUGH).await? {
+    for event in event::newest(db.read(), user.id, false, LOOKED_THROUGH).await? {
         match told.last_mut() {
             Some((last, times)) if last.is_like(&event) => *times += 1,
             _ => told.push((event, 1)),
         }
     }
     told.truncate(TOLD);
+    for event in event::newest(db.read(), user.id, true, LOOKED_THROUGH).await? {
+        match told.iter_mut().find(|(other, _)| other.kind == event.kind) {
+            Some((_, times)) => *times += 1,
+            None => told.push((event, 1)),
+        }
+    }
+    told.sort_by_key(|(event, _)| Reverse((event.at, event.id)));
     Ok(told)
 }
 
@@ -93,8 +102,9 @@ pub async fn find(db: &Db, user: &User, session: Uuid, now: OffsetDateTime) -> R
     Ok(sessions(db, user, now).await?.into_iter().find(|other| other.id == session))
 }
 
-/// Ends a session that the user says is not theirs, and mails them the way to a new password. The password is known
-/// to somebody else: ending the session alone would let them in again.
+/// Ends a session that the user says is not theirs, and mails them the way to a new password: that password is known to
+/// somebody else. Whoever it is may have begun other sessions since, so those end too, and no browser is known any more.
+/// After a change of password there is nothing left to end.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -105,7 +115,20 @@ pub async fn not_me(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<()> {
-    end(&accounts.db, user.id, session, client, now).await?;
+    let Accounts { db, limits, .. } = accounts;
+    let tx = db.begin().await?;
+    if !changed_since(user, session) && session::end_since(&tx, user.id, session).await? {
+        device::forget_all(&tx, user.id, None).await?;
+        event::record(&tx, Kind::SessionEnded, Some(user.id), &Asked::new(client, now)).await?;
+    }
+    password_reset::allow_letters(&tx, limits, user).await?; // the link has proven that they are read
+    tx.commit().await?;
     let fault = |_| Fault::Internal("an address in the table is none".into());
     password_reset::ask(accounts, &Email::parse(&user.email).map_err(fault)?, client, now).await
+}
+
+/// Whether the password was changed after the session began, by the time that is in its id (RFC 9562, 5.7).
+fn changed_since(user: &User, session: Uuid) -> bool {
+    let began = session.get_timestamp().map(|at| i64::try_from(at.to_unix().0).unwrap_or(i64::MAX));
+    user.password_changed_at.zip(began).is_some_and(|(changed, began)| changed.unix_timestamp() >= began)
 }

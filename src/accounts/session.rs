@@ -115,7 +115,7 @@ pub(super) async fn start(
         .from(user::Entity)
         .and_where(user::Column::Id.eq(user.id))
         .and_where(user::Column::HashedPassword.eq(user.hashed_password.clone()))
-        .lock(LockType::Update)
+        .lock(LockType::NoKeyUpdate)
         .take();
     let fault = |why: sea_orm::sea_query::error::Error| Fault::Internal(why.to_string());
     let mut insert = Query::insert();
@@ -188,6 +188,12 @@ pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDate
 pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
     let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
     Ok(that.exec(conn).await?.rows_affected > 0)
+}
+
+/// Ends a session of the user and all that began after it, as their ids say; true if there were any.
+pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
+    let those = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
+    Ok(those.exec(conn).await?.rows_affected > 0)
 }
 
 /// Ends a session.

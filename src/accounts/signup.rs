@@ -60,7 +60,7 @@ pub async fn ask(
         created_at: now,
         expires_at: now + pending_signup::LIFETIME,
     };
-    let may_send = may_send(accounts, &new.email, now).await?;
+    let may_send = may_send(accounts, &new.email, client, now).await?;
     let tx = db.begin().await?;
     let pending = pending_signup::insert(&tx, pending).await?;
     if may_send {
@@ -71,8 +71,18 @@ pub async fn ask(
 }
 
 /// Whether this address gets one more letter for now. The answer on the page is the same.
-async fn may_send(Accounts { db, limits, .. }: &Accounts, to: &Email, now: OffsetDateTime) -> Result<bool> {
-    Ok(limits.take(db, &limits.letters("signup-letter", to), now).await?.is_ok())
+async fn may_send(
+    Accounts { db, limits, .. }: &Accounts,
+    to: &Email,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    for bucket in limits.signup_letters(to, client) {
+        if limits.take(db, &bucket, now).await?.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn send(
@@ -93,7 +103,7 @@ pub async fn ask_again(accounts: &Accounts, pending: Uuid, client: &Client, now:
     let db = &accounts.db;
     if let Some(pending) = pending_signup::find(db.read(), pending, now).await?
         && let Ok(email) = Email::parse(&pending.email)
-        && may_send(accounts, &email, now).await?
+        && may_send(accounts, &email, client, now).await?
     {
         send(db.write(), &pending, client, now).await?;
     }

@@ -45,14 +45,9 @@ impl Token {
 }
 
 impl TokenDigest {
-    /// What stands for all programs, which keep no cookie. No token has it.
-    pub(super) fn of_programs() -> Self {
-        Self("programs".into())
-    }
-
-    /// Its text.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+    /// What stands for all programs of one client, which keep no cookie. No token has it.
+    pub(super) fn of_programs(client: &str) -> Self {
+        Self(format!("programs of {client}"))
     }
 }
 

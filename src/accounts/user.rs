@@ -1,6 +1,7 @@
 //! `users`: the people.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
 use sea_orm::{QuerySelect, Set, SqlErr};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -97,7 +98,7 @@ pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Opti
 /// The user with this address, locked until the transaction ends where rows can be locked.
 pub(super) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
     let this = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
-    Ok(this.lock_exclusive().one(conn).await?)
+    Ok(this.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// The user with this username.
@@ -129,7 +130,7 @@ pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option
 /// checked before it must not open anything after it.
 pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &HashedPassword) -> Result<Option<User>> {
     let same = Entity::find_by_id(id).filter(Column::HashedPassword.eq(password.clone()));
-    Ok(same.lock_exclusive().one(conn).await?)
+    Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.

@@ -149,7 +149,7 @@ pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut f
     let about = [user.email.as_str(), &user.username, &user.full_name];
     let judged = app.new_password(&typed, about).await?;
     let Some(new) = fields.note("new_password", judged) else { return Err(fields.problems()) };
-    if !password_reset::reset(&app.accounts, (&token, new), &client, now).await? {
+    if password_reset::reset(&app.accounts, (&token, new), &client, now).await?.is_none() {
         return Err(gone());
     }
     app.bell.notify_one();

@@ -68,13 +68,10 @@ impl FromRequestParts<Arc<App>> for Client {
 /// The address of whoever asks, empty where the network does not tell.
 pub fn ip(parts: &Parts, app: &App) -> String {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
-    let hops: Vec<&str> = parts
-        .headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
+    // One odd byte of the client's own must not hide what the proxy wrote after it.
+    let lines = parts.headers.get_all(FORWARDED_FOR).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let lines: Vec<_> = lines.collect();
+    let hops: Vec<&str> = lines.iter().flat_map(|value| value.split(',')).collect();
     let ip = peer.map(|peer| behind_proxies(peer, &hops, &app.config.trusted_proxies));
     ip.map(|ip| ip.to_string()).unwrap_or_default()
 }
@@ -96,7 +93,8 @@ fn behind_proxies(peer: IpAddr, hops: &[&str], ours: &[IpNet]) -> IpAddr {
 
 /// An address, to which some proxies put the port.
 fn address(hop: &str) -> Option<IpAddr> {
-    hop.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 /// Says once when a proxy was forgotten in the settings: whoever comes by it would look like one client, whom the

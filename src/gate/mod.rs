@@ -55,7 +55,8 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let language = (gate.language)(&gate.app, request.headers());
     request.extensions_mut().insert(language);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let span = info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let path = request.uri().path();
+    let span = info_span!("request", id, method = %request.method(), path = cut(path));
     let work = async {
         let began = Instant::now();
         client::warn_of_unknown_proxy(&gate.app, &request);
@@ -81,6 +82,11 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     work.instrument(span).await
 }
 
+/// What a line of the log takes of a stranger's text: it must not be a way to fill the disk.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(200)]
+}
+
 /// Links an answer to its lines in the log.
 fn request_id() -> String {
     format!("{:016x}", u64::from_le_bytes(chance::bytes()))
@@ -102,7 +108,7 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
     let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
     match (&error.cause, status.is_server_error()) {
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
-        (Some(cause), false) => warn!(status = status.as_u16(), cause, "refused"),
+        (Some(cause), false) => warn!(status = status.as_u16(), cause = cut(cause), "refused"),
         (None, false) => {}
     }
     let mut explained = (gate.failure)(&gate.app, locale, request_id, &error);
@@ -128,8 +134,8 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
 pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Result<(), Error> {
     let now = app.now();
     let taken = app.throttle.take(limit, &client.ip, now).map_err(TooMany::Client)?;
-    if taken.last {
-        // Once, not for each that follows: what is noted must not be a way to fill the disk.
+    // A few times, not for each that follows: what is noted must not be a way to fill the disk.
+    if taken.last && app.throttle.take(Limit::Note, &client.ip, now).is_ok() {
         security::note(&app.db, Kind::LimitHit, None, client, now).await?;
     }
     Ok(())

@@ -126,7 +126,10 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         },
         Letter::ResetPassword { asked } => {
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
-            let Some((user, token)) = password_reset::issue(&app.db, &email, Some(&asked), app.now()).await? else {
+            let first = row.attempts == 1; // one wish is one event, however often its letter is tried
+            let Some((user, token)) =
+                password_reset::issue(&app.db, &email, first.then_some(&asked), app.now()).await?
+            else {
                 return Ok(None);
             };
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());

@@ -62,7 +62,7 @@ async fn refused(app: &Arc<App>, request: Request, why: String) -> Response {
         };
         security::note(&app.db, Kind::CrossSiteRefused, found.map(|(_, user)| user.id), &client, now).await
     };
-    if app.throttle.take(Limit::CrossSite, &client.ip, now).is_ok()
+    if app.throttle.take(Limit::Note, &client.ip, now).is_ok()
         && let Err(fault) = noted.await
     {
         return Error::from(fault).into_response();

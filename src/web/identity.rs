@@ -16,12 +16,15 @@ use crate::accounts;
 use crate::accounts::device;
 use crate::accounts::login::{self, LoggedIn};
 use crate::accounts::session::{self, Kind, Session};
+use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
+use crate::gate;
 use crate::gate::client::{self, Client, Language};
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form, Query};
 use crate::keys::Pointer;
+use crate::throttle::Limit;
 use crate::urls::{self, Next};
 
 /// The person who is logged in, and the session that says so.
@@ -140,6 +143,8 @@ impl FromRequest<Arc<App>> for Posted {
         match found {
             Some(CurrentUser { user, session }) => Ok(Self { user, session, client, fields }),
             None => {
+                // What is kept for nobody is counted, or it would be a way to fill the database.
+                gate::throttle(app, Limit::Link, &client).await.map_err(IntoResponse::into_response)?;
                 visit.remember_draft(&Draft::of(&page, &fields)).await;
                 visit.flash(Flash::LogInToGoOn).await;
                 Err(log_in_first(&page))
@@ -167,9 +172,14 @@ pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Resul
         login::leave_behind(&app.db, before.session).await?;
     }
     if let Some(device) = &logged_in.device {
-        cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
+        name_device(cookies, app, device);
     }
     remember(cookies, app, &logged_in.session)
+}
+
+/// Gives the browser the name by which accounts know it.
+pub fn name_device(cookies: &Cookies, app: &App, device: &Token) {
+    cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
 }
 
 /// Gives the browser the cookie of its session: kept as long as the session with “keep me logged in”, else

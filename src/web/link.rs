@@ -6,13 +6,17 @@ use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
 use crate::accounts::token::Token;
-use crate::accounts::{pending_signup, reset_token};
+use crate::accounts::{pending_signup, reset_token, security};
 use crate::app::App;
 
 /// Moves a link's token, if it has the shape of one, from the address into a cookie. What has not takes the cookie
 /// away, so that a broken link never shows the page of an older one.
 pub fn keep(cookies: &Cookies, app: &App, name: Name, token: Option<String>, path: &str) -> Response {
-    let lifetime = if name == Name::ResetLink { reset_token::LIFETIME } else { pending_signup::LIFETIME };
+    let lifetime = match name {
+        Name::ResetLink => reset_token::LIFETIME,
+        Name::NotMeLink => security::NOT_ME_LIFETIME,
+        _ => pending_signup::LIFETIME,
+    };
     match token {
         Some(token) => cookie::set(cookies, app, name, token, Some(lifetime)),
         None => cookie::remove(cookies, app, name),

@@ -63,7 +63,10 @@ pub async fn log_in(
     let lasting = if keep { Lasting::Remembered } else { Lasting::UntilClosed };
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));
-    gate::throttle(&app, Limit::LogIn, &client).await?;
+    let known = login::knows(&app.db, typed, &client, app.now()).await?;
+    if !known {
+        gate::throttle(&app, Limit::LogIn, &client).await?;
+    }
     let logged_in = match login::with_password(&app.accounts, (typed, password), lasting, &client, app.now()).await? {
         Attempt::Succeeded(logged_in) => Some(logged_in),
         Attempt::Failed => None,
@@ -79,7 +82,9 @@ pub async fn log_in(
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    app.throttle.give_back(Limit::LogIn, &client.ip);
+    if !known {
+        app.throttle.give_back(Limit::LogIn, &client.ip);
+    }
     visit.rotate().await;
     identity::log_in(&cookies, &app, &logged_in).await?;
     Ok(identity::onward(next))
@@ -97,9 +102,10 @@ pub async fn log_out(
     if let Some(CurrentUser { session, .. }) = user {
         login::log_out(&app.db, &session, &client, app.now()).await?;
         visit.rotate().await;
+        // Not for nobody: a word for whoever asks would be a way to fill the database.
+        visit.flash(Flash::LoggedOut).await;
     }
     cookie::remove(&cookies, &app, Name::Session);
-    visit.flash(Flash::LoggedOut).await;
     let next = Next::parse(fields.text("next"));
     Ok(Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str)).into_response())
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use super::identity::CurrentUser;
+use super::identity::{self, CurrentUser};
 use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
@@ -60,10 +60,12 @@ pub async fn ask(
             visit.flash(Flash::SentJustNow).await;
             return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
         }
-        visit.flash(Flash::SentAgain).await;
     }
     gate::throttle(&app, Limit::Letter, &client).await?;
     password_reset::ask(&app.accounts, &email, &client, now).await?;
+    if fields.ticked("again") {
+        visit.flash(Flash::SentAgain).await;
+    }
     app.bell.notify_one();
     visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
@@ -162,9 +164,10 @@ pub async fn reset(
         let page = ResetPage { page: page(), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    if !password_reset::reset(&app.accounts, (&token, new), &client, app.now()).await? {
+    let Some(device) = password_reset::reset(&app.accounts, (&token, new), &client, app.now()).await? else {
         return gone();
-    }
+    };
+    identity::name_device(&cookies, &app, &device);
     app.bell.notify_one();
     cookie::remove(&cookies, &app, Name::ResetLink);
     visit.forget_reset().await;

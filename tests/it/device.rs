@@ -68,10 +68,15 @@ async fn this_was_not_me_ends_that_session_and_starts_a_reset() {
     assert_eq!((page.path.as_str(), page.heading().as_str()), ("/not-me", "This was not me"));
     assert!(page.html.contains("127.0.0.1") && page.html.contains("sam"));
     assert!(eve.is_logged_in().await);
+    // Their browser is known now: what they begin next is told by no letter, and must end as well.
+    let mut again = app.browser();
+    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
+    again.log_in("sam", OTTER).await;
+    assert!(again.is_logged_in().await);
 
     let page = anywhere.submit(page.form("/not-me")).await;
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/forgot-password/sent", "That device is logged out."));
-    assert!(!eve.is_logged_in().await && sam.is_logged_in().await);
+    assert!(!eve.is_logged_in().await && !again.is_logged_in().await && sam.is_logged_in().await);
     let letter = app.letters_to("sam@example.com", 3).await.remove(0);
     assert_eq!(letter.subject, "Reset your Latchkey password");
     let form = anywhere.open(&letter.links[0]).await.form("/reset-password").fill("password", HERON);

@@ -57,7 +57,7 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     let page = sam.open("/profile/security").await;
     let (_, activity) = page.html.split_once("Recent activity").unwrap();
     for words in [
-        "So many wrong passwords that others have to wait",
+        "Too many wrong passwords: the next tries had to wait",
         "Wrong password, 10 times",
         "Firefox on Linux",
         "127.0.0.1",

@@ -208,7 +208,8 @@ async fn an_address_is_believed_from_our_own_proxies_only() {
     alone.someone("sam", OTTER).await;
     assert_eq!(seen(&alone, &["192.0.2.1"]).await, "127.0.0.1");
 
-    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8,2001:db8:10::/48"]).await;
+    let proxies = ["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8,2001:db8:10::/48"];
+    let app = TestApp::start_with(&[&proxies[..], &["--rate-limits", "off"]].concat()).await;
     app.someone("sam", OTTER).await;
     for (hops, client) in [
         (&[][..], "127.0.0.1"),

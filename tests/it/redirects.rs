@@ -97,7 +97,7 @@ async fn post_raw(browser: &mut Browser, path: &str, body: String) -> Page {
 
 #[tokio::test]
 async fn next_leads_to_a_page_of_this_site_or_nowhere() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let mut sam = app.someone("sam", OTTER).await;
     let get = async |browser: &mut Browser, path: &str| browser.send(Method::GET, path, |request| request).await;
     let page = get(&mut sam, "/login?next=/profile/security").await;
