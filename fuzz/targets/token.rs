@@ -26,7 +26,7 @@ static FORGER: LazyLock<(EncodingKey, String)> = LazyLock::new(|| {
     (EncodingKey::from_secret(&key), URL_SAFE_NO_PAD.encode(kid))
 });
 
-/// The header and the claims, with a line between; `KID` stands for the name of the key.
+// The header and the claims, with a line between; `KID` stands for the name of the key.
 fuzz_target!(|text: &str| {
     let now = OffsetDateTime::UNIX_EPOCH;
     assert_eq!(KEYS.verify(text, now), None);
