@@ -18,17 +18,16 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod measured;
 mod served;
 
-use std::fs;
+use std::env;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
-use anyhow::{Context, anyhow, ensure};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use anyhow::ensure;
 use askama::Template;
 use axum::extract::State;
 use axum::http::header;
@@ -38,7 +37,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use served::{Connection, Server, fetch, free_port, post};
+use measured::{Run, Runs, Table, cores, log_in, met, page, processor_time, raw_argon2, read_once, sign_up};
+use served::{Server, free_port};
 
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
@@ -50,10 +50,6 @@ const LOGINS_AT_ONCE: usize = 16;
 const PAGE_TURNS: usize = 12;
 const PAGES_FOR: Duration = Duration::from_secs(1);
 const PAGES_AT_ONCE: usize = 32;
-/// Between two pages of the one reader who is there meanwhile: a person's load, not a load test's.
-const READER_RESTS: Duration = Duration::from_millis(2);
-const USERS: usize = 16;
-const PASSWORD: &str = "velvet otter bakes rye";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -67,11 +63,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let (cpus, kernel) = (fs::read_to_string("/proc/cpuinfo")?, fs::read_to_string("/proc/sys/kernel/osrelease")?);
-    let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
-    println!("machine: {} cores, {}, Linux {}", cores(), model.unwrap_or("unknown"), kernel.trim());
-    println!("command: cargo run --release --example figures");
-    let before = (Instant::now(), busy_time()?);
+    let run = Run::begin("cargo run --release --example figures")?;
 
     let dir = tempfile::tempdir()?;
     let latchkey = async || Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await;
@@ -88,22 +80,7 @@ async fn measure() -> anyhow::Result<()> {
     bursts(latchkey, raw, &mut table).await?;
     pages(latchkey().await?, dir.path(), &mut table).await?;
     table.print();
-    let others = busy_time()? - before.1 - processor_time(std::process::id())?;
-    let share = others.max(0.0) / (before.0.elapsed().as_secs_f64() * cores() as f64) * 100.0;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    println!("other programs took {share:.0} % of the machine meanwhile; load average {}", load.trim());
-    Ok(())
-}
-
-/// Makes the users, and with them the database.
-async fn sign_up(server: Server) -> anyhow::Result<()> {
-    for user in 0..USERS {
-        let (email, username) = (format!("otter{user}@example.com"), format!("otter{user}"));
-        let request = post("/signup", &[("email", &email), ("username", &username), ("password", PASSWORD)]);
-        let status = server.connect().await?.ask(&request).await?.status;
-        ensure!(status == 303, "the sign-up answered {status}");
-    }
-    server.stop()
+    run.end()
 }
 
 /// Log-ins a second in turns with raw argon2; returns what raw argon2 did in a second.
@@ -111,7 +88,9 @@ async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
     let requests: Vec<_> = (0..LOGINS_AT_ONCE).map(log_in).collect();
     let [mut rate, mut cost, mut raw_rate, mut raw_cost, mut ratios] = [const { Runs(Vec::new()) }; 5];
     for _ in 0..LOGIN_TURNS {
-        let (a, b) = (server.load(&requests, 303, LOGINS_FOR).await?, raw_argon2(LOGINS_FOR)?);
+        let (a, before) = (server.load(&requests, 303, LOGINS_FOR).await?, processor_time(std::process::id())?);
+        let raw = raw_argon2(LOGINS_FOR)?;
+        let b = Load::new(raw, LOGINS_FOR, processor_time(std::process::id())? - before, 0.0);
         rate.0.push(a.per_second);
         cost.0.push(a.server_cost / 1e3);
         raw_rate.0.push(b.per_second);
@@ -126,29 +105,6 @@ async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
     let ratio = format!("{:.2}", cost.median() / raw_cost.median());
     table.row("  processor time a log-in", [&cost.show("ms"), &yardstick, &ratio, "", ""]);
     Ok(raw_rate.median())
-}
-
-/// How many hashes a second the cores can do with nothing else to do.
-fn raw_argon2(lasts: Duration) -> anyhow::Result<Load> {
-    let params = Params::new(19_456, 2, 1, Some(32))?;
-    let mut memory: Vec<_> = (0..cores()).map(|_| vec![Block::default(); params.block_count()]).collect();
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let (before, end) = (processor_time(std::process::id())?, Instant::now() + lasts);
-    let hash = |blocks: &mut [Block]| {
-        let (mut done, mut output) = (0, [0; 32]);
-        loop {
-            argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut output, &mut *blocks)?;
-            if Instant::now() > end {
-                return anyhow::Ok(done);
-            }
-            done += 1;
-        }
-    };
-    let done: u32 = thread::scope(|scope| {
-        let threads: Vec<_> = memory.iter_mut().map(|blocks| scope.spawn(|| hash(blocks))).collect();
-        threads.into_iter().map(|one| one.join().map_err(|_| anyhow!("a panic"))?).sum::<anyhow::Result<_>>()
-    })?;
-    Ok(Load::new(done, lasts, processor_time(std::process::id())? - before, 0.0))
 }
 
 /// What fresh servers need: at rest, and while [`BURST`] people log in at once and one more reads.
@@ -205,16 +161,6 @@ async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, ta
     let yardstick = format!("quiet: {}", quiet.percentiles());
     table.row("  a page meanwhile: p50 / p99 / max", [&busy.percentiles(), &yardstick, "", "", ""]);
     Ok(())
-}
-
-/// Reads the page, says how many milliseconds that took, and rests.
-async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
-    let began = Instant::now();
-    let status = reader.ask(&page()).await?.status;
-    let took = began.elapsed();
-    ensure!(status == 200, "the page answered {status}");
-    sleep(READER_RESTS).await;
-    Ok(took.as_secs_f64() * 1e3)
 }
 
 /// Pages a second in turns with the bare handler, and what one page costs in processor time.
@@ -324,92 +270,5 @@ impl Server {
         let done: u32 = tasks.join_all().await.into_iter().sum::<anyhow::Result<u32>>()?;
         let after = (processor_time(self.child.id())?, processor_time(std::process::id())?);
         Ok(Load::new(done, lasts, after.0 - before.0, after.1 - before.1))
-    }
-
-    /// A line of one of its files in `/proc`, in MB.
-    fn memory(&self, file: &str, line: &str) -> anyhow::Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
-        let found = text.lines().find_map(|one| one.strip_prefix(line)).context("no such line")?;
-        Ok(found.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
-    }
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
-fn busy_time() -> anyhow::Result<f64> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let ticks: Vec<f64> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
-    Ok([0, 1, 2, 5, 6, 7].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0)
-}
-
-/// User and system time of a process and of its children that have ended, in seconds (proc_pid_stat(5),
-/// fields 14 to 17, in 1/100 s).
-fn processor_time(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("no name")?;
-    let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
-}
-
-fn page() -> Vec<u8> {
-    fetch("/login")
-}
-
-fn log_in(person: usize) -> Vec<u8> {
-    post("/login", &[("login", &format!("otter{}", person % USERS)), ("password", PASSWORD)])
-}
-
-/// What came of several runs.
-#[derive(Default)]
-struct Runs(Vec<f64>);
-
-impl Runs {
-    /// The value that this share of the runs stays below.
-    fn at(&self, share: f64) -> f64 {
-        let mut all = self.0.clone();
-        all.sort_by(f64::total_cmp);
-        all[((all.len() - 1) as f64 * share) as usize]
-    }
-
-    fn median(&self) -> f64 {
-        self.at(0.5)
-    }
-
-    /// The median, the least and the most.
-    fn show(&self, unit: &str) -> String {
-        let (least, median, most) = (self.at(0.0), self.median(), self.at(1.0));
-        let digits = usize::from(median < 100.0);
-        format!("{median:.digits$} {unit} ({least:.digits$}–{most:.digits$})")
-    }
-
-    fn percentiles(&self) -> String {
-        format!("{:.1} / {:.1} / {:.1} ms", self.median(), self.at(0.99), self.at(1.0))
-    }
-}
-
-fn met(aim: bool) -> &'static str {
-    if aim { "yes" } else { "NO" }
-}
-
-/// `figure | measured | yardstick | ratio | aim | met?`
-#[derive(Default)]
-struct Table(Vec<Vec<String>>);
-
-impl Table {
-    fn row(&mut self, figure: &str, cells: [&str; 5]) {
-        self.0.push(std::iter::once(figure).chain(cells).map(str::to_owned).collect());
-    }
-
-    fn print(mut self) {
-        let head = ["figure", "measured", "yardstick", "ratio", "aim", "met?"];
-        self.0.insert(0, head.map(str::to_owned).to_vec());
-        let width = |at: usize| self.0.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
-        for row in &self.0 {
-            let cells: Vec<_> = row.iter().enumerate().map(|(at, cell)| format!("{cell:<0$}", width(at))).collect();
-            println!("{}", cells.join(" | ").trim_end());
-        }
     }
 }

@@ -65,9 +65,7 @@ impl Server {
     }
 
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Connection { stream, buffer: vec![0; 64 * 1024] })
+        Connection::open(self.port).await
     }
 }
 
@@ -95,8 +93,18 @@ pub struct Answer<'a> {
 }
 
 impl Connection {
+    pub async fn open(port: u16) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: vec![0; 64 * 1024] })
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        Ok(self.stream.write_all(bytes).await?)
+    }
+
     pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
-        self.stream.write_all(request).await?;
+        self.send(request).await?;
         let mut filled = 0;
         loop {
             filled += match self.stream.read(&mut self.buffer[filled..]).await? {

@@ -1,7 +1,7 @@
 //! The one place where passwords are hashed, and the only one that may take 20 ms and 19 MiB.
 //!
 //! A thread for each core, at a lower priority than the server's, each with memory blocks of its own made
-//! once; a bounded queue in front. However many people log in at once, hashing costs cores × 19 MiB, pages
+//! once; bounded queues in front. However many people log in at once, hashing costs cores × 19 MiB, pages
 //! are served meanwhile, and nobody who has gone away is waited for.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -26,9 +26,30 @@ type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
 pub struct Hasher {
     params: Params,
     decoy: HashedPassword,
+    line: Line,
+    known: Line,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Those who wait together. The threads serve two lines in turns, for in one a crowd that guesses would keep everybody
+/// waiting, or out.
+#[derive(Clone)]
+struct Line {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
-    jobs: mpsc::Sender<Job>,
+}
+
+impl Line {
+    /// How many may wait for each core, about 6 s of work; more are turned away with [`Fault::Busy`].
+    const PLACES_PER_CORE: usize = 256;
+
+    fn new(cores: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
+            // Two a core: one that runs, and one that starts the moment it is done.
+            turns: Arc::new(Semaphore::new(cores * 2)),
+        }
+    }
 }
 
 /// What came of comparing a password with a stored hash.
@@ -41,9 +62,6 @@ pub struct Verdict {
 }
 
 impl Hasher {
-    /// How many may wait for each core, about 6 s of work; more are turned away with [`Fault::Busy`].
-    const PLACES_PER_CORE: usize = 256;
-
     /// Starts a thread a core, hashing with argon2id, `memory` KiB, `passes` passes and one lane.
     ///
     /// # Errors
@@ -57,14 +75,12 @@ impl Hasher {
             let (queue, blocks) = (queue.clone(), params.block_count());
             thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, blocks))?;
         }
-        Ok(Self {
-            decoy: decoy(&params)?,
-            params,
-            places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
-            // Two a core: one that runs, and one that starts the moment it is done.
-            turns: Arc::new(Semaphore::new(cores * 2)),
-            jobs,
-        })
+        Ok(Self { decoy: decoy(&params)?, params, line: Line::new(cores), known: Line::new(cores), jobs })
+    }
+
+    /// The same threads, by the line of browsers that the account knows.
+    pub fn for_the_known(&self) -> Self {
+        Self { line: self.known.clone(), ..self.clone() }
     }
 
     /// Judges a new password, given what an attacker would know `about` the person.
@@ -110,8 +126,8 @@ impl Hasher {
 
     /// Runs `work` on one of the threads. A caller that is dropped while it waits leaves the queue.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut [Block]) -> T + Send + 'static) -> Result<T> {
-        let _place = self.places.try_acquire().map_err(|_| Fault::Busy)?;
-        let turn: OwnedSemaphorePermit = self.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
+        let _place = self.line.places.try_acquire().map_err(|_| Fault::Busy)?;
+        let turn: OwnedSemaphorePermit = self.line.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |blocks| {
             if !reply.is_closed() {
@@ -290,12 +306,13 @@ mod tests {
     async fn the_queue_is_bounded_and_those_who_go_away_leave_it() {
         let hasher = hasher();
         let cores = thread::available_parallelism().expect("cores").get();
-        let all = cores * Hasher::PLACES_PER_CORE;
+        let all = cores * Line::PLACES_PER_CORE;
         let mut waiting: Vec<_> = (0..all).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
         for one in &mut waiting {
             assert!(futures_util::poll!(one.as_mut()).is_pending());
         }
         assert!(matches!(hasher.hash(Password::new(OTTER)).await, Err(Fault::Busy)));
+        assert!(hasher.for_the_known().hash(Password::new(OTTER)).await.is_ok(), "another line");
         drop(waiting);
         assert!(hasher.hash(Password::new(OTTER)).await.is_ok(), "the places are free again");
     }

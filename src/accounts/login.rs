@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::event::{self, Kind};
+use super::hasher::Hasher;
 use super::limit::{Bucket, TooMany};
 use super::outbox::{self, Letter};
 use super::password::Password;
@@ -48,13 +49,13 @@ pub async fn with_password(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Attempt> {
-    let Accounts { db, hasher, limits } = accounts;
+    let Accounts { db, limits, .. } = accounts;
     let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
     let id = user.as_ref().map(|user| user.id);
 
     let device = device_of(lasting, client);
     let known = device::find(db.read(), &device, id, now).await?;
-    let (bucket, taken) = match take_turn(accounts, (id, login), known, now).await? {
+    let (bucket, taken, hasher) = match take_turn(accounts, (id, login), known, now).await? {
         Ok(turn) => turn,
         Err(too_many) => return Ok(Attempt::Refused(too_many)),
     };
@@ -105,22 +106,23 @@ fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
     }
 }
 
-/// Takes a try: one of this browser's own if the account knows it, else one of all strangers'.
+/// Takes a try: one of this browser's own if the account knows it, else one of all strangers'. Strangers wait for the
+/// hash in a line of their own too: their guessing never keeps the owner out, nor waiting.
 async fn take_turn(
-    Accounts { db, limits, .. }: &Accounts,
+    Accounts { db, hasher, limits }: &Accounts,
     (user, login): (Option<Uuid>, &str),
     known: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<Result<(Bucket, Taken), TooMany>> {
+) -> Result<Result<(Bucket, Taken, Hasher), TooMany>> {
     if let Some(device) = known {
         let own = limits.device(device);
         match limits.take(db, &own, now).await? {
             Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
-            taken => return Ok(taken.map(|taken| (own, taken))),
+            taken => return Ok(taken.map(|taken| (own, taken, hasher.for_the_known()))),
         }
     }
     let strangers = limits.strangers(user, login);
-    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers, taken)))
+    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers, taken, hasher.clone())))
 }
 
 /// Whether a letter tells the owner of a log-in from a browser that the account does not know. The first log-in to an

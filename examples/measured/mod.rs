@@ -1,0 +1,174 @@
+//! What the measuring programs share: the users, the yardstick, the table.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, ensure};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::time::sleep;
+
+use crate::served::{Connection, Server, fetch, post};
+
+/// Between two pages of the one reader who is there meanwhile: a person's load, not a load test's.
+pub const READER_RESTS: Duration = Duration::from_millis(2);
+pub const USERS: usize = 16;
+pub const PASSWORD: &str = "velvet otter bakes rye";
+
+/// A run: what machine it is on, and how much of it others take meanwhile.
+pub struct Run {
+    began: Instant,
+    busy: f64,
+}
+
+impl Run {
+    /// Says what is measured where.
+    pub fn begin(command: &str) -> anyhow::Result<Self> {
+        let (cpus, kernel) = (fs::read_to_string("/proc/cpuinfo")?, fs::read_to_string("/proc/sys/kernel/osrelease")?);
+        let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+        println!("machine: {} cores, {}, Linux {}", cores(), model.unwrap_or("unknown"), kernel.trim());
+        println!("command: {command}");
+        Ok(Self { began: Instant::now(), busy: busy_time()? })
+    }
+
+    /// Says how far the machine was ours.
+    pub fn end(self) -> anyhow::Result<()> {
+        let others = busy_time()? - self.busy - processor_time(std::process::id())?;
+        let share = others.max(0.0) / (self.began.elapsed().as_secs_f64() * cores() as f64) * 100.0;
+        let load = fs::read_to_string("/proc/loadavg")?;
+        println!("other programs took {share:.0} % of the machine meanwhile; load average {}", load.trim());
+        Ok(())
+    }
+}
+
+/// Makes the users, and with them the database.
+pub async fn sign_up(server: Server) -> anyhow::Result<()> {
+    for user in 0..USERS {
+        let (email, username) = (format!("otter{user}@example.com"), format!("otter{user}"));
+        let request = post("/signup", &[("email", &email), ("username", &username), ("password", PASSWORD)]);
+        let status = server.connect().await?.ask(&request).await?.status;
+        ensure!(status == 303, "the sign-up answered {status}");
+    }
+    server.stop()
+}
+
+pub fn page() -> Vec<u8> {
+    fetch("/login")
+}
+
+pub fn log_in(person: usize) -> Vec<u8> {
+    post("/login", &[("login", &format!("otter{}", person % USERS)), ("password", PASSWORD)])
+}
+
+/// Reads the page, says how many milliseconds that took, and rests.
+pub async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let status = reader.ask(&page()).await?.status;
+    let took = began.elapsed();
+    ensure!(status == 200, "the page answered {status}");
+    sleep(READER_RESTS).await;
+    Ok(took.as_secs_f64() * 1e3)
+}
+
+/// How many hashes the cores can do with nothing else to do.
+pub fn raw_argon2(lasts: Duration) -> anyhow::Result<u32> {
+    let params = Params::new(19_456, 2, 1, Some(32))?;
+    let mut memory: Vec<_> = (0..cores()).map(|_| vec![Block::default(); params.block_count()]).collect();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let end = Instant::now() + lasts;
+    let hash = |blocks: &mut [Block]| {
+        let (mut done, mut output) = (0, [0; 32]);
+        loop {
+            argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut output, &mut *blocks)?;
+            if Instant::now() > end {
+                return anyhow::Ok(done);
+            }
+            done += 1;
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = memory.iter_mut().map(|blocks| scope.spawn(|| hash(blocks))).collect();
+        threads.into_iter().map(|one| one.join().map_err(|_| anyhow!("a panic"))?).sum::<anyhow::Result<_>>()
+    })
+}
+
+impl Server {
+    /// A line of one of its files in `/proc`, in MB.
+    pub fn memory(&self, file: &str, line: &str) -> anyhow::Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let found = text.lines().find_map(|one| one.strip_prefix(line)).context("no such line")?;
+        Ok(found.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
+    }
+}
+
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
+fn busy_time() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks: Vec<f64> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+    Ok([0, 1, 2, 5, 6, 7].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0)
+}
+
+/// User and system time of a process and of its children that have ended, in seconds (proc_pid_stat(5),
+/// fields 14 to 17, in 1/100 s).
+pub fn processor_time(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+}
+
+/// What came of several runs.
+#[derive(Default)]
+pub struct Runs(pub Vec<f64>);
+
+impl Runs {
+    /// The value that this share of the runs stays below.
+    pub fn at(&self, share: f64) -> f64 {
+        let mut all = self.0.clone();
+        all.sort_by(f64::total_cmp);
+        all.get((all.len().saturating_sub(1) as f64 * share) as usize).copied().unwrap_or(f64::NAN)
+    }
+
+    pub fn median(&self) -> f64 {
+        self.at(0.5)
+    }
+
+    /// The median, the least and the most.
+    pub fn show(&self, unit: &str) -> String {
+        let (least, median, most) = (self.at(0.0), self.median(), self.at(1.0));
+        let digits = usize::from(median < 100.0);
+        format!("{median:.digits$} {unit} ({least:.digits$}–{most:.digits$})")
+    }
+
+    pub fn percentiles(&self) -> String {
+        format!("{:.1} / {:.1} / {:.1} ms", self.median(), self.at(0.99), self.at(1.0))
+    }
+}
+
+pub fn met(aim: bool) -> &'static str {
+    if aim { "yes" } else { "NO" }
+}
+
+/// `figure | measured | yardstick | ratio | aim | met?`
+#[derive(Default)]
+pub struct Table(Vec<Vec<String>>);
+
+impl Table {
+    pub fn row(&mut self, figure: &str, cells: [&str; 5]) {
+        self.0.push(std::iter::once(figure).chain(cells).map(str::to_owned).collect());
+    }
+
+    pub fn print(mut self) {
+        let head = ["figure", "measured", "yardstick", "ratio", "aim", "met?"];
+        self.0.insert(0, head.map(str::to_owned).to_vec());
+        let width = |at: usize| self.0.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+        for row in &self.0 {
+            let cells: Vec<_> = row.iter().enumerate().map(|(at, cell)| format!("{cell:<0$}", width(at))).collect();
+            println!("{}", cells.join(" | ").trim_end());
+        }
+    }
+}
