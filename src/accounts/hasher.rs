@@ -5,16 +5,19 @@
 //! are served meanwhile, and nobody who has gone away is waited for.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Instant;
 use std::{fmt, thread};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::{debug, debug_span};
 use zeroize::Zeroizing;
 
 use super::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
 use super::{Fault, Result};
 use crate::chance;
+use crate::metrics::Hashing;
 
 /// How much of a name is held against a new password, in characters.
 const ABOUT_MAX: usize = 100;
@@ -26,9 +29,11 @@ type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
 pub struct Hasher {
     params: Params,
     decoy: HashedPassword,
+    threads: usize,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     jobs: mpsc::Sender<Job>,
+    counts: Hashing,
 }
 
 /// What came of comparing a password with a stored hash.
@@ -48,7 +53,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When argon2 refuses the parameters, or a thread cannot be started.
-    pub fn start(memory: u32, passes: u32) -> anyhow::Result<Self> {
+    pub fn start(memory: u32, passes: u32, counts: Hashing) -> anyhow::Result<Self> {
         let params = Params::new(memory, passes, 1, Some(32))?;
         let cores = thread::available_parallelism()?.get();
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -60,10 +65,12 @@ impl Hasher {
         Ok(Self {
             decoy: decoy(&params)?,
             params,
+            threads: cores,
             places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
             // Two a core: one that runs, and one that starts the moment it is done.
             turns: Arc::new(Semaphore::new(cores * 2)),
             jobs,
+            counts,
         })
     }
 
@@ -81,7 +88,7 @@ impl Hasher {
         let about = about.iter().map(|text| text.chars().take(ABOUT_MAX).collect::<String>());
         let (about, policy): (Vec<String>, _) = (about.collect(), policy.clone());
         let typed = Zeroizing::new(typed.to_owned());
-        self.run(move |_| {
+        self.run("judge", move |_| {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             NewPassword::parse(&typed, &policy, &about)
         })
@@ -94,7 +101,7 @@ impl Hasher {
     /// [`Fault::Busy`] when too many are waiting.
     pub async fn hash(&self, password: Password) -> Result<HashedPassword> {
         let params = self.params.clone();
-        self.run(move |blocks| hash(&params, &password, blocks)).await?
+        self.run("hash", move |blocks| hash(&params, &password, blocks)).await?
     }
 
     /// Compares a password with a stored hash. Without one (there is no such user) the work is the same,
@@ -105,17 +112,37 @@ impl Hasher {
     pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
         let params = self.params.clone();
-        self.run(move |blocks| verify(&params, &password, &stored, blocks)).await?
+        self.run("verify", move |blocks| verify(&params, &password, &stored, blocks)).await?
+    }
+
+    /// How many wait for a thread.
+    pub fn waiting(&self) -> usize {
+        let within = self.threads * Self::PLACES_PER_CORE - self.places.available_permits();
+        within.saturating_sub(self.threads)
     }
 
     /// Runs `work` on one of the threads. A caller that is dropped while it waits leaves the queue.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut [Block]) -> T + Send + 'static) -> Result<T> {
-        let _place = self.places.try_acquire().map_err(|_| Fault::Busy)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut [Block]) -> T + Send + 'static,
+    ) -> Result<T> {
+        let span = debug_span!("hash", work = name);
+        let (asked, wait) = (Instant::now(), self.counts.wait.clone());
+        let _place = self.places.try_acquire().map_err(|_| {
+            self.counts.busy.inc();
+            Fault::Busy
+        })?;
         let turn: OwnedSemaphorePermit = self.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |blocks| {
             if !reply.is_closed() {
-                let _gone_by_now = reply.send(work(blocks));
+                let waited = asked.elapsed();
+                wait.observe(waited.as_secs_f64());
+                let done = work(blocks);
+                let took = asked.elapsed() - waited;
+                span.in_scope(|| debug!(waited = waited.as_secs_f64(), took = took.as_secs_f64(), "done"));
+                let _gone_by_now = reply.send(done);
             }
             drop(turn);
         });
@@ -221,11 +248,12 @@ fn rest(ours: &Params, theirs: &Params) -> Option<Params> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     const OTTER: &str = "velvet otter bakes rye";
 
     fn hasher() -> Hasher {
-        Hasher::start(19_456, 2).expect("threads")
+        Hasher::start(19_456, 2, Metrics::default().hashing).expect("threads")
     }
 
     #[tokio::test]

@@ -47,7 +47,24 @@ pub async fn with_password(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Attempt> {
-    let Accounts { db, hasher, limits } = accounts;
+    let attempt = attempt(accounts, (login, password), lasting, client, now).await?;
+    let counts = &accounts.metrics.log_ins;
+    match attempt {
+        Attempt::Succeeded(_) => counts.succeeded.inc(),
+        Attempt::Failed => counts.failed.inc(),
+        Attempt::Refused(_) => counts.refused.inc(),
+    };
+    Ok(attempt)
+}
+
+async fn attempt(
+    accounts: &Accounts,
+    (login, password): (&str, Password),
+    lasting: Lasting,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Attempt> {
+    let Accounts { db, hasher, limits, .. } = accounts;
     let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
     let id = user.as_ref().map(|user| user.id);
 

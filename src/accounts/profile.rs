@@ -68,7 +68,7 @@ pub async fn change_password(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Change> {
-    let Accounts { db, hasher, limits } = accounts;
+    let Accounts { db, hasher, limits, .. } = accounts;
     if let Err(too_many) = limits.take(db, &limits.current_password(user.id), now).await? {
         return Ok(Change::Refused(too_many));
     }

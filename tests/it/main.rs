@@ -26,6 +26,7 @@ mod letters;
 mod limit;
 mod login;
 mod look;
+mod metrics;
 mod outbox;
 mod password_reset;
 mod person;
