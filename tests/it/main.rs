@@ -24,6 +24,7 @@ mod keys;
 mod language;
 mod letters;
 mod limit;
+mod log;
 mod login;
 mod look;
 mod metrics;
