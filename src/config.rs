@@ -40,8 +40,8 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", global = true)]
     pub redirect_listen: Option<SocketAddr>,
 
-    /// Another address and port, such as 127.0.0.1:9464, where Prometheus reads /metrics; there is no password, so keep
-    /// it off the internet.
+    /// Another address and port, such as 127.0.0.1:9464, where Prometheus reads /metrics. There is no password, and
+    /// the numbers let strangers find out who has an account: keep it private.
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", global = true)]
     pub metrics_listen: Option<SocketAddr>,
 

@@ -92,7 +92,7 @@ impl Listener {
         };
         if let Some(address) = config.metrics_listen.filter(|address| !is_near(&address.ip())) {
             warn!(
-                "LATCHKEY_METRICS_LISTEN: whoever reaches {address} can read how the site is used; there is no password"
+                "LATCHKEY_METRICS_LISTEN: whoever reaches {address} can find out who has an account; there is no password"
             );
         }
         Ok(Self { tcp, tls, redirect, metrics, limits: Limits::default() })

@@ -1,4 +1,5 @@
-//! The port for Prometheus. It has no password: what it tells are numbers, and whoever reaches it may read them.
+//! The port for Prometheus. It has no password, as is usual, and its numbers are not for everybody: whoever asks for a
+//! reset and then looks whether a letter was sent or dropped knows who has an account.
 
 use std::sync::Arc;
 use std::time::Duration;
