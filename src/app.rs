@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
+use crate::metrics::Metrics;
 use crate::secret::Secret;
 use crate::throttle::Throttle;
 use crate::urls::PublicUrl;
@@ -34,6 +35,8 @@ pub struct App {
     pub look: Arc<Look>,
     /// The database.
     pub db: Db,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
     /// For session cookies.
@@ -90,7 +93,8 @@ impl App {
         };
         let db = Db::open(&config.database_url()).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
         db.migrate().await.context("LATCHKEY_DATABASE_URL: cannot bring the tables up to date")?;
-        let hasher = Hasher::start(config.hash_memory, config.hash_passes)
+        let metrics = Arc::new(Metrics::default());
+        let hasher = Hasher::start(config.hash_memory, config.hash_passes, metrics.hashing.clone())
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
         let public_url = config.public_url();
         let limits = Limits::new(config.has_limits(), Fingerprint::new(&secret));
@@ -99,13 +103,14 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
-            accounts: Accounts { db: db.clone(), hasher, limits },
+            accounts: Accounts { db: db.clone(), hasher, limits, metrics: metrics.clone() },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),
             bell: Notify::new(),
             public_url,
             look,
             db,
+            metrics,
             config,
             _lock: lock,
         }))

@@ -1,11 +1,13 @@
 //! The command line: serve, and what an operator does once.
 
 use std::io::{self, IsTerminal, Write};
+use std::panic;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::email::Email;
@@ -33,6 +35,12 @@ struct Cli {
 
     #[command(flatten)]
     config: Config,
+}
+
+impl Cli {
+    fn serves(&self) -> bool {
+        matches!(self.command, None | Some(Command::Serve))
+    }
 }
 
 #[derive(Subcommand)]
@@ -100,15 +108,16 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    let for_machines = cli.serves() && cli.config.log_format == LogFormat::Json;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli)));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say_why(format!("{error:#}"));
-            ExitCode::FAILURE
-        }
+        Ok(()) => return ExitCode::SUCCESS,
+        // Whatever is logged otherwise, why it ended is said.
+        Err(error) if for_machines && enabled!(Level::ERROR) => error!("{error:#}"),
+        Err(error) => say_why(format!("{error:#}")),
     }
+    ExitCode::FAILURE
 }
 
 fn say_why(why: impl AsRef<str>) {
@@ -189,7 +198,13 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).init(); // it is the last one in the list of all
+            panic::set_hook(Box::new(|panic| {
+                let (place, why) = (panic.location().map(field::display), panic.payload_as_str());
+                error!(place, why, "panicked");
+            }));
+        }
     }
     Ok(())
 }

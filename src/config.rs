@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", global = true)]
     pub redirect_listen: Option<SocketAddr>,
 
+    /// Another address and port, such as 127.0.0.1:9464, where Prometheus reads /metrics. There is no password, and
+    /// the numbers let strangers find out who has an account: keep it private.
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME.
     /// Default: sqlite, in latchkey.db in DATA_DIR.
     #[arg(long, env = "LATCHKEY_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]

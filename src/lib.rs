@@ -10,7 +10,7 @@
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; settings; keys
-//!     chance clock db locale urls           randomness, time, the database, languages, paths
+//!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
 //! ```
 
 pub mod accounts;
@@ -26,6 +26,7 @@ pub mod keys;
 pub mod locale;
 pub mod look;
 pub mod mail;
+pub mod metrics;
 pub mod secret;
 pub mod server;
 pub mod throttle;

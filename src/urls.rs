@@ -37,6 +37,7 @@ pub const DOCS: &str = "/docs";
 pub const OPENAPI: &str = "/openapi.json";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
+pub const METRICS: &str = "/metrics";
 pub const FAVICON: &str = "/favicon.ico";
 pub const STATIC: &str = "/static/";
 pub const STATIC_FILE: &str = "/static/{name}";

@@ -5,16 +5,19 @@
 //! are served meanwhile, and nobody who has gone away is waited for.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Instant;
 use std::{fmt, thread};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::{debug, debug_span};
 use zeroize::Zeroizing;
 
 use super::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
 use super::{Fault, Result};
 use crate::chance;
+use crate::metrics::Hashing;
 
 /// How much of a name is held against a new password, in characters.
 const ABOUT_MAX: usize = 100;
@@ -28,7 +31,9 @@ pub struct Hasher {
     decoy: HashedPassword,
     line: Line,
     known: Line,
+    threads: usize,
     jobs: mpsc::Sender<Job>,
+    counts: Hashing,
 }
 
 /// Those who wait together. The threads serve two lines in turns, for in one a crowd that guesses would keep everybody
@@ -66,7 +71,7 @@ impl Hasher {
     ///
     /// # Errors
     /// When argon2 refuses the parameters, or a thread cannot be started.
-    pub fn start(memory: u32, passes: u32) -> anyhow::Result<Self> {
+    pub fn start(memory: u32, passes: u32, counts: Hashing) -> anyhow::Result<Self> {
         let params = Params::new(memory, passes, 1, Some(32))?;
         let cores = thread::available_parallelism()?.get();
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -75,7 +80,8 @@ impl Hasher {
             let (queue, blocks) = (queue.clone(), params.block_count());
             thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, blocks))?;
         }
-        Ok(Self { decoy: decoy(&params)?, params, line: Line::new(cores), known: Line::new(cores), jobs })
+        let (line, known) = (Line::new(cores), Line::new(cores));
+        Ok(Self { decoy: decoy(&params)?, params, line, known, threads: cores, jobs, counts })
     }
 
     /// The same threads, by the line of browsers that the account knows.
@@ -97,7 +103,7 @@ impl Hasher {
         let about = about.iter().map(|text| text.chars().take(ABOUT_MAX).collect::<String>());
         let (about, policy): (Vec<String>, _) = (about.collect(), policy.clone());
         let typed = Zeroizing::new(typed.to_owned());
-        self.run(move |_| {
+        self.run("judge", move |_| {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             NewPassword::parse(&typed, &policy, &about)
         })
@@ -110,7 +116,7 @@ impl Hasher {
     /// [`Fault::Busy`] when too many are waiting.
     pub async fn hash(&self, password: Password) -> Result<HashedPassword> {
         let params = self.params.clone();
-        self.run(move |blocks| hash(&params, &password, blocks)).await?
+        self.run("hash", move |blocks| hash(&params, &password, blocks)).await?
     }
 
     /// Compares a password with a stored hash. Without one (there is no such user) the work is the same,
@@ -121,17 +127,37 @@ impl Hasher {
     pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
         let params = self.params.clone();
-        self.run(move |blocks| verify(&params, &password, &stored, blocks)).await?
+        self.run("verify", move |blocks| verify(&params, &password, &stored, blocks)).await?
+    }
+
+    /// How many wait for a thread.
+    pub fn waiting(&self) -> usize {
+        let within = |line: &Line| self.threads * Line::PLACES_PER_CORE - line.places.available_permits();
+        (within(&self.line) + within(&self.known)).saturating_sub(self.threads)
     }
 
     /// Runs `work` on one of the threads. A caller that is dropped while it waits leaves the queue.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut [Block]) -> T + Send + 'static) -> Result<T> {
-        let _place = self.line.places.try_acquire().map_err(|_| Fault::Busy)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut [Block]) -> T + Send + 'static,
+    ) -> Result<T> {
+        let span = debug_span!("hash", work = name);
+        let (asked, wait) = (Instant::now(), self.counts.wait.clone());
+        let _place = self.line.places.try_acquire().map_err(|_| {
+            self.counts.busy.inc();
+            Fault::Busy
+        })?;
         let turn: OwnedSemaphorePermit = self.line.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |blocks| {
             if !reply.is_closed() {
-                let _gone_by_now = reply.send(work(blocks));
+                let waited = asked.elapsed();
+                wait.observe(waited.as_secs_f64());
+                let done = work(blocks);
+                let took = asked.elapsed() - waited;
+                span.in_scope(|| debug!(waited = waited.as_secs_f64(), took = took.as_secs_f64(), "done"));
+                let _gone_by_now = reply.send(done);
             }
             drop(turn);
         });
@@ -240,11 +266,12 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::metrics::Metrics;
 
     const OTTER: &str = "velvet otter bakes rye";
 
     fn hasher() -> Hasher {
-        Hasher::start(19_456, 2).expect("threads")
+        Hasher::start(19_456, 2, Metrics::default().hashing).expect("threads")
     }
 
     #[tokio::test]

@@ -49,6 +49,23 @@ pub async fn with_password(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Attempt> {
+    let attempt = attempt(accounts, (login, password), lasting, client, now).await?;
+    let counts = &accounts.metrics.log_ins;
+    match attempt {
+        Attempt::Succeeded(_) => counts.succeeded.inc(),
+        Attempt::Failed => counts.failed.inc(),
+        Attempt::Refused(_) => counts.refused.inc(),
+    };
+    Ok(attempt)
+}
+
+async fn attempt(
+    accounts: &Accounts,
+    (login, password): (&str, Password),
+    lasting: Lasting,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Attempt> {
     let Accounts { db, limits, .. } = accounts;
     let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
     let id = user.as_ref().map(|user| user.id);
@@ -109,7 +126,7 @@ fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
 /// Takes a try: one of this browser's own if the account knows it, else one of all strangers'. Strangers wait for the
 /// hash in a line of their own too: their guessing never keeps the owner out, nor waiting.
 async fn take_turn(
-    Accounts { db, hasher, limits }: &Accounts,
+    Accounts { db, hasher, limits, .. }: &Accounts,
     (user, login): (Option<Uuid>, &str),
     known: Option<Uuid>,
     now: OffsetDateTime,

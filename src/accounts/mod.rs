@@ -26,6 +26,7 @@ pub mod user_agent;
 pub mod username;
 
 use std::fmt;
+use std::sync::Arc;
 
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ use time::OffsetDateTime;
 
 use crate::db::Db;
 use crate::locale::{Locale, Translation};
+use crate::metrics::Metrics;
 use hasher::Hasher;
 use limit::Limits;
 use token::Token;
@@ -78,6 +80,8 @@ pub struct Accounts {
     pub hasher: Hasher,
     /// For tries.
     pub limits: Limits,
+    /// For the operator.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Who asks, as far as the network tells.

@@ -2,7 +2,7 @@
 //! neither can be lost without the other; the postman (`mail::postman`) sends it at least once.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, QueryOrder, Set, UpdateMany};
+use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set, UpdateMany};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -151,6 +151,11 @@ impl Model {
         self.locale.parse().unwrap_or_default()
     }
 
+    /// The number of the request that is its cause, in the log.
+    pub fn request_id(&self) -> Option<&str> {
+        self.data["asked"]["request_id"].as_str()
+    }
+
     /// What the letter is about.
     ///
     /// # Errors
@@ -191,6 +196,31 @@ pub async fn lease(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<O
 pub async fn next_due(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
     let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).order_by_asc(Column::NextAttemptAt);
     Ok(waiting.one(conn).await?.map(|row| row.leased_until.unwrap_or(row.next_attempt_at).max(row.next_attempt_at)))
+}
+
+/// How many letters there are.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// In each state.
+    pub states: Vec<(String, i64)>,
+    /// When the one was written that has waited longest.
+    pub oldest: Option<OffsetDateTime>,
+}
+
+/// Counts the letters.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn tally(conn: &impl ConnectionTrait) -> Result<Tally> {
+    let all = Entity::find().select_only();
+    // By the index alone: letters are kept for a month.
+    let counted = all.clone().column(Column::State).expr(Column::State.count()).group_by(Column::State);
+    let counted: Vec<(State, i64)> = counted.into_tuple().all(conn).await?;
+    let count = |state| counted.iter().find(|(those, _)| *those == state).map_or(0, |(_, count)| *count);
+    let states = State::iter().map(|state| (state.to_value(), count(state))).collect();
+    let waiting = all.column(Column::CreatedAt).filter(Column::State.eq(State::Waiting));
+    let oldest = waiting.order_by_asc(Column::CreatedAt).into_tuple().one(conn).await?;
+    Ok(Tally { states, oldest })
 }
 
 /// The letter went out, or there was nobody to send it to.

@@ -23,7 +23,8 @@ const LETTER: &str = "reset-letter";
 /// # Errors
 /// When the database is out of reach.
 pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: OffsetDateTime) -> Result<()> {
-    let Accounts { db, limits, .. } = accounts;
+    let Accounts { db, limits, metrics, .. } = accounts;
+    metrics.resets.asked.inc();
     if limits.take(db, &limits.letters(LETTER, email), now).await?.is_ok() {
         let letter = Letter::ResetPassword { asked: Asked::new(client, now) };
         outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await?;
@@ -92,7 +93,7 @@ pub async fn reset(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Token>> {
-    let Accounts { db, hasher, limits } = accounts;
+    let Accounts { db, hasher, limits, metrics } = accounts;
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(None) };
     let hashed_password = hasher.hash(new.into_inner()).await?;
 
@@ -114,5 +115,6 @@ pub async fn reset(
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
+    metrics.resets.done.inc();
     Ok(Some(device))
 }

@@ -68,7 +68,7 @@ pub async fn change_password(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Change> {
-    let Accounts { db, hasher, limits } = accounts;
+    let Accounts { db, hasher, limits, .. } = accounts;
     let bucket = limits.current_password(user.id);
     let taken = match limits.take(db, &bucket, now).await? {
         Ok(taken) => taken,

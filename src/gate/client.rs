@@ -105,17 +105,21 @@ pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
         return;
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
-    let near = |peer: &IpAddr| match peer {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    if let Some(peer) = peer.filter(near)
+    if let Some(peer) = peer.filter(is_near)
         && !SAID.swap(true, Ordering::Relaxed)
     {
         warn!(
             "LATCHKEY_TRUSTED_PROXIES: {peer} sends X-Forwarded-For, but is no proxy that is trusted; if it is yours, \
              add it, or all who come by it count as one client"
         );
+    }
+}
+
+/// Whether an address is this machine's or of a network that the world does not reach.
+pub fn is_near(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

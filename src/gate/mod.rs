@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -57,6 +57,9 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     request.extensions_mut().insert(RequestId(id.clone()));
     let path = request.uri().path();
     let span = info_span!("request", id, method = %request.method(), path = cut(path));
+    // A path that leads nowhere has none, whatever it is.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
     let work = async {
         let began = Instant::now();
         client::warn_of_unknown_proxy(&gate.app, &request);
@@ -76,7 +79,9 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
             response = explained(&gate, language.locale, &id, response);
         }
         add_headers(&gate.app, &id, response.headers_mut());
-        debug!(status = response.status().as_u16(), ms = began.elapsed().as_millis(), "answered");
+        let (status, took) = (response.status().as_u16(), began.elapsed());
+        gate.app.metrics.answered(route.as_ref().map(MatchedPath::as_str), method.as_str(), status, took);
+        debug!(status, took = took.as_secs_f64(), "answered");
         response
     };
     work.instrument(span).await
@@ -133,7 +138,12 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
 /// 429 when there are none left.
 pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Result<(), Error> {
     let now = app.now();
-    let taken = app.throttle.take(limit, &client.ip, now).map_err(TooMany::Client)?;
+    let taken = app.throttle.take(limit, &client.ip, now).map_err(|wait| {
+        if limit == Limit::LogIn {
+            app.metrics.log_ins.refused.inc();
+        }
+        TooMany::Client(wait)
+    })?;
     // A few times, not for each that follows: what is noted must not be a way to fill the disk.
     if taken.last && app.throttle.take(Limit::Note, &client.ip, now).is_ok() {
         security::note(&app.db, Kind::LimitHit, None, client, now).await?;

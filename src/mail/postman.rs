@@ -34,7 +34,7 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
         while under_way.len() < AT_ONCE {
             match outbox::lease(app.db.write(), app.now()).await {
                 Ok(Some(row)) => {
-                    let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts);
+                    let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
                     under_way.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
                 }
                 Ok(None) => break,
@@ -160,6 +160,9 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
     };
     let Err(refused) = sent else {
         outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
+        if letter.reset.is_some() {
+            app.metrics.resets.sent.inc();
+        }
         info!("sent");
         return Ok(());
     };

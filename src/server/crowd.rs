@@ -104,6 +104,11 @@ impl Crowd {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.guests().all.len()
+    }
+
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,6 +17,7 @@ use super::connection::{self, Shared};
 use super::crowd::Crowd;
 use super::tls::Tls;
 use crate::config::Config;
+use crate::gate::client::is_near;
 
 /// Open files that are no connections of clients: the database's, the mail server's, letters, the log.
 const OTHER_FILES: u64 = 128;
@@ -57,13 +58,15 @@ pub struct Listener {
     pub(super) tls: Option<Arc<Tls>>,
     /// Where plain HTTP is sent on to TLS.
     pub(super) redirect: Option<TcpListener>,
+    /// Where what is counted can be read.
+    pub(super) metrics: Option<TcpListener>,
     /// What connections are allowed.
     pub limits: Limits,
 }
 
 impl From<TcpListener> for Listener {
     fn from(tcp: TcpListener) -> Self {
-        Self { tcp, tls: None, redirect: None, limits: Limits::default() }
+        Self { tcp, tls: None, redirect: None, metrics: None, limits: Limits::default() }
     }
 }
 
@@ -83,7 +86,16 @@ impl Listener {
             Some(address) => Some(bind("LATCHKEY_REDIRECT_LISTEN", address).await?),
             None => None,
         };
-        Ok(Self { tcp, tls, redirect, limits: Limits::default() })
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(bind("LATCHKEY_METRICS_LISTEN", address).await?),
+            None => None,
+        };
+        if let Some(address) = config.metrics_listen.filter(|address| !is_near(&address.ip())) {
+            warn!(
+                "LATCHKEY_METRICS_LISTEN: whoever reaches {address} can find out who has an account; there is no password"
+            );
+        }
+        Ok(Self { tcp, tls, redirect, metrics, limits: Limits::default() })
     }
 
     /// Where the site is; the port may have been left to the system.

@@ -4,6 +4,7 @@ mod connection;
 mod crowd;
 mod linger;
 mod listener;
+mod metrics;
 mod redirect;
 mod tls;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
 use crate::app::App;
@@ -29,6 +30,8 @@ pub use listener::{Limits, Listener};
 
 /// How often rows that have expired are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
+/// How many connections may ask for what is counted.
+const SCRAPERS: usize = 16;
 /// How long requests under way may take after the stop; more than a request may take at all.
 const STOP_WITHIN: Duration = Duration::from_secs(35);
 
@@ -75,7 +78,7 @@ pub async fn run(
     if app.config.uses_sqlite() {
         outbox::release_all(app.db.write()).await?;
     }
-    let Listener { tcp, tls, redirect, limits } = listener.into();
+    let Listener { tcp, tls, redirect, metrics, limits } = listener.into();
     let (stopping, stopped) = watch::channel(false);
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let mut beside = JoinSet::new();
@@ -87,11 +90,16 @@ pub async fn run(
     let openapi = Arc::new(serde_json::to_value(api::document(&app))?);
     let crowd = Crowd::new(limits, &app.config);
     let elsewhere = redirect::router(app.public_url.clone());
-    let doors = web::router(app.clone(), &openapi).merge(api::router(app, openapi));
+    let doors = web::router(app.clone(), &openapi).merge(api::router(app.clone(), openapi));
     let mut listeners = JoinSet::new();
     listeners.spawn(accept(tcp, doors, tls, crowd.clone(), stopped.clone()));
     if let Some(redirect) = redirect {
-        listeners.spawn(accept(redirect, elsewhere, None, crowd, stopped));
+        listeners.spawn(accept(redirect, elsewhere, None, crowd.clone(), stopped.clone()));
+    }
+    if let Some(tcp) = metrics {
+        // With places of its own: when the house is full, its operator wants to know.
+        let apart = Crowd::new(Limits { connections: SCRAPERS, ..limits }, &app.config);
+        listeners.spawn(accept(tcp, metrics::router(app, crowd), None, apart, stopped));
     }
     tokio::select! {
         // They never end by themselves. A site that takes sign-ups and sends no letters is worse than one that stops.
@@ -115,9 +123,12 @@ async fn sweep(app: Arc<App>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tick.tick().await;
-        if let Err(fault) = sweep_once(&app).await {
-            warn!(%fault, "the sweep failed; trying again later");
-        }
+        let sweeping = async {
+            if let Err(fault) = sweep_once(&app).await {
+                warn!(%fault, "failed; trying again later");
+            }
+        };
+        sweeping.instrument(info_span!("sweep")).await;
     }
 }
 
@@ -131,7 +142,7 @@ async fn sweep_once(app: &App) -> Result<(), Fault> {
     app.throttle.sweep(now);
     let visits = visit_store::sweep(&app.db, now).await?;
     if sessions + links + letters + visits + events + limits > 0 {
-        info!(sessions, links, letters, visits, events, limits, "swept");
+        info!(sessions, links, letters, visits, events, limits, "done");
     }
     Ok(())
 }

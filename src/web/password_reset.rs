@@ -127,6 +127,7 @@ pub async fn show(
                 &AnotherAccountPage { page, current: current.username, other: user.email },
             ),
             None => {
+                app.metrics.resets.opened.inc();
                 html(StatusCode::OK, page.locale, &ResetPage { page, problems: Problems::default(), email: user.email })
             }
         },

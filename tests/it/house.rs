@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("db", 0),
     ("locale", 0),
+    ("metrics", 0),
     ("urls", 0),
 ];
 
@@ -37,6 +38,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ("look", &["axum", "askama", "sea_orm", "lettre"]),
     ("config", &["axum", "sea_orm"]),
     ("db", &["axum", "lettre"]),
+    ("metrics", &["axum", "sea_orm"]),
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {

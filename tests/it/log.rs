@@ -1,0 +1,84 @@
+//! The log for machines: every line is one JSON object, and says which request it is about.
+
+use std::fs;
+
+use latchkey::accounts::event;
+use latchkey::db::Db;
+use sea_orm::{EntityTrait, QueryOrder};
+use serde_json::Value;
+
+use crate::process::{Process, forget, try_to_serve};
+use crate::{HERON, OTTER};
+
+const FOR_MACHINES: (&str, &str) = ("LATCHKEY_LOG_FORMAT", "json");
+
+fn lines(log: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+    log.lines().map(parse).collect()
+}
+
+fn span<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
+    line["spans"].as_array()?.iter().find(|span| span["name"] == name)
+}
+
+#[tokio::test]
+async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_everywhere() {
+    let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_LOG", "debug")]).await;
+    process.someone("sam", OTTER).await;
+    let mut eve = process.browser();
+    let wrong = eve.log_in("sam", HERON).await;
+    let nobody = eve.log_in("nobody \"}\n{", HERON).await;
+    forget(&mut eve, "sam@example.com").await;
+    process.link("sam@example.com", 2).await;
+    eve.open("/no/such/page\"}").await.assert_framed(404);
+    process.stop().await;
+
+    let log = process.log();
+    let all = lines(&log);
+    for line in &all {
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["target"].is_string(), "{line}");
+        assert!(line["message"].is_string() || line["event"].is_string(), "{line}");
+    }
+    let db = Db::open(&format!("sqlite://{}", process.path("data/latchkey.db").display())).await.unwrap();
+    let rows = event::Entity::find().order_by_asc(event::Column::Id).all(db.read()).await.unwrap();
+    let events: Vec<&Value> = all.iter().filter(|line| line["target"] == "latchkey::event").collect();
+    assert_eq!(events.len(), rows.len());
+    for (line, row) in events.iter().zip(&rows) {
+        assert_eq!((&line["request"], &line["ip"]), (&row.request_id.as_str().into(), &row.ip.as_str().into()));
+        assert_eq!(line["user"].as_str(), row.user_id.map(|id| id.to_string()).as_deref(), "{line}");
+    }
+    for (page, with_user) in [(wrong, true), (nobody, false)] {
+        let id = page.headers["x-request-id"].to_str().unwrap();
+        let failed = events.iter().find(|line| line["request"] == id).unwrap();
+        assert_eq!((&failed["event"], failed.get("user").is_some()), (&"log_in_failed".into(), with_user), "{failed}");
+        assert_eq!(span(failed, "request").unwrap()["id"], id);
+        let of_it: Vec<_> = all.iter().filter(|line| span(line, "request").is_some_and(|of| of["id"] == id)).collect();
+        let answered = of_it.iter().find(|line| line["message"] == "answered").unwrap();
+        assert!(answered["status"] == 422 && answered["took"].as_f64().unwrap() > 0.0, "{answered}");
+        let hash = of_it.iter().find_map(|line| span(line, "hash").map(|span| (span, line))).unwrap();
+        assert!(hash.0["work"] == "verify" && hash.1["waited"].is_f64(), "{}", hash.1);
+    }
+    // From the form to its letter, by one number.
+    let asked = events.iter().find(|line| line["event"] == "reset_asked").unwrap();
+    let sent = all.iter().filter(|line| line["message"] == "sent").filter_map(|line| span(line, "letter"));
+    let letter = sent.into_iter().find(|letter| letter["kind"] == "reset_password").unwrap();
+    assert_eq!(letter["request"], asked["request"]);
+}
+
+#[tokio::test]
+async fn why_it_does_not_serve_is_an_object_too_and_never_left_out() {
+    let mut cases = vec![];
+    for log in ["info", "latchkey::mail=debug"] {
+        let process = Process::new(&[FOR_MACHINES, ("LATCHKEY_LOG", log), ("LATCHKEY_DATA_DIR", "file")]);
+        fs::write(process.path("file"), "in the way").unwrap();
+        let ran = try_to_serve(process.command(&["serve"]));
+        assert_eq!((ran.code, ran.err.lines().count()), (Some(1), 1), "{ran:?}");
+        assert!(ran.err.contains("LATCHKEY_DATA_DIR"), "{}", ran.err);
+        cases.push(ran.err);
+    }
+    assert_eq!(lines(&cases[0])[0]["level"], "ERROR");
+    assert!(cases[1].starts_with("latchkey: "), "in plain words where the log takes none: {}", cases[1]);
+    // A command is answered in words: somebody has typed it.
+    let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
+    assert!(ran.err.starts_with("latchkey: there is no user nobody"), "{}", ran.err);
+}

@@ -1,0 +1,254 @@
+//! What is counted, as Prometheus reads it.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use latchkey::server::Limits;
+use reqwest::{Client, Method};
+
+use crate::app::TestApp;
+use crate::process::{Process, fault, free_port, try_to_serve};
+use crate::wire::Wire;
+use crate::{HERON, OTTER};
+
+/// A site and the port for what it counts.
+struct Counted {
+    app: TestApp,
+    url: String,
+}
+
+/// What one scrape found: each series and its value.
+#[derive(Debug)]
+struct Scrape(BTreeMap<String, f64>);
+
+impl Counted {
+    async fn start() -> Self {
+        Self::start_within(Limits::default()).await
+    }
+
+    async fn start_within(limits: Limits) -> Self {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let app = TestApp::start_within(dir, &["--metrics-listen", &listen], limits).await;
+        Self { app, url: format!("http://{listen}") }
+    }
+
+    async fn scrape(&self) -> Scrape {
+        let answer = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let kind = answer.headers()["content-type"].to_str().unwrap();
+        assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let text = answer.text().await.unwrap();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with("latchkey_"), "{line}");
+            (name.to_owned(), value.parse().unwrap())
+        });
+        Scrape(series.collect())
+    }
+}
+
+impl Scrape {
+    fn of(&self, series: &str) -> f64 {
+        *self.0.get(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"))
+    }
+
+    fn answers(&self, route: &str, method: &str, status: u16) -> f64 {
+        self.of(&format!("latchkey_http_requests_total{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}}"))
+    }
+
+    fn log_ins(&self) -> [f64; 3] {
+        ["succeeded", "failed", "refused"].map(|word| self.of(&format!("latchkey_log_ins_total{{outcome=\"{word}\"}}")))
+    }
+
+    fn resets(&self) -> [f64; 4] {
+        ["asked", "sent", "opened", "done"]
+            .map(|word| self.of(&format!("latchkey_password_resets_total{{step=\"{word}\"}}")))
+    }
+
+    fn letters(&self) -> [f64; 4] {
+        ["waiting", "sent", "dropped", "failed"]
+            .map(|word| self.of(&format!("latchkey_outbox_letters{{state=\"{word}\"}}")))
+    }
+}
+
+#[tokio::test]
+async fn a_life_is_counted() {
+    let site = Counted::start().await;
+    let mut sam = site.app.someone("sam", OTTER).await;
+    let form = sam.open("/profile").await.form("/logout");
+    sam.submit(form).await;
+    sam.log_in("sam", HERON).await.assert_framed(422);
+    sam.log_in("nobody", HERON).await.assert_framed(422);
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    let token = [("username", "sam"), ("password", OTTER)];
+    Client::new().post(format!("{}/token", site.app.url)).form(&token).send().await.unwrap();
+    let mut eve = site.app.browser();
+    for _ in 0..11 {
+        eve.log_in("sam", HERON).await;
+    }
+    let reset = site.app.reset_link("sam@example.com", 3).await;
+    let mut nobody = site.app.browser();
+    let form = nobody.open("/forgot-password").await.form("/forgot-password").fill("email", "nobody@example.com");
+    nobody.submit(form).await;
+    let form = nobody.open(&reset).await.form("/reset-password").fill("password", HERON);
+    assert_eq!(nobody.submit(form).await.path, "/login");
+    nobody.open(&reset).await.assert_framed(410);
+    site.app.outbox_is_done().await;
+
+    let seen = site.scrape().await;
+    assert_eq!(seen.log_ins(), [2.0, 12.0, 1.0]);
+    assert_eq!([303, 422, 429].map(|status| seen.answers("/login", "POST", status)), [1.0, 12.0, 1.0]);
+    assert_eq!(seen.answers("/token", "POST", 200), 1.0);
+    let took = "latchkey_http_request_duration_seconds";
+    let labels = "route=\"/login\",method=\"POST\"";
+    assert_eq!(seen.of(&format!("{took}_count{{{labels}}}")), 14.0);
+    assert_eq!(seen.of(&format!("{took}_bucket{{le=\"30.0\",{labels}}}")), 14.0);
+    assert!(seen.of(&format!("{took}_sum{{{labels}}}")) > 0.01, "a hash takes its time");
+    assert_eq!(seen.resets(), [2.0, 1.0, 1.0, 1.0]);
+    let [waiting, sent, dropped, gone] = seen.letters();
+    assert_eq!((waiting, sent, dropped, gone), (0.0, site.app.letters().await.len() as f64, 1.0, 0.0));
+    assert_eq!(seen.of("latchkey_outbox_oldest_waiting_seconds"), 0.0);
+    // Two new passwords were judged and hashed, fourteen compared.
+    assert_eq!(seen.of("latchkey_hash_wait_seconds_count"), 18.0);
+    assert_eq!((seen.of("latchkey_hash_queue"), seen.of("latchkey_hash_busy_total")), (0.0, 0.0));
+    assert!(seen.of("latchkey_connections") >= 1.0, "the browsers keep theirs");
+    assert_eq!(seen.of(&format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_at_the_door_is_a_refused_log_in() {
+    let site = Counted::start().await;
+    let mut eve = site.app.browser();
+    let mut tries = 0.0;
+    let at_the_door = async {
+        loop {
+            tries += 1.0;
+            let page = eve.post("/login", &[("login", format!("sam{tries}")), ("password", HERON.to_owned())]).await;
+            if page.status == 429 {
+                return;
+            }
+        }
+    };
+    at_the_door.await;
+    assert_eq!(site.scrape().await.log_ins(), [0.0, tries - 1.0, 1.0]);
+}
+
+/// Else anybody could fill the memory, ours and Prometheus's, with names of series (CWE-770).
+#[tokio::test]
+async fn what_a_stranger_makes_up_makes_no_series() {
+    let site = Counted::start().await;
+    let host = site.app.url.strip_prefix("http://").unwrap();
+    for n in 0..40 {
+        for (method, path) in [
+            ("GET", format!("/nowhere-{n}")),
+            ("GET", format!("/static/{n}.css")),
+            ("GET", format!("/users/{n}")),
+            ("GET", format!("/login?next=/{n}")),
+            (&format!("BREW{n}"), "/login".to_owned()),
+            (&format!("BREW{n}"), format!("/%2f{n}")),
+        ] {
+            let mut wire = Wire::to(&site.app.url).await;
+            let host = if n % 2 == 0 { host } else { "evil.example" };
+            wire.say(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+            assert!(!wire.rest().await.is_empty());
+        }
+    }
+    let seen = site.scrape().await;
+    let answers: Vec<_> = seen.0.keys().filter(|series| series.starts_with("latchkey_http_requests")).collect();
+    assert_eq!(answers.len(), 12, "six routes and methods, found or misdirected: {answers:#?}");
+    assert_eq!(seen.answers("none", "GET", 404), 20.0);
+    assert_eq!(seen.answers("none", "other", 404), 20.0);
+    assert_eq!(seen.answers("/login", "other", 405), 20.0);
+    assert_eq!(seen.answers("/static/{name}", "GET", 404), 20.0);
+    assert_eq!(seen.answers("/users/{*rest}", "GET", 421), 20.0);
+}
+
+#[tokio::test]
+async fn a_letter_that_waits_grows_old_in_the_numbers() {
+    let site = Counted::start().await;
+    let incoming = site.app.dir.path().join("mailbox/.incoming");
+    site.app.someone("sam", OTTER).await;
+    // In the way of the postman.
+    std::fs::remove_dir_all(&incoming).unwrap();
+    std::fs::write(&incoming, "").unwrap();
+    let mut sam = site.app.browser();
+    let form = sam.open("/forgot-password").await.form("/forgot-password").fill("email", "sam@example.com");
+    sam.submit(form).await;
+    site.app.app.clock.advance(time::Duration::minutes(7));
+    let seen = site.scrape().await;
+    assert_eq!((seen.letters()[0], seen.resets()[1]), (1.0, 0.0));
+    assert!((420.0..480.0).contains(&seen.of("latchkey_outbox_oldest_waiting_seconds")), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn without_the_database_the_rest_is_told() {
+    let site = Counted::start().await;
+    site.app.browser().log_in("nobody", OTTER).await;
+    site.app.app.db.read().close_by_ref().await.unwrap();
+    for _ in 0..3 {
+        let seen = site.scrape().await;
+        assert_eq!(seen.log_ins(), [0.0, 1.0, 0.0]);
+        assert!(!seen.0.keys().any(|series| series.starts_with("latchkey_outbox")), "old numbers would be a lie");
+    }
+    assert_eq!(site.scrape().await.of("latchkey_scrape_errors_total"), 1.0, "it was asked once for all of them");
+}
+
+#[tokio::test]
+async fn the_port_answers_one_path_by_any_name_and_the_site_does_not_have_it() {
+    let site = Counted::start().await;
+    let ask = async |method: Method, url: String| {
+        let asked = Client::new().request(method, url).header("host", "prometheus.example");
+        asked.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(Method::GET, format!("{}/metrics", site.url)).await, 200);
+    assert_eq!(ask(Method::POST, format!("{}/metrics", site.url)).await, 405);
+    for path in ["", "/", "/metrics/", "/login", "/healthz", "/users/me/", "/dev/mailbox"] {
+        assert_eq!(ask(Method::GET, format!("{}{path}", site.url)).await, 404, "{path}");
+    }
+    let page = site.app.browser().open("/metrics").await;
+    page.assert_framed(404);
+}
+
+#[tokio::test]
+async fn who_fills_the_house_does_not_blind_its_operator() {
+    let site = Counted::start_within(Limits { connections: 3, per_client: 3, ..Limits::default() }).await;
+    let host = site.app.url.strip_prefix("http://").unwrap();
+    let mut crowd = vec![];
+    for _ in 0..3 {
+        let mut wire = Wire::to(&site.app.url).await;
+        // Busy: its body never comes, so nobody can be sent away.
+        wire.say(format!("POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"))
+            .await;
+        assert!(wire.answer().await.starts_with("HTTP/1.1 100"));
+        crowd.push(wire);
+    }
+    assert_eq!(site.scrape().await.of("latchkey_connections"), 3.0);
+}
+
+#[tokio::test]
+async fn it_is_off_by_default() {
+    let app = TestApp::start().await;
+    assert_eq!(app.app.config.metrics_listen, None);
+    app.browser().open("/metrics").await.assert_framed(404);
+}
+
+#[test]
+fn an_address_that_will_not_do_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for address in [taken.as_str(), "9464", "everywhere"] {
+        assert_eq!(fault("LATCHKEY_METRICS_LISTEN", &[("LATCHKEY_METRICS_LISTEN", address)]), None);
+    }
+}
+
+#[test]
+fn an_address_that_the_world_may_reach_is_warned_of() {
+    for (address, warned) in [("127.0.0.1:0", false), ("[::1]:0", false), ("0.0.0.0:0", true)] {
+        let ran = try_to_serve(Process::new(&[("LATCHKEY_METRICS_LISTEN", address)]).command(&["serve"]));
+        assert!(ran.out.contains("is ready"), "{ran:?}");
+        assert_eq!(ran.err.contains("LATCHKEY_METRICS_LISTEN") && ran.err.contains("no password"), warned, "{ran:?}");
+    }
+}
