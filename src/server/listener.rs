@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -19,6 +19,9 @@ use super::tls::Tls;
 use crate::config::Config;
 use crate::gate::client::is_near;
 
+/// How many connections may wait in the kernel to be taken; it has bounds of its own (`net.core.somaxconn`). Who finds
+/// no room tries again a second later, and two thousand who come at once would find too little in tokio's 1024.
+const BACKLOG: u32 = 4096;
 /// Open files that are no connections of clients: the database's, the mail server's, letters, the log.
 const OTHER_FILES: u64 = 128;
 
@@ -75,21 +78,14 @@ impl Listener {
     ///
     /// # Errors
     /// One line that names the setting.
-    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+    pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let tls = Tls::open(config)?;
-        let bind = async |setting: &str, address: SocketAddr| {
-            let bound = TcpListener::bind(address).await;
-            bound.with_context(|| format!("{setting}: cannot listen on {address}"))
+        let bind = |setting: &str, address: SocketAddr| {
+            listen(address).with_context(|| format!("{setting}: cannot listen on {address}"))
         };
-        let tcp = bind("LATCHKEY_LISTEN", config.listen).await?;
-        let redirect = match config.redirect_listen {
-            Some(address) => Some(bind("LATCHKEY_REDIRECT_LISTEN", address).await?),
-            None => None,
-        };
-        let metrics = match config.metrics_listen {
-            Some(address) => Some(bind("LATCHKEY_METRICS_LISTEN", address).await?),
-            None => None,
-        };
+        let tcp = bind("LATCHKEY_LISTEN", config.listen)?;
+        let redirect = config.redirect_listen.map(|address| bind("LATCHKEY_REDIRECT_LISTEN", address)).transpose()?;
+        let metrics = config.metrics_listen.map(|address| bind("LATCHKEY_METRICS_LISTEN", address)).transpose()?;
         if let Some(address) = config.metrics_listen.filter(|address| !is_near(&address.ip())) {
             warn!(
                 "LATCHKEY_METRICS_LISTEN: whoever reaches {address} can find out who has an account; there is no password"
@@ -117,6 +113,13 @@ impl Listener {
             warn!(connections = fit, "the limit on open files (ulimit -n, LimitNOFILE=) has no room for more");
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?; // else a restart would wait for the last connections' TIME_WAIT
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Takes connections until the stop, then waits for those there are.

@@ -42,7 +42,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(35);
 pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     // The settings are checked before anything is made or bound.
     config.check().map_err(anyhow::Error::msg)?;
-    let mut listener = Listener::bind(&config).await?;
+    let mut listener = Listener::bind(&config)?;
     listener.fit_files();
     config.listen = listener.local_addr()?;
     let app = App::open_alone(config).await?;

@@ -80,7 +80,7 @@ impl TestApp {
         };
         let any_port = parse(([127, 0, 0, 1], 0).into(), "http://localhost");
         let scheme = if any_port.tls_files().is_some() { "https" } else { "http" };
-        let mut listener = Listener::bind(&any_port).await.unwrap();
+        let mut listener = Listener::bind(&any_port).unwrap();
         listener.limits = limits;
         let listen = listener.local_addr().unwrap();
         let url = format!("{scheme}://{listen}");

@@ -15,7 +15,7 @@ static SUNG: Mutex<Vec<String>> = Mutex::new(vec![]);
 const SHAPES: [&str; 7] =
     ["$argon2", "eyJ0eXAi", "latchkey_session=", "latchkey_visit=", "latchkey_reset=", "latchkey_device=", "token="];
 /// All that there is, but for the tests' own clients, which are in this process too.
-const EVERYTHING: &str = "trace,reqwest=off,hyper_util::client=off,tower_sessions=trace,sqlx=trace";
+const EVERYTHING: &str = "trace,reqwest=off,hyper_util::client=off,thirtyfour=off,tower_sessions=trace,sqlx=trace";
 
 /// Begins to listen, once for all tests.
 pub fn listen() {
