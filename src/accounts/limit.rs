@@ -2,7 +2,7 @@
 //! forgives nothing and several machines count together.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -172,6 +172,19 @@ impl Limits {
     pub(super) async fn forgive(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
         let row = ActiveModel { misses: Set(0), ..Default::default() };
         Entity::update_many().set(row).filter(Column::Key.eq(&bucket.key)).exec(conn).await?;
+        Ok(())
+    }
+
+    /// Gives a try back.
+    pub(super) async fn give_back(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
+        let less = |column: Column, by: i64| ExprTrait::sub(Expr::col(column), by);
+        Entity::update_many()
+            .col_expr(Column::WholeAt, less(Column::WholeAt, bucket.rate.every.whole_seconds()))
+            .col_expr(Column::Misses, less(Column::Misses, 1))
+            .filter(Column::Key.eq(&bucket.key))
+            .filter(Column::Misses.gt(0))
+            .exec(conn)
+            .await?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::password::Password;
 use super::session::{self, Lasting, Session};
 use super::token::{Token, TokenDigest};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device};
+use super::{Accounts, Asked, Client, Fault, Result, device};
 use crate::db::Db;
 use crate::throttle::{self, Taken};
 
@@ -78,7 +78,13 @@ async fn attempt(
     };
 
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
-    let verdict = hasher.verify(password.clone(), stored).await?;
+    let verdict = match hasher.verify(password.clone(), stored).await {
+        Err(Fault::Busy) => {
+            limits.give_back(db.write(), &bucket).await?; // nobody looked at it
+            return Err(Fault::Busy);
+        }
+        verdict => verdict?,
+    };
     let Some(mut user) = user.filter(|_| verdict.matches) else {
         event::record_miss(db, id, taken, &asked).await?;
         return Ok(Attempt::Failed);

@@ -69,7 +69,7 @@ pub async fn change_password(
     now: OffsetDateTime,
 ) -> Result<Change> {
     let Accounts { db, hasher, limits, .. } = accounts;
-    let bucket = limits.current_password(user.id);
+    let (hasher, bucket) = (hasher.for_the_known(), limits.current_password(user.id));
     let taken = match limits.take(db, &bucket, now).await? {
         Ok(taken) => taken,
         Err(too_many) => return Ok(Change::Refused(too_many)),

@@ -11,6 +11,7 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use super::error::{Answer, Detail, FieldProblem, FieldProblems, Problem};
+use crate::accounts::Fault;
 use crate::accounts::login::{self, Attempt};
 use crate::accounts::password::Password;
 use crate::accounts::session::Lasting;
@@ -83,12 +84,15 @@ pub async fn token(State(app): State<Arc<App>>, Client(client): Client, Form(for
     let who = (username, Password::new(password));
     let lasting = Lasting::Token(lifetime);
     gate::throttle(&app, Limit::LogIn, &client).await?;
-    let session = match login::with_password(&app.accounts, who, lasting, &client, now).await? {
+    let attempt = login::with_password(&app.accounts, who, lasting, &client, now).await;
+    if matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {
+        app.throttle.give_back(Limit::LogIn, &client.ip);
+    }
+    let session = match attempt? {
         Attempt::Succeeded(logged_in) => logged_in.session,
         Attempt::Failed => return Err(Problem::Said(StatusCode::BAD_REQUEST, t.api_wrong_log_in())),
         Attempt::Refused(too_many) => return Err(Error::from(too_many).into()),
     };
-    app.throttle.give_back(Limit::LogIn, &client.ip);
     let pointer = Pointer { user: session.user_id, session: session.id };
     let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     let token = TokenOut { access_token, token_type: "bearer", expires_in: lifetime.whole_seconds() };

@@ -13,6 +13,7 @@ use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
 use super::problems::Problems;
 use super::visit::{Flash, Visit};
+use crate::accounts::Fault;
 use crate::accounts::login::{self, Attempt};
 use crate::accounts::password::Password;
 use crate::accounts::session::Lasting;
@@ -67,7 +68,12 @@ pub async fn log_in(
     if !known {
         gate::throttle(&app, Limit::LogIn, &client).await?;
     }
-    let logged_in = match login::with_password(&app.accounts, (typed, password), lasting, &client, app.now()).await? {
+    let attempt = login::with_password(&app.accounts, (typed, password), lasting, &client, app.now()).await;
+    // Only what was looked at and was not right stays taken.
+    if !known && matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {
+        app.throttle.give_back(Limit::LogIn, &client.ip);
+    }
+    let logged_in = match attempt? {
         Attempt::Succeeded(logged_in) => Some(logged_in),
         Attempt::Failed => None,
         Attempt::Refused(too_many) => return Err(too_many.into()),
@@ -82,9 +88,6 @@ pub async fn log_in(
         let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    if !known {
-        app.throttle.give_back(Limit::LogIn, &client.ip);
-    }
     visit.rotate().await;
     identity::log_in(&cookies, &app, &logged_in).await?;
     Ok(identity::onward(next))
