@@ -140,8 +140,8 @@ impl Limits {
         loop {
             let before = Entity::find_by_id(key).one(db.read()).await?;
             let found = before.is_some();
-            let (old, misses) = before.map_or((0, 0), |row| (row.whole_at, row.misses));
-            if misses_max.is_some_and(|most| misses >= most) {
+            let (old, missed) = before.map_or((0, 0), |row| (row.whole_at, row.misses));
+            if misses_max.is_some_and(|most| missed >= most) {
                 return Ok(Err(TooMany::Closed));
             }
             let whole_at = match rate.take(old, now) {
@@ -149,19 +149,20 @@ impl Limits {
                 Err(wait) => return Ok(Err(TooMany::Account(wait))),
             };
             // A letter is no miss. What counts misses outlives what does not, however much of that there is.
-            let misses = misses_max.map_or(0, |_| misses + 1);
+            let misses = misses_max.map_or(0, |_| missed + 1);
             let row = ActiveModel { key: Set(key.clone()), whole_at: Set(whole_at), misses: Set(misses) };
-            // Only on top of what was read: whoever was faster has taken this try, or made the bucket whole, and we look
-            // again. A bucket has so few tries that this soon comes to an end.
+            // Only on top of what was read: whoever was faster has taken this try, or was right, and we look again. A
+            // bucket has so few tries that this soon comes to an end.
             let done = if found {
-                let unchanged = Entity::update_many().set(row).filter(Column::Key.eq(key));
-                unchanged.filter(Column::WholeAt.eq(old)).exec(db.write()).await?.rows_affected
+                let this = Entity::update_many().set(row).filter(Column::Key.eq(key));
+                let unchanged = this.filter(Column::WholeAt.eq(old)).filter(Column::Misses.eq(missed));
+                unchanged.exec(db.write()).await?.rows_affected
             } else {
                 let absent = OnConflict::column(Column::Key).do_nothing().to_owned();
                 Entity::insert(row).on_conflict(absent).exec_without_returning(db.write()).await?
             };
             if done == 1 {
-                let last = [Some(rate.burst), misses_max.map(i32::unsigned_abs)].contains(&Some(misses.unsigned_abs()));
+                let last = misses_max.is_some_and(|most| misses == most || misses.unsigned_abs() == rate.burst);
                 return Ok(Ok(Taken { last }));
             }
         }
