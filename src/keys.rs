@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -152,9 +152,8 @@ impl Fingerprint {
 
     /// The name of a thing, which may have several parts.
     pub fn of(&self, parts: &[&str]) -> String {
-        let thing = Sha256::digest(parts.join("\0"));
-        let label = [b"latchkey fingerprint v1 ", thing.as_slice()].concat();
-        URL_SAFE_NO_PAD.encode(derive::<16>(&self.0, &label).as_slice())
+        let label = format!("latchkey fingerprint v1 {}", parts.join("\0"));
+        URL_SAFE_NO_PAD.encode(derive::<16>(&self.0, label.as_bytes()).as_slice())
     }
 }
 

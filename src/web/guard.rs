@@ -29,16 +29,16 @@ pub struct Guard {
 
 /// Before a page sees a request: it is ours, it has only our cookies, it is not too much, and it is new.
 pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    cookie::keep_ours(&guard.app, request.headers_mut());
-    if let Some(device) = cookie::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
-        request.extensions_mut().insert(Device(device));
-    }
     if let Err(why) = came_from(&guard.app, &request) {
         return refused(&guard.app, request, why).await;
     }
+    cookie::keep_ours(&guard.app, request.headers_mut());
     let mut response = if reads_only(&request) {
         next.run(request).await
     } else {
+        if let Some(device) = cookie::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
+            request.extensions_mut().insert(Device(device));
+        }
         match take_body(request).await {
             Ok((request, body)) => replay::answer_once(&guard.answers, request, body, next).await,
             Err(status) => Error::from(status).into_response(),

@@ -11,10 +11,11 @@ use crate::{HERON, OTTER};
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Every form of the site and its fields.
-const FORMS: &[(&str, &[&str])] = &[
+/// The forms of the pages, with their fields.
+pub const FORMS: &[(&str, &[&str])] = &[
     ("/signup", &["email", "username", "full_name", "password"]),
-    ("/login", &["login", "password", "remember", "next"]),
-    ("/forgot-password", &["email"]),
+    ("/login", &["login", "password", "remember", "next", "misses"]),
+    ("/forgot-password", &["email", "again"]),
     ("/reset-password", &["password"]),
     ("/profile", &["full_name"]),
     ("/profile/name", &["full_name"]),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::OTTER;
 use crate::app::TestApp;
+use crate::bad_input::FORMS;
 use crate::process::Process;
 use crate::redirects::raw;
 
@@ -32,20 +33,9 @@ const PAYLOADS: &[&str] = &[
     "\u{202e}livE-X",
 ];
 
-const FIELDS: &[(&str, &[&str])] = &[
-    ("/signup", &["email", "username", "full_name", "password"]),
-    ("/login", &["login", "password", "remember", "next", "misses"]),
-    ("/logout", &["next"]),
-    ("/forgot-password", &["email", "again"]),
-    ("/reset-password", &["password"]),
-    ("/profile", &["full_name"]),
-    ("/profile/name", &["full_name"]),
-    ("/profile/language", &["language"]),
-    ("/profile/security/log-out", &["session", "others"]),
-    ("/profile/password", &["current_password", "new_password"]),
-    ("/signup/confirm", &["username"]),
-    ("/token", &["username", "password", "grant_type"]),
-];
+/// Beside those of the pages: what ends a session, and a program's.
+const OTHER_FORMS: &[(&str, &[&str])] =
+    &[("/logout", &["next"]), ("/not-me", &[]), ("/token", &["username", "password", "grant_type"])];
 
 const JSON_FIELDS: &[(&str, &[&str])] = &[
     ("/users/", &["username", "email", "full_name", "password"]),
@@ -95,7 +85,7 @@ async fn no_field_and_no_query_splits_a_header() {
     let mut sam = app.someone("sam", OTTER).await;
     sam.open(&app.reset_link("sam@example.com", 2).await).await;
     for payload in PAYLOADS {
-        for (path, fields) in FIELDS {
+        for (path, fields) in FORMS.iter().chain(OTHER_FORMS) {
             let all: Vec<_> = fields.iter().map(|field| (*field, *payload)).collect();
             let page = sam.clone().post(path, &all).await;
             assert!(page.status.as_u16() < 500, "{path} with {payload:?}: {}", page.status);
