@@ -131,6 +131,18 @@ impl Browser {
         self.submit(form).await
     }
 
+    /// Logs out by the page.
+    pub async fn log_out(&mut self) -> Page {
+        let form = self.open("/profile").await.form("/logout");
+        self.submit(form).await
+    }
+
+    /// Chooses a new password by the page behind a mailed link.
+    pub async fn reset(&mut self, link: &str, password: &str) -> Page {
+        let form = self.open(link).await.form("/reset-password").fill("password", password);
+        self.submit(form).await
+    }
+
     /// Whether the profile opens.
     pub async fn is_logged_in(&mut self) -> bool {
         self.open("/profile").await.path == "/profile"

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Args;
 use latchkey::config::Config;
 
-use crate::process::{Process, reset};
+use crate::process::Process;
 use crate::{HERON, OTTER};
 
 const COMMANDS: [&[&str]; 12] = [
@@ -133,7 +133,7 @@ async fn an_operator_looks_after_users_while_the_site_runs() {
     assert_eq!((link.code, link.out.lines().count()), (Some(0), 1), "{link:?}");
     assert!(link.out.starts_with(&format!("{}/reset-password?token=", process.url)), "{}", link.out);
     let mut lost = process.browser();
-    assert_eq!(reset(&mut lost, link.out.trim(), HERON).await.path, "/login");
+    assert_eq!(lost.reset(link.out.trim(), HERON).await.path, "/login");
     assert_eq!(lost.log_in("sam", HERON).await.path, "/profile");
     assert!(!sam.is_logged_in().await, "a reset ends every session");
     lost.open(link.out.trim()).await.assert_framed(410);

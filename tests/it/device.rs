@@ -12,8 +12,7 @@ async fn a_log_in_from_a_new_browser_is_told_by_letter_and_from_a_known_one_is_n
     let app = TestApp::start().await;
     let mut home = app.someone("sam", OTTER).await;
     for _ in 0..2 {
-        let form = home.open("/profile").await.form("/logout");
-        home.submit(form).await;
+        home.log_out().await;
         assert_eq!(home.log_in("sam", OTTER).await.path, "/profile");
     }
     app.outbox_is_done().await;
@@ -43,8 +42,7 @@ async fn two_people_at_one_browser_are_both_known() {
     app.someone("ada", OTTER).await;
     for _ in 0..2 {
         for name in ["ada", "sam"] {
-            let form = shared.open("/profile").await.form("/logout");
-            shared.submit(form).await;
+            shared.log_out().await;
             assert_eq!(shared.log_in(name, OTTER).await.path, "/profile");
         }
     }
@@ -79,8 +77,7 @@ async fn this_was_not_me_ends_that_session_and_starts_a_reset() {
     assert!(!eve.is_logged_in().await && !again.is_logged_in().await && sam.is_logged_in().await);
     let letter = app.letters_to("sam@example.com", 3).await.remove(0);
     assert_eq!(letter.subject, "Reset your Latchkey password");
-    let form = anywhere.open(&letter.links[0]).await.form("/reset-password").fill("password", HERON);
-    assert_eq!(anywhere.submit(form).await.path, "/login");
+    assert_eq!(anywhere.reset(&letter.links[0], HERON).await.path, "/login");
     eve.log_in("sam", OTTER).await.assert_framed(422);
 
     // A second press, from another window, harms nobody: there is no such session any more.
@@ -141,8 +138,7 @@ async fn after_a_reset_no_browser_is_known() {
     let mut eve = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
-    let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
-    sam.submit(form).await;
+    sam.reset(&link, HERON).await;
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
     app.outbox_is_done().await;
     assert_eq!(app.letters_to("sam@example.com", 3).await.len(), 3, "sign-up, reset, password changed");

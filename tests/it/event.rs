@@ -17,8 +17,7 @@ async fn a_whole_life_is_noted_with_the_number_of_each_request() {
     let mut sam = app.someone("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
-    let form = sam.open("/profile").await.form("/logout");
-    sam.submit(form).await;
+    sam.log_out().await;
     let wrong = sam.log_in("sam", OTTER).await;
     wrong.assert_framed(422);
     sam.log_in("sam", HERON).await;
@@ -29,8 +28,7 @@ async fn a_whole_life_is_noted_with_the_number_of_each_request() {
     let form = [("username", "sam"), ("password", HERON)];
     reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
     let link = app.reset_link("sam@example.com", 5).await;
-    let form = other.open(&link).await.form("/reset-password").fill("password", OTTER);
-    other.submit(form).await;
+    other.reset(&link, OTTER).await;
 
     use Kind::{LogIn, LogInFailed, LogOut, PasswordChanged, ResetAsked, ResetDone, SessionEnded, SignUp, Token};
     let all = events(&app).await;

@@ -12,7 +12,7 @@ use rustix::process::getuid;
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::process::{Process, confirm, forget, reset, sign_up};
+use crate::process::{Process, confirm, forget, sign_up};
 use crate::{HERON, OTTER};
 
 /// A secret as `openssl rand -base64 32` makes it.
@@ -161,7 +161,7 @@ async fn losing_the_secret_only_logs_people_out() {
     }
     assert!(!sam.is_logged_in().await && !opens(&process, &old_token).await);
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
-    assert_eq!(reset(&mut process.browser(), &sam_link, HERON).await.path, "/login");
+    assert_eq!(process.browser().reset(&sam_link, HERON).await.path, "/login");
     assert_eq!(process.browser().log_in("sam", HERON).await.path, "/profile");
     assert_eq!(confirm(&mut ada, &ada_link).await.path, "/profile", "she is known from her visit");
 }

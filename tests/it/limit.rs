@@ -78,8 +78,7 @@ async fn a_hundred_guesses_at_once_get_no_further_than_ten_in_turn() {
 async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    let form = sam.open("/profile").await.form("/logout");
-    sam.submit(form).await;
+    sam.log_out().await;
     let mut misses = 0;
     while misses < 100 {
         misses += guess(&mut app.browser(), "sam").await.0;
@@ -102,8 +101,7 @@ async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
     // A reset lets everybody in again who has the new password.
     let link = app.reset_link("sam@example.com", 2).await;
     let mut anywhere = app.browser();
-    let form = anywhere.open(&link).await.form("/reset-password").fill("password", HERON);
-    assert_eq!(anywhere.submit(form).await.path, "/login");
+    assert_eq!(anywhere.reset(&link, HERON).await.path, "/login");
     assert_eq!(anywhere.log_in("sam", HERON).await.path, "/profile");
 }
 
@@ -284,8 +282,7 @@ async fn after_a_reset_the_owner_gets_in_though_strangers_go_on_guessing() {
     app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
-    let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
-    assert_eq!(sam.submit(form).await.path, "/login");
+    assert_eq!(sam.reset(&link, HERON).await.path, "/login");
     assert_eq!(guess(&mut app.browser(), "sam").await.0, 10);
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }
@@ -294,8 +291,7 @@ async fn after_a_reset_the_owner_gets_in_though_strangers_go_on_guessing() {
 async fn when_the_line_for_the_hash_is_full_the_owners_own_browser_gets_in_and_others_lose_no_try() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    let form = sam.open("/profile").await.form("/logout");
-    sam.submit(form).await;
+    sam.log_out().await;
     // Filled from inside: the limits are on, and nobody from outside could so soon.
     let hasher = app.app.accounts.hasher.clone();
     let places = 256 * std::thread::available_parallelism().unwrap().get();

@@ -215,12 +215,6 @@ pub async fn forget(browser: &mut Browser, address: &str) {
     assert_eq!(browser.submit(form).await.path, "/forgot-password/sent");
 }
 
-/// Opens the link and chooses a new password.
-pub async fn reset(browser: &mut Browser, link: &str, password: &str) -> Page {
-    let form = browser.open(link).await.form("/reset-password").fill("password", password);
-    browser.submit(form).await
-}
-
 fn files_in(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
@@ -302,7 +296,7 @@ async fn a_crash_right_after_the_answer_loses_no_reset_letter() {
         for letter in &fresh {
             assert_eq!(process.browser().open(&letter.links[0]).await.status, 200, "each of {}", fresh.len());
         }
-        assert_eq!(reset(&mut sam, &fresh[0].links[0], password).await.path, "/login", "after {pause} ms");
+        assert_eq!(sam.reset(&fresh[0].links[0], password).await.path, "/login", "after {pause} ms");
         assert_eq!(sam.log_in("sam", password).await.path, "/profile");
         process.outbox_is_empty().await;
         seen = process.letters("sam@example.com").await;

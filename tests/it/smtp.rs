@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::process::{Process, confirm, forget, free_port, live, reset, sign_up, until};
+use crate::process::{Process, confirm, forget, free_port, live, sign_up, until};
 use crate::{HERON, OTTER};
 
 /// A mail server, with a certificate for localhost from an authority that nobody else knows.
@@ -189,7 +189,7 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
     forget(&mut lost, "sam@example.com").await;
     let letter = server.letter(2).await;
     assert!(letter.link().starts_with(&format!("{}/reset-password?token=", process.url)));
-    assert_eq!(reset(&mut lost, &letter.link(), HERON).await.path, "/login");
+    assert_eq!(lost.reset(&letter.link(), HERON).await.path, "/login");
     assert_eq!(lost.log_in("sam", HERON).await.path, "/profile");
     assert_eq!(server.letter(3).await.message().subject(), Some("Your Café 萨姆 password was changed"));
     until("all are sent", async || process.outbox().await.iter().all(|row| row.state == State::Sent).then_some(()))
