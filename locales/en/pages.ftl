@@ -125,6 +125,7 @@ logging-in = Logging in
 password-changed-on = Changed on { $date }
 # $date (String)
 password-set-on = Set on { $date }
+password-off = It opens nothing until you reset it by email
 others-will-be-logged-out = Your other devices will be logged out.
 sessions = Where you are logged in
 # $browser (String)
@@ -155,6 +156,7 @@ event-log-in-failed = Wrong password
 event-limit-hit = Too many wrong passwords: the next tries had to wait
 event-log-out = Logged out
 event-session-ended = Logged out another device
+event-not-me = “This was not me”: that device was logged out, and the old password opens nothing
 event-password-changed = Password changed
 event-reset-asked = Link to reset the password sent
 event-reset-done = Password reset
@@ -166,7 +168,7 @@ this-was-not-me = This was not me
 # $ip (Element)
 not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
 not-me-ended = That device is logged out already.
-not-me-choice = If it was you, there is nothing to do. If not, log it out: everything that logged in since then goes with it, and we email you a link to choose a new password.
+not-me-choice = If it was you, there is nothing to do. If not, log it out: every device that logged in since then is logged out too, your old password stops working, and we email you a link to choose a new one.
 not-me-button = Log it out and reset my password
 not-me-gone = It is more than 7 days old, or was cut short on its way. To be safe, look where you are logged in, or choose a new password.
 

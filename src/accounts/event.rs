@@ -67,6 +67,8 @@ pub enum Kind {
     LogOut,
     /// A session was ended from another one, or from a letter.
     SessionEnded,
+    /// The user said of a log-in that it was not theirs: it has ended, and no password opens the account.
+    NotMe,
     /// The password was changed by somebody who knew it.
     PasswordChanged,
     /// A reset link went out.
@@ -120,6 +122,12 @@ pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, by_anybody: 
     let these = if by_anybody { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
     let those = Entity::find().filter(Column::UserId.eq(user)).filter(these);
     Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
+}
+
+/// The newest event of this kind in the user's account.
+pub(super) async fn last(conn: &impl ConnectionTrait, user: Uuid, kind: Kind) -> Result<Option<Event>> {
+    let events = Entity::find().filter(Column::UserId.eq(user)).filter(Column::Kind.eq(kind));
+    Ok(events.order_by_desc(Column::Id).one(conn).await?)
 }
 
 /// Deletes what is older than `kept`, or nobody's and a week old; returns how many.

@@ -119,13 +119,13 @@ impl Hasher {
         self.run("hash", move |blocks| hash(&params, &password, blocks)).await?
     }
 
-    /// Compares a password with a stored hash. Without one (there is no such user) the work is the same,
-    /// so that the time it takes does not tell who has an account.
+    /// Compares a password with a stored hash. Without one (there is no such user, or the user has no password) the
+    /// work is the same, so that the time it takes does not tell who has an account.
     ///
     /// # Errors
     /// [`Fault::Busy`] when too many are waiting.
     pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
-        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        let stored = stored.filter(|stored| !stored.is_none()).unwrap_or_else(|| self.decoy.clone());
         let params = self.params.clone();
         self.run("verify", move |blocks| verify(&params, &password, &stored, blocks)).await?
     }

@@ -50,6 +50,21 @@ impl fmt::Debug for Password {
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
 pub struct HashedPassword(pub(super) String);
 
+impl HashedPassword {
+    /// What is stored for an account that has no password at the moment. No password matches it.
+    const NONE: &str = "!";
+
+    /// The account has no password.
+    pub(super) fn none() -> Self {
+        Self(Self::NONE.into())
+    }
+
+    /// Whether the account has no password.
+    pub(super) fn is_none(&self) -> bool {
+        self.0 == Self::NONE
+    }
+}
+
 impl fmt::Debug for HashedPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashedPassword(…)")

@@ -12,6 +12,7 @@ use super::token::Token;
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, reset_token, session};
 use crate::db::Db;
+use crate::locale::Locale;
 
 /// What the letters are counted as.
 const LETTER: &str = "reset-letter";
@@ -32,8 +33,20 @@ pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: Offse
     Ok(())
 }
 
+/// Writes the letter with the link to a user, in the transaction of its cause.
+pub(super) async fn send(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    asked: Asked,
+    locale: Locale,
+    now: OffsetDateTime,
+) -> Result<()> {
+    outbox::insert(conn, &user.email, user.letter_locale().unwrap_or(locale), &Letter::ResetPassword { asked }, now)
+        .await
+}
+
 /// Makes the bucket of the account's letters whole, when the links that went out are dead and their owner may need
-/// another, or has proven to read them.
+/// another.
 pub(super) async fn allow_letters(conn: &impl ConnectionTrait, limits: &Limits, user: &User) -> Result<()> {
     match Email::parse(&user.email) {
         Ok(email) => limits.clear(conn, &limits.letters(LETTER, &email)).await,

@@ -49,6 +49,8 @@ pub enum Change {
     Done,
     /// What was given as the current one is not it.
     Wrong,
+    /// There is no current one: only a reset by email gives the account another.
+    NoPassword,
     /// What was given was not looked at.
     Refused(TooMany),
 }
@@ -69,6 +71,9 @@ pub async fn change_password(
     now: OffsetDateTime,
 ) -> Result<Change> {
     let Accounts { db, hasher, limits, .. } = accounts;
+    if !user.has_password() {
+        return Ok(Change::NoPassword);
+    }
     let (hasher, bucket) = (hasher.for_the_known(), limits.current_password(user.id));
     let taken = match limits.take(db, &bucket, now).await? {
         Ok(taken) => taken,

@@ -5,11 +5,10 @@ use std::cmp::Reverse;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::email::Email;
 use super::event::{self, Event, Kind};
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Fault, Result, device, password_reset};
+use super::{Accounts, Asked, Client, Result, device, password_reset};
 use crate::db::Db;
 
 /// How long the link in the letter about a log-in works.
@@ -102,9 +101,22 @@ pub async fn find(db: &Db, user: &User, session: Uuid, now: OffsetDateTime) -> R
     Ok(sessions(db, user, now).await?.into_iter().find(|other| other.id == session))
 }
 
-/// Ends a session that the user says is not theirs, and mails them the way to a new password: that password is known to
-/// somebody else. Whoever it is may have begun other sessions since, so those end too, and no browser is known any more.
-/// After a change of password there is nothing left to end.
+/// What the button “this was not me” did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMe {
+    /// The session and all later ones have ended, no password opens the account, and a reset link was sent, now or when
+    /// the button was first pressed.
+    Ended,
+    /// Nothing: the password was reset by email after that log-in, which has ended all of this already.
+    ResetSince,
+}
+
+/// Ends a session that the user says is not theirs, and emails them the way to a new password.
+///
+/// A thief who logged in knows the password, may have changed it, and may have begun other sessions since. So every
+/// later session ends as well, no browser is known any more, and no password opens the account until the owner has
+/// chosen one by the emailed link. Only a reset by email proves that the owner was there after the thief; a change of
+/// password proves nothing.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -114,21 +126,24 @@ pub async fn not_me(
     session: Uuid,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<()> {
-    let Accounts { db, limits, .. } = accounts;
-    let tx = db.begin().await?;
-    if !changed_since(user, session) && session::end_since(&tx, user.id, session).await? {
-        device::forget_all(&tx, user.id, None).await?;
-        event::record(&tx, Kind::SessionEnded, Some(user.id), &Asked::new(client, now)).await?;
+) -> Result<NotMe> {
+    let tx = accounts.db.begin().await?;
+    // Ids are in the order of time (RFC 9562, 5.7). An event that was deleted after its time makes the link work again,
+    // which costs the owner one more reset.
+    if event::last(&tx, user.id, Kind::ResetDone).await?.is_some_and(|reset| reset.id > session) {
+        return Ok(NotMe::ResetSince);
     }
-    password_reset::allow_letters(&tx, limits, user).await?; // the link has proven that they are read
+    let asked = Asked::new(client, now);
+    // The user's row first, as everywhere: it is locked while the rest is done.
+    let first = user::take_password(&tx, user.id, now).await?;
+    session::end_since(&tx, user.id, session).await?;
+    device::forget_all(&tx, user.id, None).await?;
+    if first {
+        event::record(&tx, Kind::NotMe, Some(user.id), &asked).await?;
+        // This email comes once, whatever the limit of emails to the address: the thief may have used that up. For the
+        // same reason the button does not refill it.
+        password_reset::send(&tx, user, asked, client.locale, now).await?;
+    }
     tx.commit().await?;
-    let fault = |_| Fault::Internal("an address in the table is none".into());
-    password_reset::ask(accounts, &Email::parse(&user.email).map_err(fault)?, client, now).await
-}
-
-/// Whether the password was changed after the session began, by the time that is in its id (RFC 9562, 5.7).
-fn changed_since(user: &User, session: Uuid) -> bool {
-    let began = session.get_timestamp().map(|at| i64::try_from(at.to_unix().0).unwrap_or(i64::MAX));
-    user.password_changed_at.zip(began).is_some_and(|(changed, began)| changed.unix_timestamp() >= began)
+    Ok(NotMe::Ended)
 }

@@ -190,10 +190,10 @@ pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -
     Ok(that.exec(conn).await?.rows_affected > 0)
 }
 
-/// Ends a session of the user and all that began after it, as their ids say; true if there were any.
-pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
-    let those = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
-    Ok(those.exec(conn).await?.rows_affected > 0)
+/// Ends a session of the user and all that began after it, as their ids say.
+pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id)).exec(conn).await?;
+    Ok(())
 }
 
 /// Ends a session.

@@ -37,6 +37,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether any password opens the account. After “this was not me” none does, until a reset by email.
+    pub fn has_password(&self) -> bool {
+        !self.hashed_password.is_none()
+    }
+
     /// The language that the user has chosen, if it is one that we have.
     pub fn locale(&self) -> Option<Locale> {
         self.locale.as_deref()?.parse().ok()
@@ -162,6 +167,17 @@ pub(super) async fn set_password(
     };
     row.update(conn).await?;
     Ok(())
+}
+
+/// Takes the user's password away, so that none opens the account; true for exactly one caller.
+///
+/// The stored hash itself goes, and no flag beside it is set: every statement that compares the hash, such as the start
+/// of a session, then refuses the old password without knowing about this.
+pub(super) async fn take_password(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<bool> {
+    let none = HashedPassword::none();
+    let row = ActiveModel { hashed_password: Set(none.clone()), updated_at: Set(now), ..Default::default() };
+    let update = Entity::update_many().set(row).filter(Column::Id.eq(id)).filter(Column::HashedPassword.ne(none));
+    Ok(update.exec(conn).await?.rows_affected == 1)
 }
 
 /// Every user, in the order of their arrival.

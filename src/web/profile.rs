@@ -134,6 +134,9 @@ pub async fn show_password(
     visit: Visit,
     mut page: Page,
 ) -> Result<Response, Error> {
+    if !user.has_password() {
+        return Ok(Redirect::to(urls::FORGOT_PASSWORD).into_response());
+    }
     if visit.take_draft(urls::PROFILE_PASSWORD).await?.is_some() {
         page.flash = Some(Flash::NotSavedYet);
     }
@@ -176,6 +179,7 @@ pub async fn change_password(
                 visit.flash(Flash::PasswordChanged).await;
                 return Ok(Redirect::to(urls::SECURITY).into_response());
             }
+            Change::NoPassword => return Ok(Redirect::to(urls::FORGOT_PASSWORD).into_response()),
             Change::Refused(too_many) => return Err(too_many.into()),
             Change::Wrong => {}
         }

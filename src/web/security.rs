@@ -15,6 +15,7 @@ use super::link;
 use super::page::{Page, html};
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::event::{Event, Kind};
+use crate::accounts::security::NotMe;
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
@@ -58,6 +59,7 @@ impl SecurityPage {
             Kind::LimitHit => t.event_limit_hit(),
             Kind::LogOut => t.event_log_out(),
             Kind::SessionEnded => t.event_session_ended(),
+            Kind::NotMe => t.event_not_me(),
             Kind::PasswordChanged => t.event_password_changed(),
             Kind::ResetAsked => t.event_reset_asked(),
             Kind::ResetDone => t.event_reset_done(),
@@ -162,10 +164,13 @@ pub async fn not_me(
         return html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
     };
     let now = app.now();
-    security::not_me(&app.accounts, &user, session, &client, now).await?;
-    app.bell.notify_one();
+    let done = security::not_me(&app.accounts, &user, session, &client, now).await?;
     cookie::remove(&cookies, &app, Name::NotMeLink);
     visit.flash(Flash::DeviceLoggedOut).await;
+    if done == NotMe::ResetSince {
+        return Ok(Redirect::to(urls::SECURITY).into_response());
+    }
+    app.bell.notify_one();
     visit.remember_reset(&Sent { email: user.email, pending: None, at: now }).await;
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }

@@ -3,6 +3,7 @@
 use time::Duration;
 
 use crate::app::TestApp;
+use crate::browser::{Browser, Page};
 use crate::{HERON, OTTER};
 
 const SUBJECT: &str = "New log-in to your Latchkey account";
@@ -87,6 +88,84 @@ async fn this_was_not_me_ends_that_session_and_starts_a_reset() {
     let page = anywhere.open(&link).await;
     anywhere.submit(page.form("/not-me")).await;
     assert!(anywhere.is_logged_in().await);
+}
+
+/// Changes the password on the page, as its owner or as a thief who knows it.
+async fn change_password(browser: &mut Browser, from: &str, to: &str) -> Page {
+    let form = browser.open("/profile/password").await.form("/profile/password");
+    browser.submit(form.fill("current_password", from).fill("new_password", to)).await
+}
+
+/// A thief changes the password first, so that the owner's link finds a password that was changed after the log-in.
+#[tokio::test]
+async fn this_was_not_me_works_though_the_thief_has_changed_the_password() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut eve = app.browser();
+    eve.log_in("sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    assert_eq!(change_password(&mut eve, OTTER, HERON).await.path, "/profile/security");
+    let mut again = app.browser();
+    again.log_in("sam", HERON).await;
+    assert!(eve.is_logged_in().await && again.is_logged_in().await);
+
+    let mut sam = app.browser();
+    let page = sam.open(&link).await;
+    assert_eq!(sam.submit(page.form("/not-me")).await.path, "/forgot-password/sent");
+    assert!(!eve.is_logged_in().await && !again.is_logged_in().await);
+    // Neither password opens anything, at neither door, also where the account knows the browser.
+    for password in [OTTER, HERON] {
+        eve.log_in("sam", password).await.assert_framed(422);
+        let form = [("username", "sam"), ("password", password)];
+        let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
+        assert_eq!(token.status(), 400);
+    }
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.subject == "Reset your Latchkey password").unwrap();
+    assert_eq!(sam.reset(&letter.links[0], HERON).await.path, "/login");
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    app.browser().log_in("sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    let open = sam.open("/profile/password").await.form("/profile/password");
+    let page = sam.open(&link).await;
+    sam.submit(page.form("/not-me")).await;
+
+    assert!(sam.is_logged_in().await, "this session is older than the thief's");
+    let page = sam.open("/profile/security").await;
+    assert!(page.html.contains("It opens nothing until you reset it by email"), "{}", page.html);
+    assert_eq!(sam.open("/profile/password").await.path, "/forgot-password");
+    let page = sam.submit(open.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!(page.path, "/forgot-password", "a form that was left open leads there too");
+    app.browser().log_in("sam", HERON).await.assert_framed(422);
+}
+
+/// Each email that the link causes could push the owner's own out of the few that one address gets.
+#[tokio::test]
+async fn this_was_not_me_ten_times_is_one_letter_and_refills_no_bucket() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    app.browser().log_in("sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    // The thief has used up the letters of the address before. The owner's comes all the same.
+    for _ in 0..4 {
+        app.browser().ask_reset("sam@example.com").await;
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 5).await.len(), 5, "sign-up, new log-in, three resets");
+    for _ in 0..10 {
+        let mut sam = app.browser();
+        let page = sam.open(&link).await;
+        assert_eq!(sam.submit(page.form("/not-me")).await.path, "/forgot-password/sent");
+    }
+    app.browser().ask_reset("sam@example.com").await;
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 6).await.len(), 6);
 }
 
 #[tokio::test]
