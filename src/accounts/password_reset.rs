@@ -116,7 +116,7 @@ pub async fn reset(
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
-    session::end_all(&tx, user.id, None).await?;
+    session::end_all(&tx, user.id).await?;
     reset_token::kill_all(&tx, user.id).await?;
     device::forget_all(&tx, user.id, None).await?;
     let device = device::rename(&tx, client.device.as_ref()).await?;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::event::{self, Kind};
 use super::limit::TooMany;
+use super::login::LoggedIn;
 use super::outbox::{self, Letter};
 use super::password::{NewPassword, Password};
 use super::session::{self, Session};
@@ -43,10 +44,12 @@ pub async fn choose_language(db: &Db, user: Uuid, locale: Option<Locale>, now: O
 }
 
 /// What came of trying to change the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Change {
-    /// It is changed.
-    Done,
+    /// It is changed. The session has another id now, and the browser another device token.
+    Done(LoggedIn),
+    /// The session has ended meanwhile, and nothing has changed.
+    SessionEnded,
     /// What was given as the current one is not it.
     Wrong,
     /// There is no current one: only a reset by email gives the account another.
@@ -55,8 +58,8 @@ pub enum Change {
     Refused(TooMany),
 }
 
-/// Changes the password of whoever knows the current one. The other sessions end, mailed links die, no other browser
-/// is known any more, and a letter says so.
+/// Changes the password of the user who knows the current one. The other sessions end, mailed links die, no other browser
+/// is known any more, and a letter says so. Copies of this browser's cookies die as well.
 ///
 /// A session alone is not enough: it may be a browser left open, or a stolen cookie (OWASP, Authentication
 /// Cheat Sheet, “Require Re-authentication for Sensitive Features”).
@@ -93,8 +96,10 @@ pub async fn change_password(
         return Ok(Change::Wrong);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
-    session::end_all(&tx, user.id, Some(session.id)).await?;
-    device::forget_all(&tx, user.id, client.device.as_ref()).await?;
+    let Some(session) = session::keep_only(&tx, session).await? else { return Ok(Change::SessionEnded) };
+    let device = device::rename(&tx, client.device.as_ref()).await?;
+    device::forget_all(&tx, user.id, Some(&device)).await?;
+    device::remember(&tx, &device.digest(), user.id, now).await?;
     limits.clear_strangers(&tx, user.id).await?;
     limits.forgive(&tx, &bucket).await?;
     // The links that went out are dead now. If this was a thief, the owner needs another one.
@@ -103,5 +108,5 @@ pub async fn change_password(
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
-    Ok(Change::Done)
+    Ok(Change::Done(LoggedIn { session, device: Some(device) }))
 }

@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::event::{self, Event, Kind};
+use super::login::LoggedIn;
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, password_reset};
@@ -36,17 +37,28 @@ pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: Offse
     Ok(())
 }
 
-/// Ends every session of the user but this one, and knows no browser but this one any more.
+/// Ends every session of the user but this one, and forgets every other browser. Copies of this one's cookies are among
+/// the others: the session gets another id, and the browser another device token. Returns `None` if this session has
+/// ended meanwhile; nothing has changed then.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
+pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
     let tx = db.begin().await?;
-    session::end_all(&tx, this.user_id, Some(this.id)).await?;
-    device::forget_all(&tx, this.user_id, client.device.as_ref()).await?;
+    user::lock(&tx, this.user_id).await?;
+    let Some(session) = session::keep_only(&tx, this).await? else { return Ok(None) };
+    // A browser that the account does not know stays unknown: whoever has only a stolen session cookie must not get
+    // attempts at the password that are counted apart from those of strangers.
+    let device = match &client.device {
+        Some(old) if device::find(&tx, &old.digest(), Some(this.user_id), now).await?.is_some() => {
+            Some(device::rename(&tx, Some(old)).await?)
+        }
+        _ => None,
+    };
+    device::forget_all(&tx, this.user_id, device.as_ref()).await?;
     event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(Some(LoggedIn { session, device }))
 }
 
 /// What happened to the account lately, the newest first, and how often in a row. What anybody can cause is told once

@@ -196,6 +196,19 @@ pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid)
     Ok(())
 }
 
+/// Ends every session of the user but this one, which gets another id: a copy of its cookie, wherever it is, then opens
+/// nothing (OWASP ASVS 5.0, 7.2.4). Its time of log-in stays, so that nobody prolongs it so. Returns `None` if it has
+/// ended meanwhile. Call it with the user's row locked: two sessions that end each other would wait for each other.
+pub(super) async fn keep_only(conn: &impl ConnectionTrait, session: &Session) -> Result<Option<Session>> {
+    let id = chance::id();
+    let update = Entity::update_many().col_expr(Column::Id, Expr::value(id)).filter(Column::Id.eq(session.id));
+    if update.exec(conn).await?.rows_affected == 0 {
+        return Ok(None);
+    }
+    Entity::delete_many().filter(Column::UserId.eq(session.user_id)).filter(Column::Id.ne(id)).exec(conn).await?;
+    Ok(Some(Session { id, ..session.clone() }))
+}
+
 /// Ends a session.
 ///
 /// # Errors
@@ -205,13 +218,9 @@ pub async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Ends every session of the user but the one to keep.
-pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid, keep: Option<Uuid>) -> Result<()> {
-    let mut those = Entity::delete_many().filter(Column::UserId.eq(user));
-    if let Some(keep) = keep {
-        those = those.filter(Column::Id.ne(keep));
-    }
-    those.exec(conn).await?;
+/// Ends every session of the user.
+pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;
     Ok(())
 }
 

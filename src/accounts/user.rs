@@ -138,6 +138,12 @@ pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &Hash
     Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
+/// Locks the user's row until the transaction ends, where rows can be locked.
+pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?;
+    Ok(())
+}
+
 /// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
 pub(super) async fn renew_hash(
     conn: &impl ConnectionTrait,

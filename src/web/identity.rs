@@ -100,7 +100,8 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
     }
 }
 
-fn log_in_first(next: &str) -> Response {
+/// To the log-in, and from there back to this path.
+pub fn log_in_first(next: &str) -> Response {
     match Next::parse(next).filter(|next| next.as_str() != urls::PROFILE) {
         Some(next) => Redirect::to(&format!("{}?{}", urls::LOGIN, with_next(&next))).into_response(),
         None => Redirect::to(urls::LOGIN).into_response(),

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 
-use super::identity::{CurrentUser, Posted};
+use super::identity::{self, CurrentUser, Posted};
 use super::language;
 use super::page::{Page, html};
 use super::problems::Problems;
@@ -162,6 +162,7 @@ impl Words for CurrentPasswordError {
 pub async fn change_password(
     State(app): State<Arc<App>>,
     visit: Visit,
+    Extension(cookies): Extension<Cookies>,
     Posted { user, session, client, fields }: Posted,
 ) -> Result<Response, Error> {
     let (mut problems, t) = (Problems::default(), client.locale.t());
@@ -173,12 +174,14 @@ pub async fn change_password(
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
         match profile::change_password(&app.accounts, who, (current, new), &client, app.now()).await? {
-            Change::Done => {
+            Change::Done(logged_in) => {
+                identity::log_in(&cookies, &app, &logged_in).await?;
                 app.bell.notify_one();
                 visit.rotate().await;
                 visit.flash(Flash::PasswordChanged).await;
                 return Ok(Redirect::to(urls::SECURITY).into_response());
             }
+            Change::SessionEnded => return Ok(identity::log_in_first(urls::PROFILE_PASSWORD)),
             Change::NoPassword => return Ok(Redirect::to(urls::FORGOT_PASSWORD).into_response()),
             Change::Refused(too_many) => return Err(too_many.into()),
             Change::Wrong => {}

@@ -10,7 +10,7 @@ use tower_cookies::Cookies;
 use uuid::Uuid;
 
 use super::cookie::{self, Name};
-use super::identity::{CurrentUser, Posted};
+use super::identity::{self, CurrentUser, Posted};
 use super::link;
 use super::page::{Page, html};
 use super::visit::{Flash, Sent, Visit};
@@ -89,10 +89,14 @@ pub async fn show(
 pub async fn log_out(
     State(app): State<Arc<App>>,
     visit: Visit,
+    Extension(cookies): Extension<Cookies>,
     Posted { user, session: this, client, fields }: Posted,
 ) -> Result<Response, Error> {
     if fields.ticked("others") {
-        security::end_others(&app.db, &this, &client, app.now()).await?;
+        let Some(logged_in) = security::end_others(&app.db, &this, &client, app.now()).await? else {
+            return Ok(identity::log_in_first(urls::SECURITY));
+        };
+        identity::log_in(&cookies, &app, &logged_in).await?;
         visit.flash(Flash::OthersLoggedOut).await;
     } else if let Ok(session) = fields.text("session").parse() {
         // No such session is as good as one that ended a moment ago.

@@ -76,6 +76,58 @@ async fn all_other_places_go_at_once() {
     assert!(!phone.is_logged_in().await && !first.is_logged_in().await);
 }
 
+/// A copied cookie is of the very session that acts, so that “all others” would not mean it (ASVS 5.0, 7.2.4).
+#[tokio::test]
+async fn a_copied_cookie_dies_when_its_owner_changes_the_password_or_logs_all_others_out() {
+    let app = TestApp::start().await;
+    for (name, path, fields) in [
+        ("sam", "/profile/password", &[("current_password", OTTER), ("new_password", HERON)][..]),
+        ("ada", "/profile/security/log-out", &[("others", "1")]),
+    ] {
+        let mut owner = app.someone(name, OTTER).await;
+        let (mut thief, before) = (owner.clone(), owner.cookies.clone());
+        assert_eq!(owner.post(path, fields).await.headers["location"], "/profile/security");
+        for cookie in ["latchkey_session", "latchkey_device"] {
+            assert_ne!(owner.cookies[cookie], before[cookie], "{cookie} after {path}");
+        }
+        assert!(owner.is_logged_in().await, "{path}");
+        assert!(!thief.is_logged_in().await, "{path}");
+        // The copied device token is worth nothing either: a log-in with it is one from an unknown browser.
+        let password = if name == "sam" { HERON } else { OTTER };
+        assert_eq!(thief.log_in(name, password).await.path, "/profile");
+        let subject = "New log-in to your Latchkey account";
+        let letters = app.letters_to(&format!("{name}@example.com"), if name == "sam" { 3 } else { 2 }).await;
+        assert!(letters.iter().any(|letter| letter.subject == subject), "{path}: {letters:?}");
+    }
+}
+
+/// The session that is moved to another id keeps the time of its log-in, or it could be kept alive for ever.
+#[tokio::test]
+async fn a_session_that_gets_another_id_lasts_no_longer() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for _ in 0..13 {
+        app.app.clock.advance(time::Duration::minutes(110));
+        sam.post("/profile/security/log-out", &[("others", "1")]).await;
+    }
+    assert!(sam.is_logged_in().await, "after 23 hours and 50 minutes");
+    app.app.clock.advance(time::Duration::minutes(11));
+    assert!(!sam.is_logged_in().await);
+}
+
+/// A thief of the session cookie alone must not make a browser known: it would get attempts of its own at the password.
+#[tokio::test]
+async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
+    use latchkey::accounts::device::Entity;
+    use sea_orm::{EntityTrait, PaginatorTrait};
+    let app = TestApp::start().await;
+    let mut thief = app.someone("sam", OTTER).await;
+    thief.cookies.remove("latchkey_device");
+    thief.post("/profile/security/log-out", &[("others", "1")]).await;
+    assert!(thief.is_logged_in().await);
+    assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn nobody_logs_another_person_out() {
     let app = TestApp::start().await;
