@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
+use crate::accounts::user::User;
 use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -116,7 +117,7 @@ impl App {
         }))
     }
 
-    /// Judges a new password, given what an attacker would know of the person.
+    /// Judges the password of a new account, given what an attacker would know of the person.
     ///
     /// # Errors
     /// When too many passwords are waiting.
@@ -125,9 +126,32 @@ impl App {
         typed: &str,
         about: [&str; 3],
     ) -> accounts::Result<Result<NewPassword, PasswordError>> {
+        self.judge(&self.accounts.hasher, typed, about).await
+    }
+
+    /// Judges another password for a user who is logged in or has a link from an email. Nobody of this kind waits behind
+    /// strangers.
+    ///
+    /// # Errors
+    /// When too many passwords are waiting.
+    pub async fn another_password(
+        &self,
+        typed: &str,
+        user: &User,
+    ) -> accounts::Result<Result<NewPassword, PasswordError>> {
+        let about = [user.email.as_str(), &user.username, &user.full_name];
+        self.judge(&self.accounts.hasher.for_the_known(), typed, about).await
+    }
+
+    async fn judge(
+        &self,
+        hasher: &Hasher,
+        typed: &str,
+        about: [&str; 3],
+    ) -> accounts::Result<Result<NewPassword, PasswordError>> {
         let local_parts = about.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
         let known: Vec<&str> = about.iter().copied().chain(local_parts).collect();
-        self.accounts.hasher.judge(typed, &self.policy, &known).await
+        hasher.judge(typed, &self.policy, &known).await
     }
 
     /// The current time.

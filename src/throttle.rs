@@ -54,6 +54,9 @@ pub struct Taken {
 pub enum Limit {
     /// Passwords that are not right. One that is right is given back.
     LogIn,
+    /// Passwords in browsers that the account knows, right ones too. An attacker with many accounts of their own in one
+    /// browser could otherwise keep the hashing threads busy.
+    KnownLogIn,
     /// Forms that ask for an account.
     SignUp,
     /// Forms that ask for a letter.
@@ -69,6 +72,7 @@ impl Limit {
     pub fn rate(self) -> Rate {
         match self {
             Self::LogIn | Self::Link => Rate { burst: 30, every: Duration::seconds(20) },
+            Self::KnownLogIn => Rate { burst: 300, every: Duration::seconds(1) },
             Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter => Rate { burst: 30, every: Duration::seconds(120) },
         }

@@ -67,6 +67,7 @@ confirm-email = Confirm your email address
 # $email (Element)
 # $username (Element)
 confirm-lead = One press, and { $email } has an account with the username { $username }.
+confirm-elsewhere = You did not start in this browser, so choose a password here. The one that was typed there is not used.
 # $email (Element)
 confirm-lead-taken = One press, and { $email } has an account. Somebody took your username meanwhile, so choose another one.
 create-my-account = Create my account
@@ -140,6 +141,13 @@ last-used = { $ip }, last used { $when }
 log-out-device = Log out: { $browser }
 log-out-others = Log out all other devices
 log-out-others-lead = Something here that you do not know? Log it out, then change your password.
+
+newer = Newer
+older = Older
+# $list (String)
+newer-of = Newer: { $list }
+# $list (String)
+older-of = Older: { $list }
 
 recent-activity = Recent activity
 # $browser (Element)

@@ -57,6 +57,7 @@ signup-sent = 我们已向 { $email } 发送邮件，请点击邮件中的按钮
 signup-sent-somewhere = 如果你刚提交了注册信息，请查收邮件，点击其中的按钮，完成注册。
 confirm-email = 验证邮箱
 confirm-lead = 点击下方按钮，用 { $email } 创建账号，用户名为 { $username }。
+confirm-elsewhere = 你不是在此浏览器中开始注册的，请在这里设置密码。当时输入的密码不会被使用。
 confirm-lead-taken = 你填写的用户名刚被他人注册，请换一个，再用 { $email } 创建账号。
 create-my-account = 完成注册
 link-is-gone = 此链接已失效
@@ -119,6 +120,11 @@ last-used = { $ip }，最近使用：{ $when }
 log-out-device = 退出登录：{ $browser }
 log-out-others = 让其他设备全部退出登录
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
+
+newer = 较新
+older = 较早
+newer-of = 较新：{ $list }
+older-of = 较早：{ $list }
 
 recent-activity = 最近活动
 event-from = { $browser }，{ $ip }，{ $when }

@@ -8,8 +8,9 @@ use sea_orm::entity::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
+use super::session::Kind;
 use super::token::{Token, TokenDigest};
+use super::{Client, Result, keep_newest};
 use crate::chance;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -29,6 +30,8 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// How many devices of one account are kept; the ones used last stay.
+const MOST: u64 = 20;
 /// A browser in which nobody logs in for so long is a new one.
 pub const LIFETIME: Duration = Duration::days(180);
 
@@ -42,11 +45,6 @@ pub(super) async fn find(
     let this = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
     let known = this.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
     Ok(known.one(conn).await?.map(|row| row.id))
-}
-
-/// Whether the account knows any browser.
-pub(super) async fn any(conn: &impl ConnectionTrait, user: Uuid) -> Result<bool> {
-    Ok(Entity::find().filter(Column::UserId.eq(user)).one(conn).await?.is_some())
 }
 
 /// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
@@ -79,7 +77,30 @@ pub(super) async fn remember(
         last_seen_at: Set(now),
     };
     row.insert(conn).await?;
-    Ok(())
+    let devices = Column::UserId.eq(user).into();
+    keep_newest::<Entity>(conn, devices, (Column::LastSeenAt, Column::Id), MOST).await
+}
+
+/// Makes what the client uses known to the account: a browser by a new device token, which is returned, and a program by
+/// its network.
+pub(super) async fn recognise(
+    conn: &impl ConnectionTrait,
+    kind: Kind,
+    user: Uuid,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<Token>> {
+    match kind {
+        Kind::Browser => {
+            let device = rename(conn, client.device.as_ref()).await?;
+            remember(conn, &device.digest(), user, now).await?;
+            Ok(Some(device))
+        }
+        Kind::Api => {
+            remember(conn, &TokenDigest::of_programs(client), user, now).await?;
+            Ok(None)
+        }
+    }
 }
 
 /// Forgets every browser of the user but the one to keep.

@@ -4,7 +4,8 @@
 //! once; bounded queues in front. However many people log in at once, hashing costs cores × 19 MiB, pages
 //! are served meanwhile, and nobody who has gone away is waited for.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Instant;
 use std::{fmt, thread};
 
@@ -42,18 +43,34 @@ pub struct Hasher {
 struct Line {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    accounts: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
 }
 
 impl Line {
     /// How many may wait for each core, about 6 s of work; more are turned away with [`Fault::Busy`].
     const PLACES_PER_CORE: usize = 256;
+    /// How many passwords of one account may be in the line at a time.
+    const AT_ONCE_PER_ACCOUNT: usize = 2;
 
     fn new(cores: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
             // Two a core: one that runs, and one that starts the moment it is done.
             turns: Arc::new(Semaphore::new(cores * 2)),
+            accounts: Arc::default(),
         }
+    }
+
+    /// The semaphore of an account, which lives as long as a request holds it or waits for it.
+    fn of_account(&self, account: &str) -> Arc<Semaphore> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = accounts.get(account).and_then(Weak::upgrade) {
+            return found;
+        }
+        accounts.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(Self::AT_ONCE_PER_ACCOUNT));
+        accounts.insert(account.to_owned(), Arc::downgrade(&semaphore));
+        semaphore
     }
 }
 
@@ -87,6 +104,16 @@ impl Hasher {
     /// The same threads, by the line of browsers that the account knows.
     pub fn for_the_known(&self) -> Self {
         Self { line: self.known.clone(), ..self.clone() }
+    }
+
+    /// Waits until fewer than two passwords of this account are in the line, so that attempts at one account are never in
+    /// the way of all others. `account` is what `limit::account` returns. The place is free again when the permit is
+    /// dropped.
+    ///
+    /// # Errors
+    /// None that can be met: the semaphore is never closed.
+    pub async fn hold(&self, account: &str) -> Result<OwnedSemaphorePermit> {
+        self.line.of_account(account).acquire_owned().await.map_err(|_| Fault::Busy)
     }
 
     /// Judges a new password, given what an attacker would know `about` the person.

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::email::Email;
+use super::user::User;
 use super::username::Username;
 use super::{Client, Result};
 use crate::db::Db;
@@ -32,15 +33,22 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// Passwords from browsers that the account does not know, all of them together: ten, then one in three minutes.
 const STRANGERS: Rate = Rate { burst: 10, every: Duration::minutes(3) };
+/// Those of them that were tried with one of the account's two names: half as many.
+const NAME: Rate = Rate { burst: 5, every: Duration::minutes(6) };
 /// Passwords from one browser that it does know, or that is logged in.
 const OWN: Rate = Rate { burst: 20, every: Duration::minutes(1) };
 /// After so many misses in a row waiting does not help any more (NIST SP 800-63B-4, 3.2.2).
 const MISSES_MAX: i32 = 100;
+/// As [`MISSES_MAX`], with one of the account's two names.
+const NAME_MISSES_MAX: i32 = 50;
 /// Letters of one kind to one address: three, then one an hour. A reset link works for an hour, so whoever asks in
 /// vain has one that works, even if a stranger asked for it.
 const LETTERS: Rate = Rate { burst: 3, every: Duration::hours(1) };
-/// Letters of sign-ups to one address, whoever asks. More than [`LETTERS`], which counts those of one client: who signs
-/// up must get a letter of their own, even if a stranger has had some sent there.
+/// The first letter of a sign-up that a client asks for to an address. It goes out whatever others have asked for.
+const FIRST_SIGNUP_LETTER: Rate = Rate { burst: 1, every: Duration::hours(3) };
+/// Further letters of sign-ups that a client asks for to an address: with the first three, then one an hour.
+const MORE_SIGNUP_LETTERS: Rate = Rate { burst: 2, every: Duration::hours(1) };
+/// Letters of sign-ups to one address, of all clients together.
 const SIGNUP_LETTERS: Rate = Rate { burst: 10, every: Duration::hours(1) };
 /// How long a bucket is kept after it is whole again, for the sake of its misses.
 const KEPT: Duration = Duration::days(30);
@@ -65,6 +73,26 @@ impl TooMany {
         match self {
             Self::Client(wait) | Self::Account(wait) => wait,
             Self::Closed => Duration::HOUR,
+        }
+    }
+}
+
+/// Letters to an account that are limited by kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mailed {
+    /// The link to a new password.
+    Reset,
+    /// About a log-in from an unknown browser.
+    NewDevice,
+}
+
+impl Mailed {
+    const ALL: [Self; 2] = [Self::Reset, Self::NewDevice];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset-letter",
+            Self::NewDevice => "new-device-letter",
         }
     }
 }
@@ -95,44 +123,75 @@ impl Limits {
         Bucket { key: self.names.of(&[what, who]), rate, misses_max }
     }
 
-    /// Log-ins from browsers that the account does not know. Username and address of one account share a bucket, and
-    /// a name without an account has one just the same, so that neither answer nor work tells who has an account.
-    pub(super) fn strangers(&self, user: Option<Uuid>, login: &str) -> Bucket {
-        let who = match (user, Email::parse(login), Username::parse(login)) {
-            (Some(user), ..) => user.to_string(),
-            (None, Ok(email), _) => email.canonical().to_owned(),
-            (None, _, Ok(username)) => username.canonical().to_owned(),
-            _ => login.to_owned(),
-        };
-        self.bucket("log-in", &who, STRANGERS, Some(MISSES_MAX))
+    /// Log-ins from browsers that the account does not know: with this name, and to the account.
+    ///
+    /// Each name has a bucket of its own. If the two names of an account shared one, an attacker who uses up `sam` could
+    /// ask which address is Sam's: the one that has to wait too. Half of the attempts for each name never add up to more
+    /// than the account's bucket allows, so that one never gives the other away either. A name without an account has two
+    /// buckets just the same, so that neither the answer nor the work tells who has an account.
+    pub(super) fn strangers(&self, account: &str, login: &str) -> [Bucket; 2] {
+        [self.name(&canonical(login)), self.account(account)]
+    }
+
+    fn name(&self, canonical: &str) -> Bucket {
+        self.bucket("log-in with a name", canonical, NAME, Some(NAME_MISSES_MAX))
+    }
+
+    fn account(&self, account: &str) -> Bucket {
+        self.bucket("log-in", account, STRANGERS, Some(MISSES_MAX))
     }
 
     /// Log-ins from this browser to an account that knows it. Of its own, so that a stranger's guessing never keeps the
     /// owner out (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
-    pub(super) fn device(&self, device: Uuid) -> Bucket {
-        self.bucket("device", &device.to_string(), OWN, Some(MISSES_MAX))
+    pub(super) fn device(&self, device: Uuid) -> [Bucket; 1] {
+        [self.bucket("device", &device.to_string(), OWN, Some(MISSES_MAX))]
     }
 
     /// The current password, asked for on a page of somebody who is logged in: a stolen session must not become
     /// a place to guess at it.
-    pub(super) fn current_password(&self, user: Uuid) -> Bucket {
-        self.bucket("current-password", &user.to_string(), OWN, Some(MISSES_MAX))
+    pub(super) fn current_password(&self, user: Uuid) -> [Bucket; 1] {
+        [self.bucket("current-password", &user.to_string(), OWN, Some(MISSES_MAX))]
     }
 
     /// Letters of one kind to one address.
-    pub(super) fn letters(&self, kind: &str, to: &Email) -> Bucket {
-        self.bucket(kind, to.canonical(), LETTERS, None)
+    pub(super) fn letters(&self, letter: Mailed, to: &str) -> [Bucket; 1] {
+        [self.bucket(letter.name(), to, LETTERS, None)]
     }
 
-    /// Letters of sign-ups to one address: those that this client asks for, and all.
-    pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> [Bucket; 2] {
+    /// The first letter of a sign-up that this client asks for to this address, and further ones: those of this client,
+    /// and those of all.
+    pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> ([Bucket; 1], [Bucket; 2]) {
         let from = format!("{} {}", throttle::client(&client.ip), to.canonical());
-        let own = self.bucket("signup-letter of a client", &from, LETTERS, None);
-        [own, self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None)]
+        let own = |what, rate| self.bucket(what, &from, rate, None);
+        let all = self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None);
+        (
+            [own("first signup-letter of a client", FIRST_SIGNUP_LETTER)],
+            [own("signup-letter of a client", MORE_SIGNUP_LETTERS), all],
+        )
+    }
+
+    /// Takes one attempt from each of the buckets, or from none of them.
+    pub(super) async fn take(
+        &self,
+        db: &Db,
+        buckets: &[Bucket],
+        now: OffsetDateTime,
+    ) -> Result<Result<Taken, TooMany>> {
+        let mut last = false;
+        for (n, bucket) in buckets.iter().enumerate() {
+            match self.take_one(db, bucket, now).await? {
+                Ok(taken) => last |= taken.last,
+                Err(too_many) => {
+                    self.give_back(db.write(), &buckets[..n]).await?;
+                    return Ok(Err(too_many));
+                }
+            }
+        }
+        Ok(Ok(Taken { last }))
     }
 
     /// Takes one try, before the work: of a hundred at once no more get through than of a hundred in turn.
-    pub(super) async fn take(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Taken, TooMany>> {
+    async fn take_one(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Taken, TooMany>> {
         if !self.on {
             return Ok(Ok(Taken { last: false }));
         }
@@ -169,35 +228,73 @@ impl Limits {
     }
 
     /// Forgets the misses: the password was right. The try stays taken, or a right password would be a way to keep the
-    /// hashing threads busy, and a program that asks for tokens would lend its luck to whoever guesses.
-    pub(super) async fn forgive(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
+    /// hashing threads busy, and a program that asks for tokens would give its successful attempts to an attacker.
+    pub(super) async fn forgive(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
         let row = ActiveModel { misses: Set(0), ..Default::default() };
-        Entity::update_many().set(row).filter(Column::Key.eq(&bucket.key)).exec(conn).await?;
+        Entity::update_many().set(row).filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
         Ok(())
     }
 
-    /// Gives a try back.
-    pub(super) async fn give_back(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
+    /// Gives an attempt back to each of the buckets.
+    pub(super) async fn give_back(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
         let less = |column: Column, by: i64| ExprTrait::sub(Expr::col(column), by);
-        Entity::update_many()
-            .col_expr(Column::WholeAt, less(Column::WholeAt, bucket.rate.every.whole_seconds()))
-            .col_expr(Column::Misses, less(Column::Misses, 1))
-            .filter(Column::Key.eq(&bucket.key))
-            .filter(Column::Misses.gt(0))
-            .exec(conn)
-            .await?;
+        for Bucket { key, rate, misses_max } in buckets {
+            let mut update = Entity::update_many()
+                .col_expr(Column::WholeAt, less(Column::WholeAt, rate.every.whole_seconds()))
+                .filter(Column::Key.eq(key));
+            if misses_max.is_some() {
+                // Unless a right password has forgiven it meanwhile.
+                update = update.col_expr(Column::Misses, less(Column::Misses, 1)).filter(Column::Misses.gt(0));
+            }
+            update.exec(conn).await?;
+        }
         Ok(())
     }
 
-    /// Makes a bucket whole.
-    pub(super) async fn clear(&self, conn: &impl ConnectionTrait, bucket: &Bucket) -> Result<()> {
-        Entity::delete_by_id(&bucket.key).exec(conn).await?;
+    /// Refills the bucket of the letters of this kind to the user.
+    pub(super) async fn allow(&self, conn: &impl ConnectionTrait, letter: Mailed, user: &User) -> Result<()> {
+        self.refill(conn, &self.letters(letter, &user.email_canonical)).await
+    }
+
+    /// Refills strangers' buckets: there is a new password, at which nobody has guessed.
+    pub(super) async fn allow_strangers(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+        let names = [&user.username_canonical, &user.email_canonical].map(|name| self.name(name));
+        self.refill(conn, &names).await?;
+        self.refill(conn, &[self.account(&account(Some(user.id), ""))]).await
+    }
+
+    /// Refills every bucket of the account: its owner has proven to read its email.
+    pub(super) async fn allow_all(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+        self.allow_strangers(conn, user).await?;
+        self.refill(conn, &self.current_password(user.id)).await?;
+        for letter in Mailed::ALL {
+            self.allow(conn, letter, user).await?;
+        }
         Ok(())
     }
 
-    /// Makes strangers' bucket whole: there is a new password, at which nobody has guessed.
-    pub(super) async fn clear_strangers(&self, conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
-        self.clear(conn, &self.strangers(Some(user), "")).await
+    async fn refill(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
+        Entity::delete_many().filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        Ok(())
+    }
+}
+
+fn keys(buckets: &[Bucket]) -> impl Iterator<Item = &str> {
+    buckets.iter().map(|bucket| bucket.key.as_str())
+}
+
+/// What the attempts at an account are counted under: its id, or the name that was typed where there is no account. No
+/// name can be typed that is counted as an id.
+pub fn account(user: Option<Uuid>, login: &str) -> String {
+    user.map_or_else(|| format!("nobody {}", canonical(login)), |user| format!("user {user}"))
+}
+
+/// A name in the form in which it is compared: an address, a username, or what was typed where it is neither.
+fn canonical(login: &str) -> String {
+    match (Email::parse(login), Username::parse(login)) {
+        (Ok(email), _) => email.canonical().to_owned(),
+        (_, Ok(username)) => username.canonical().to_owned(),
+        _ => login.to_owned(),
     }
 }
 

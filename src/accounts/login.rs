@@ -1,13 +1,12 @@
 //! Logging in and out.
 
 use sea_orm::ConnectionTrait;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::email::Email;
 use super::event::{self, Kind};
 use super::hasher::Hasher;
-use super::limit::{Bucket, TooMany};
+use super::limit::{self, Bucket, Mailed, TooMany};
 use super::outbox::{self, Letter};
 use super::password::Password;
 use super::session::{self, Lasting, Session};
@@ -15,7 +14,7 @@ use super::token::{Token, TokenDigest};
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Fault, Result, device};
 use crate::db::Db;
-use crate::throttle::{self, Taken};
+use crate::throttle::Taken;
 
 /// What came of trying to log in.
 #[derive(Debug)]
@@ -72,15 +71,17 @@ async fn attempt(
 
     let device = device_of(lasting, client);
     let known = device::find(db.read(), &device, id, now).await?;
-    let (bucket, taken, hasher) = match take_turn(accounts, (id, login), known, now).await? {
+    let account = limit::account(id, login);
+    let (buckets, taken, hasher) = match take_turn(accounts, (&account, login), known, now).await? {
         Ok(turn) => turn,
         Err(too_many) => return Ok(Attempt::Refused(too_many)),
     };
 
+    let _one_of_two = hasher.hold(&account).await?;
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = match hasher.verify(password.clone(), stored).await {
         Err(Fault::Busy) => {
-            limits.give_back(db.write(), &bucket).await?; // nobody looked at it
+            limits.give_back(db.write(), &buckets).await?; // nobody looked at it
             return Err(Fault::Busy);
         }
         verdict => verdict?,
@@ -96,10 +97,10 @@ async fn attempt(
         }
         user.hashed_password = fresh;
     }
-    let tell = known.is_none() && is_news(accounts, &user, now).await?;
+    let tell = known.is_none() && may_tell(accounts, &user, now).await?;
     let tx = db.begin().await?;
     let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };
-    limits.forgive(&tx, &bucket).await?;
+    limits.forgive(&tx, &buckets).await?;
     if tell {
         let letter = Letter::NewDevice { user: user.id, session: logged_in.session.id, asked };
         outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
@@ -123,7 +124,7 @@ pub async fn knows(db: &Db, login: &str, client: &Client, now: OffsetDateTime) -
 /// one with a name that nobody has given.
 fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
     match (lasting, &client.device) {
-        (Lasting::Token(_), _) => TokenDigest::of_programs(&throttle::client(&client.ip).to_string()),
+        (Lasting::Token(_), _) => TokenDigest::of_programs(client),
         (_, Some(device)) => device.digest(),
         (_, None) => Token::random().digest(),
     }
@@ -133,29 +134,25 @@ fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
 /// hash in a line of their own too: their guessing never keeps the owner out, nor waiting.
 async fn take_turn(
     Accounts { db, hasher, limits, .. }: &Accounts,
-    (user, login): (Option<Uuid>, &str),
+    (account, login): (&str, &str),
     known: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<Result<(Bucket, Taken, Hasher), TooMany>> {
+) -> Result<Result<(Vec<Bucket>, Taken, Hasher), TooMany>> {
     if let Some(device) = known {
         let own = limits.device(device);
         match limits.take(db, &own, now).await? {
             Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
-            taken => return Ok(taken.map(|taken| (own, taken, hasher.for_the_known()))),
+            taken => return Ok(taken.map(|taken| (own.into(), taken, hasher.for_the_known()))),
         }
     }
-    let strangers = limits.strangers(user, login);
-    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers, taken, hasher.clone())))
+    let strangers = limits.strangers(account, login);
+    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers.into(), taken, hasher.clone())))
 }
 
-/// Whether a letter tells the owner of a log-in from a browser that the account does not know. The first log-in to an
-/// account of today is no news; and somebody who tries one browser after another need not be told each time.
-async fn is_news(Accounts { db, limits, .. }: &Accounts, user: &User, now: OffsetDateTime) -> Result<bool> {
-    if now - user.created_at < Duration::DAY && !device::any(db.read(), user.id).await? {
-        return Ok(false);
-    }
-    let Ok(email) = Email::parse(&user.email) else { return Ok(false) };
-    Ok(limits.take(db, &limits.letters("new-device-letter", &email), now).await?.is_ok())
+/// Whether one more letter about a log-in from an unknown browser goes to the owner for now, however young the account is:
+/// an attacker who tries one browser after another must not fill the mailbox.
+async fn may_tell(Accounts { db, limits, .. }: &Accounts, user: &User, now: OffsetDateTime) -> Result<bool> {
+    Ok(limits.take(db, &limits.letters(Mailed::NewDevice, &user.email_canonical), now).await?.is_ok())
 }
 
 /// Starts a session, if the user's password is still the one in `user`.
@@ -167,12 +164,8 @@ pub(super) async fn begin(
     now: OffsetDateTime,
 ) -> Result<Option<LoggedIn>> {
     let Some(session) = session::start(conn, user, lasting, client, now).await? else { return Ok(None) };
-    let (kind, device) = match lasting {
-        Lasting::Token(_) => (Kind::Token, None),
-        _ => (Kind::LogIn, Some(device::rename(conn, client.device.as_ref()).await?)),
-    };
-    let digest = device.as_ref().map_or_else(|| device_of(lasting, client), Token::digest);
-    device::remember(conn, &digest, user.id, now).await?;
+    let device = device::recognise(conn, session.kind, user.id, client, now).await?;
+    let kind = if session.kind == session::Kind::Api { Kind::Token } else { Kind::LogIn };
     event::record(conn, kind, Some(user.id), &Asked::new(client, now)).await?;
     Ok(Some(LoggedIn { session, device }))
 }

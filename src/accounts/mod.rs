@@ -28,9 +28,10 @@ pub mod username;
 use std::fmt;
 use std::sync::Arc;
 
-use sea_orm::DbErr;
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::db::Db;
 use crate::locale::{Locale, Translation};
@@ -70,6 +71,19 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// Deletes the rows that match `which`, but for the `most` newest by a column and then by their id.
+async fn keep_newest<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    which: Condition,
+    (newest, id): (E::Column, E::Column),
+    most: u64,
+) -> Result<()> {
+    let rows = E::find().select_only().column(id).filter(which.clone());
+    let kept = rows.order_by_desc(newest).order_by_desc(id).limit(most).into_tuple::<Uuid>().all(conn).await?;
+    E::delete_many().filter(which).filter(id.is_not_in(kept)).exec(conn).await?;
+    Ok(())
+}
 
 /// What verbs work with that hash, or count.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::email::Email;
 use super::event::{self, Kind};
-use super::limit::Limits;
+use super::limit::Mailed;
 use super::outbox::{self, Letter};
 use super::password::NewPassword;
 use super::token::Token;
@@ -13,9 +13,6 @@ use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, reset_token, session};
 use crate::db::Db;
 use crate::locale::Locale;
-
-/// What the letters are counted as.
-const LETTER: &str = "reset-letter";
 
 /// Asks for a link. One insert, whoever asks: the address is not looked up here, so neither the answer nor
 /// its time tells whether it has an account (OWASP, Forgot Password Cheat Sheet). Of many asked for in a row only
@@ -26,7 +23,7 @@ const LETTER: &str = "reset-letter";
 pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: OffsetDateTime) -> Result<()> {
     let Accounts { db, limits, metrics, .. } = accounts;
     metrics.resets.asked.inc();
-    if limits.take(db, &limits.letters(LETTER, email), now).await?.is_ok() {
+    if limits.take(db, &limits.letters(Mailed::Reset, email.canonical()), now).await?.is_ok() {
         let letter = Letter::ResetPassword { asked: Asked::new(client, now) };
         outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await?;
     }
@@ -43,15 +40,6 @@ pub(super) async fn send(
 ) -> Result<()> {
     outbox::insert(conn, &user.email, user.letter_locale().unwrap_or(locale), &Letter::ResetPassword { asked }, now)
         .await
-}
-
-/// Makes the bucket of the account's letters whole, when the links that went out are dead and their owner may need
-/// another.
-pub(super) async fn allow_letters(conn: &impl ConnectionTrait, limits: &Limits, user: &User) -> Result<()> {
-    match Email::parse(&user.email) {
-        Ok(email) => limits.clear(conn, &limits.letters(LETTER, &email)).await,
-        Err(_) => Ok(()),
-    }
 }
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
@@ -94,40 +82,49 @@ pub async fn holder(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Optio
     reset_token::holder(db.read(), token, now).await
 }
 
+/// What came of choosing a new password by a link.
+#[derive(Debug)]
+pub enum Reset {
+    /// It is changed. A browser gets this device token; a program is known by its network.
+    Done(Option<Token>),
+    /// The link was used, has expired, or never was.
+    Gone,
+}
+
 /// Changes the password, for exactly one caller with this link. Every session of the user ends, every other link dies,
-/// and a letter says so. No browser is known any more but this one, whose new name is returned: strangers who go on
-/// guessing must not be in the way of the first log-in.
+/// and a letter says so. Every bucket of the account is refilled. No device is known any more but the browser or program
+/// that did it: strangers who go on guessing must not be in the way of the first log-in.
 ///
 /// # Errors
 /// When the database is out of reach or too many passwords are waiting. Nothing has changed then.
 pub async fn reset(
     accounts: &Accounts,
     (token, new): (&Token, NewPassword),
+    by: session::Kind,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<Option<Token>> {
+) -> Result<Reset> {
     let Accounts { db, hasher, limits, metrics } = accounts;
-    let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(None) };
-    let hashed_password = hasher.hash(new.into_inner()).await?;
+    let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(Reset::Gone) };
+    // Who has the link reads the owner's email, and does not wait behind strangers.
+    let hashed_password = hasher.for_the_known().hash(new.into_inner()).await?;
 
     let tx = db.begin().await?;
     if !reset_token::redeem(&tx, token, now).await? {
-        return Ok(None);
+        return Ok(Reset::Gone);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
     session::end_all(&tx, user.id).await?;
     reset_token::kill_all(&tx, user.id).await?;
     device::forget_all(&tx, user.id, None).await?;
-    let device = device::rename(&tx, client.device.as_ref()).await?;
-    device::remember(&tx, &device.digest(), user.id, now).await?;
-    limits.clear_strangers(&tx, user.id).await?;
-    allow_letters(&tx, limits, &user).await?;
+    let device = device::recognise(&tx, by, user.id, client, now).await?;
+    limits.allow_all(&tx, &user).await?;
     let asked = Asked::new(client, now);
     event::record(&tx, Kind::ResetDone, Some(user.id), &asked).await?;
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
     metrics.resets.done.inc();
-    Ok(Some(device))
+    Ok(Reset::Done(device))
 }

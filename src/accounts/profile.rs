@@ -5,14 +5,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
-use super::limit::TooMany;
+use super::limit::{self, Mailed, TooMany};
 use super::login::LoggedIn;
 use super::outbox::{self, Letter};
 use super::password::{NewPassword, Password};
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::username::FullName;
-use super::{Accounts, Asked, Client, Result, device, password_reset, reset_token};
+use super::{Accounts, Asked, Client, Result, device, reset_token};
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -83,6 +83,7 @@ pub async fn change_password(
         Err(too_many) => return Ok(Change::Refused(too_many)),
     };
     let asked = Asked::new(client, now);
+    let _one_of_two = hasher.hold(&limit::account(Some(user.id), "")).await?;
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
         event::record_miss(db, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
@@ -97,16 +98,15 @@ pub async fn change_password(
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     let Some(session) = session::keep_only(&tx, session).await? else { return Ok(Change::SessionEnded) };
-    let device = device::rename(&tx, client.device.as_ref()).await?;
-    device::forget_all(&tx, user.id, Some(&device)).await?;
-    device::remember(&tx, &device.digest(), user.id, now).await?;
-    limits.clear_strangers(&tx, user.id).await?;
+    let device = device::recognise(&tx, session.kind, user.id, client, now).await?;
+    device::forget_all(&tx, user.id, device.as_ref()).await?;
+    limits.allow_strangers(&tx, user).await?;
     limits.forgive(&tx, &bucket).await?;
     // The links that went out are dead now. If this was a thief, the owner needs another one.
-    password_reset::allow_letters(&tx, limits, user).await?;
+    limits.allow(&tx, Mailed::Reset, user).await?;
     event::record(&tx, Kind::PasswordChanged, Some(user.id), &asked).await?;
     let letter = Letter::PasswordChanged { asked };
     outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
     tx.commit().await?;
-    Ok(Change::Done(LoggedIn { session, device: Some(device) }))
+    Ok(Change::Done(LoggedIn { session, device }))
 }

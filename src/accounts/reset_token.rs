@@ -1,13 +1,13 @@
 //! `reset_tokens`: the links that let people back in.
 
+use sea_orm::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
 use super::token::{Token, TokenDigest};
 use super::user::{self, User};
+use super::{Result, keep_newest};
 use crate::chance;
 
 /// A link that was mailed.
@@ -63,17 +63,7 @@ pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetD
     };
     row.insert(conn).await?;
 
-    let newest = Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::UserId.eq(user.id))
-        .order_by_desc(Column::Id)
-        .limit(ALIVE_MAX)
-        .into_tuple::<Uuid>()
-        .all(conn)
-        .await?;
-    let older = Entity::delete_many().filter(Column::UserId.eq(user.id)).filter(Column::Id.is_not_in(newest));
-    older.exec(conn).await?;
+    keep_newest::<Entity>(conn, Column::UserId.eq(user.id).into(), (Column::CreatedAt, Column::Id), ALIVE_MAX).await?;
     Ok(token)
 }
 

@@ -67,9 +67,8 @@ pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDat
 /// # Errors
 /// When the database is out of reach.
 pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
-    /// How many events of each sort are looked through, and how many of the person's own are told.
+    /// How many events of each sort are looked through.
     const LOOKED_THROUGH: u64 = 500;
-    const TOLD: usize = 20;
     let mut told: Vec<(Event, u32)> = vec![];
     for event in event::newest(db.read(), user.id, false, LOOKED_THROUGH).await? {
         match told.last_mut() {
@@ -77,7 +76,6 @@ pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
             _ => told.push((event, 1)),
         }
     }
-    told.truncate(TOLD);
     for event in event::newest(db.read(), user.id, true, LOOKED_THROUGH).await? {
         match told.iter_mut().find(|(other, _)| other.kind == event.kind) {
             Some((_, times)) => *times += 1,

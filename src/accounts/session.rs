@@ -2,12 +2,12 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
-use sea_orm::{Iterable, QueryOrder, Set};
+use sea_orm::{Condition, Iterable, QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::user::{self, User};
-use super::{Client, Fault, Result};
+use super::{Client, Fault, Result, keep_newest};
 use crate::chance;
 
 /// A browser or a program that is logged in.
@@ -74,6 +74,9 @@ pub const ABSOLUTE: Duration = Duration::hours(24);
 pub const REMEMBERED_IDLE: Duration = Duration::days(14);
 /// [`ABSOLUTE`] for “keep me logged in”.
 pub const REMEMBERED_ABSOLUTE: Duration = Duration::days(90);
+/// How many sessions of one kind one account has; the ones used last stay. Each kind by itself, so that a program that asks
+/// for a token each time never logs a person out.
+const MOST: u64 = 50;
 /// `last_seen_at` is written at most once in this time, so that reading a page is not a write.
 const SEEN_EVERY: Duration = Duration::minutes(5);
 /// What is kept of the browser's own description, in characters.
@@ -120,7 +123,12 @@ pub(super) async fn start(
     let fault = |why: sea_orm::sea_query::error::Error| Fault::Internal(why.to_string());
     let mut insert = Query::insert();
     insert.into_table(Entity).columns(Column::iter()).select_from(same_user).map_err(fault)?;
-    Ok((conn.execute(&insert).await?.rows_affected() == 1).then_some(session))
+    if conn.execute(&insert).await?.rows_affected() != 1 {
+        return Ok(None);
+    }
+    let sessions = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(kind));
+    keep_newest::<Entity>(conn, sessions, (Column::LastSeenAt, Column::Id), MOST).await?;
+    Ok(Some(session))
 }
 
 /// A browser's own description, no longer than we keep it.

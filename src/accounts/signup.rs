@@ -10,11 +10,11 @@ use super::login::{self, LoggedIn};
 use super::outbox::{self, Letter};
 use super::password::{HashedPassword, NewPassword};
 use super::pending_signup::{self, PendingSignup};
-use super::session::Lasting;
+use super::session::{self, Lasting};
 use super::token::Token;
 use super::user::{self, Taken, User};
 use super::username::{FullName, Username};
-use super::{Accounts, Asked, Client, Result};
+use super::{Accounts, Asked, Client, Result, device};
 use crate::chance;
 use crate::db::Db;
 
@@ -71,18 +71,23 @@ pub async fn ask(
 }
 
 /// Whether this address gets one more letter for now. The answer on the page is the same.
+///
+/// Strangers at many addresses of the network can use up what one address gets. If the owner's own sign-up then sent
+/// nothing, the only button in the mailbox would be one that a stranger has planted. So the first letter that a client
+/// asks for always goes out.
 async fn may_send(
     Accounts { db, limits, .. }: &Accounts,
     to: &Email,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<bool> {
-    for bucket in limits.signup_letters(to, client) {
-        if limits.take(db, &bucket, now).await?.is_err() {
-            return Ok(false);
-        }
+    let (first, more) = limits.signup_letters(to, client);
+    if limits.take(db, &first, now).await?.is_ok() {
+        let [_, all] = more;
+        let _counted_if_there_is_room = limits.take(db, &[all], now).await?;
+        return Ok(true);
     }
-    Ok(true)
+    Ok(limits.take(db, &more, now).await?.is_ok())
 }
 
 async fn send(
@@ -136,52 +141,86 @@ pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Mailed
     Ok(Mailed::Link(pending_signup::issue(db.write(), pending, now).await?))
 }
 
-/// The account that this link would create, if the link still works. Reads only.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn pending(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
-    pending_signup::by_token(db.read(), token, now).await
+/// A sign-up whose link was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The account that the link would create.
+    pub pending: PendingSignup,
+    /// Whether it was opened in the browser that began the sign-up.
+    pub began_here: bool,
 }
 
-/// Whether this is the sign-up that a browser began with the row `began`, or a twin of it.
-///
-/// Two people may sign up with one address, each with a password of their own. Whoever reads that mailbox may
-/// press the button of either letter; logging them in with the other's password behind it would hand the
-/// account over. The salted hash is the same in twins, and in nothing else.
+/// Returns the sign-up that this link belongs to, if the link still works, for a browser that began the pending row
+/// `began`, if it began any. Reads only.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn began_with(db: &Db, began: Uuid, pending: &PendingSignup, now: OffsetDateTime) -> Result<bool> {
-    let began = pending_signup::find(db.read(), began, now).await?;
-    Ok(began.is_some_and(|began| began.hashed_password == pending.hashed_password))
+pub async fn opened(db: &Db, token: &Token, began: Option<Uuid>, now: OffsetDateTime) -> Result<Option<Opened>> {
+    let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(None) };
+    let began = match began {
+        Some(began) => pending_signup::find(db.read(), began, now).await?,
+        None => None,
+    };
+    // A letter that went out twice has two rows, and only these two have the same salted hash.
+    let began_here = began.is_some_and(|began| began.hashed_password == pending.hashed_password);
+    Ok(Some(Opened { pending, began_here }))
+}
+
+/// What a person confirms, and what they choose beside it.
+#[derive(Debug)]
+pub struct Confirmation {
+    /// The pending row that this browser began with, if any.
+    pub began: Option<Uuid>,
+    /// Another username, if the one of the sign-up is taken by now.
+    pub username: Option<Username>,
+    /// The password, in a browser that did not begin the sign-up.
+    pub password: Option<NewPassword>,
 }
 
 /// What pressing the button came to.
 #[derive(Debug)]
 pub enum Confirmed {
     /// There is an account now.
-    Created(Box<User>),
-    /// Somebody took the username meanwhile; the link still works with another one.
+    Created {
+        /// It.
+        user: Box<User>,
+        /// Whether this browser began the sign-up, and may be logged in.
+        began_here: bool,
+        /// The device token of a browser that did not begin it.
+        device: Option<Token>,
+    },
+    /// The username was taken meanwhile; the link still works with another one.
     UsernameTaken,
+    /// Another browser began the sign-up, so this one has to choose the password.
+    PasswordNeeded,
     /// The link was used, has expired, or its address has an account by now.
     Gone,
 }
 
-/// Creates the account that the link stands for, under another username if one is given, with the
-/// language that was chosen if one was.
+/// Creates the account that the link stands for.
+///
+/// A stranger can sign up with the address of somebody else, and a password that the stranger knows. The owner of the
+/// address may well press the button in that letter. So the password of the sign-up is used only in the browser that
+/// began it. In any other browser the person chooses one, and is not logged in: a link that was forwarded must not put
+/// a person into an account of the sender's (log-in CSRF).
 ///
 /// # Errors
-/// When the database is out of reach.
+/// When the database is out of reach or too many passwords are waiting.
 pub async fn confirm(
-    db: &Db,
+    accounts: &Accounts,
     token: &Token,
-    other: Option<Username>,
+    Confirmation { began, username, password }: Confirmation,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Confirmed> {
-    let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(Confirmed::Gone) };
-    let (username, username_canonical) = match other {
+    let db = &accounts.db;
+    let Some(Opened { pending, began_here }) = opened(db, token, began, now).await? else { return Ok(Confirmed::Gone) };
+    let hashed_password = match (began_here, password) {
+        (true, _) => pending.hashed_password,
+        (false, Some(password)) => accounts.hasher.hash(password.into_inner()).await?,
+        (false, None) => return Ok(Confirmed::PasswordNeeded),
+    };
+    let (username, username_canonical) = match username {
         Some(name) => (name.as_str().to_owned(), name.canonical().to_owned()),
         None => (pending.username, pending.username_canonical),
     };
@@ -192,7 +231,7 @@ pub async fn confirm(
         username,
         username_canonical,
         full_name: pending.full_name,
-        hashed_password: pending.hashed_password,
+        hashed_password,
         created_at: now,
         updated_at: now,
         locale: client.chosen.map(|locale| locale.tag().to_owned()),
@@ -203,17 +242,20 @@ pub async fn confirm(
     if !pending_signup::redeem(&tx, token, now).await? {
         return Ok(Confirmed::Gone);
     }
-    match user::insert(&tx, user).await? {
-        Ok(user) => {
-            // Links of other tries with this address die with it, and the passwords planted in them.
-            pending_signup::delete_all(&tx, &user.email_canonical).await?;
-            event::record(&tx, Kind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
-            tx.commit().await?;
-            Ok(Confirmed::Created(Box::new(user)))
-        }
-        Err(Taken::Username) => Ok(Confirmed::UsernameTaken), // rolled back: the link stays
-        Err(Taken::Email) => Ok(Confirmed::Gone),
-    }
+    let user = match user::insert(&tx, user).await? {
+        Ok(user) => user,
+        Err(Taken::Username) => return Ok(Confirmed::UsernameTaken), // rolled back: the link stays
+        Err(Taken::Email) => return Ok(Confirmed::Gone),
+    };
+    // Links of other sign-ups with this address die with it, and the passwords planted in them.
+    pending_signup::delete_all(&tx, &user.email_canonical).await?;
+    event::record(&tx, Kind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
+    let device = match began_here {
+        true => None, // the log-in that follows makes it known
+        false => device::recognise(&tx, session::Kind::Browser, user.id, client, now).await?,
+    };
+    tx.commit().await?;
+    Ok(Confirmed::Created { user: Box::new(user), began_here, device })
 }
 
 /// Creates an account at once, for sites that do not ask for confirmation.

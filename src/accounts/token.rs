@@ -11,7 +11,8 @@ use sea_orm::DeriveValueType;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::chance;
+use super::Client;
+use crate::{chance, throttle};
 
 /// A token in the clear. It can be made, or come back out of a link; it is never stored and never printed.
 #[derive(Clone)]
@@ -46,8 +47,8 @@ impl Token {
 
 impl TokenDigest {
     /// What stands for all programs of one client, which keep no cookie. No token has it.
-    pub(super) fn of_programs(client: &str) -> Self {
-        Self(format!("programs of {client}"))
+    pub(super) fn of_programs(client: &Client) -> Self {
+        Self(format!("programs of {}", throttle::client(&client.ip)))
     }
 }
 

@@ -12,7 +12,8 @@ use super::body::Fields;
 use super::error::{Answer, Detail, FieldProblems, Problem};
 use super::signup::Message;
 use crate::accounts::email::Email;
-use crate::accounts::password_reset;
+use crate::accounts::password_reset::{self, Reset};
+use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
 use crate::app::App;
 use crate::gate;
@@ -146,11 +147,11 @@ pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut f
     gate::throttle(&app, Limit::Link, &client).await?;
     let token = Token::parse(&token).ok_or_else(gone)?;
     let user = password_reset::holder(&app.db, &token, now).await?.ok_or_else(gone)?;
-    let about = [user.email.as_str(), &user.username, &user.full_name];
-    let judged = app.new_password(&typed, about).await?;
+    let judged = app.another_password(&typed, &user).await?;
     let Some(new) = fields.note("new_password", judged) else { return Err(fields.problems()) };
-    if password_reset::reset(&app.accounts, (&token, new), &client, now).await?.is_none() {
-        return Err(gone());
+    match password_reset::reset(&app.accounts, (&token, new), Kind::Api, &client, now).await? {
+        Reset::Done(_) => {}
+        Reset::Gone => return Err(gone()),
     }
     app.bell.notify_one();
     Ok(Json(Message { message: t.flash_password_reset() }).into_response())

@@ -139,7 +139,7 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
 pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Result<(), Error> {
     let now = app.now();
     let taken = app.throttle.take(limit, &client.ip, now).map_err(|wait| {
-        if limit == Limit::LogIn {
+        if matches!(limit, Limit::LogIn | Limit::KnownLogIn) {
             app.metrics.log_ins.refused.inc();
         }
         TooMany::Client(wait)

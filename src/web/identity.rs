@@ -172,15 +172,15 @@ pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Resul
     if let Some(before) = before {
         login::leave_behind(&app.db, before.session).await?;
     }
-    if let Some(device) = &logged_in.device {
-        name_device(cookies, app, device);
-    }
+    name_device(cookies, app, logged_in.device.as_ref());
     remember(cookies, app, &logged_in.session)
 }
 
-/// Gives the browser the name by which accounts know it.
-pub fn name_device(cookies: &Cookies, app: &App, device: &Token) {
-    cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
+/// Gives the browser the device token by which accounts know it, if it has got another one.
+pub fn name_device(cookies: &Cookies, app: &App, device: Option<&Token>) {
+    if let Some(device) = device {
+        cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
+    }
 }
 
 /// Gives the browser the cookie of its session: kept as long as the session with “keep me logged in”, else

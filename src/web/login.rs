@@ -65,9 +65,7 @@ pub async fn log_in(
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));
     let known = login::knows(&app.db, typed, &client, app.now()).await?;
-    if !known {
-        gate::throttle(&app, Limit::LogIn, &client).await?;
-    }
+    gate::throttle(&app, if known { Limit::KnownLogIn } else { Limit::LogIn }, &client).await?;
     let attempt = login::with_password(&app.accounts, (typed, password), lasting, &client, app.now()).await;
     // Only what was looked at and was not right stays taken.
     if !known && matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {

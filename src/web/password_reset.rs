@@ -16,7 +16,8 @@ use super::problems::Problems;
 use super::signup::SEND_AGAIN_AFTER;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::email::Email;
-use crate::accounts::password_reset;
+use crate::accounts::password_reset::{self, Reset};
+use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
@@ -159,16 +160,15 @@ pub async fn reset(
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
-    let about = [user.email.as_str(), &user.username, &user.full_name];
-    let judged = app.new_password(fields.text("password"), about).await?;
+    let judged = app.another_password(fields.text("password"), &user).await?;
     let Some(new) = problems.note(client.locale.t(), "password", judged) else {
         let page = ResetPage { page: page(), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
-    let Some(device) = password_reset::reset(&app.accounts, (&token, new), &client, app.now()).await? else {
-        return gone();
-    };
-    identity::name_device(&cookies, &app, &device);
+    match password_reset::reset(&app.accounts, (&token, new), Kind::Browser, &client, app.now()).await? {
+        Reset::Done(device) => identity::name_device(&cookies, &app, device.as_ref()),
+        Reset::Gone => return gone(),
+    }
     app.bell.notify_one();
     cookie::remove(&cookies, &app, Name::ResetLink);
     visit.forget_reset().await;

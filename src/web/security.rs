@@ -33,9 +33,32 @@ struct SecurityPage {
     page: Page,
     user: User,
     this: Session,
-    others: Vec<Session>,
-    activity: Vec<(Event, u32)>,
+    others: Part<Session>,
+    activity: Part<(Event, u32)>,
 }
+
+/// One page of a long list.
+struct Part<T> {
+    items: Vec<T>,
+    /// Which page it is, from 1.
+    page: usize,
+    /// How many there are.
+    pages: usize,
+}
+
+impl<T> Part<T> {
+    /// The page that was `asked` for; the first one if there is no such page.
+    fn of(all: Vec<T>, length: usize, asked: &str) -> Self {
+        let pages = all.len().div_ceil(length).max(1);
+        let page = asked.parse().ok().filter(|page| (1..=pages).contains(page)).unwrap_or(1);
+        Self { items: all.into_iter().skip((page - 1) * length).take(length).collect(), page, pages }
+    }
+}
+
+/// How many other sessions one page shows.
+const SESSIONS_SHOWN: usize = 10;
+/// How many entries of Recent activity one page shows.
+const ACTIVITY_SHOWN: usize = 20;
 
 impl SecurityPage {
     fn browser(&self, session: &Session) -> String {
@@ -74,6 +97,7 @@ pub async fn show(
     State(app): State<Arc<App>>,
     CurrentUser { user, session: this }: CurrentUser,
     visit: Visit,
+    Query(query): Query,
     mut page: Page,
 ) -> Result<Response, Error> {
     if visit.take_draft(urls::SECURITY).await?.is_some() {
@@ -81,7 +105,9 @@ pub async fn show(
     }
     let mut others = security::sessions(&app.db, &user, app.now()).await?;
     others.retain(|session| session.id != this.id);
+    let others = Part::of(others, SESSIONS_SHOWN, query.text("sessions"));
     let activity = security::activity(&app.db, &user).await?;
+    let activity = Part::of(activity, ACTIVITY_SHOWN, query.text("activity"));
     html(StatusCode::OK, page.locale, &SecurityPage { page, user, this, others, activity })
 }
 

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use time::Duration;
 use tower_cookies::Cookies;
+use uuid::Uuid;
 
 use super::cookie::{self, Name};
 use super::identity::{self, Guest};
@@ -17,8 +18,8 @@ use super::problems::Problems;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts;
 use crate::accounts::email::Email;
-use crate::accounts::pending_signup::PendingSignup;
-use crate::accounts::signup::{self, Confirmed, NewAccount};
+use crate::accounts::password::PasswordError;
+use crate::accounts::signup::{self, Confirmation, Confirmed, NewAccount, Opened};
 use crate::accounts::token::Token;
 use crate::accounts::user::{Taken, User};
 use crate::accounts::username::{FullName, Username};
@@ -175,8 +176,17 @@ struct ConfirmPage {
     problems: Problems,
     email: String,
     username: String,
-    /// Whether to ask for another one: somebody took it meanwhile.
+    /// Whether to ask for another username: this one was taken meanwhile.
     taken: bool,
+    /// Whether to ask for the password: another browser began the sign-up.
+    elsewhere: bool,
+}
+
+impl ConfirmPage {
+    fn new(page: Page, Opened { pending, began_here }: Opened) -> Self {
+        let (email, username) = (pending.email, pending.username);
+        Self { page, problems: Problems::default(), email, username, taken: false, elsewhere: !began_here }
+    }
 }
 
 #[derive(Template)]
@@ -191,31 +201,27 @@ pub async fn show_confirm(
     State(app): State<Arc<App>>,
     Query(query): Query,
     Extension(cookies): Extension<Cookies>,
+    visit: Visit,
     page: Page,
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
         return Ok(link::keep(&cookies, &app, Name::SignupLink, link::shaped(token), urls::SIGNUP_CONFIRM));
     }
-    match pending(&app, &cookies).await? {
-        Some((_, pending)) => html(
-            StatusCode::OK,
-            page.locale,
-            &ConfirmPage {
-                page,
-                problems: Problems::default(),
-                email: pending.email,
-                username: pending.username,
-                taken: false,
-            },
-        ),
+    match opened(&app, &cookies, began(&visit).await?).await? {
+        Some((_, opened)) => html(StatusCode::OK, page.locale, &ConfirmPage::new(page, opened)),
         None => html(StatusCode::GONE, page.locale, &GonePage { page }),
     }
 }
 
-async fn pending(app: &App, cookies: &Cookies) -> Result<Option<(Token, PendingSignup)>, Error> {
+/// The pending row that this browser began a sign-up with.
+async fn began(visit: &Visit) -> Result<Option<Uuid>, Error> {
+    Ok(visit.signup().await?.and_then(|sent| sent.pending))
+}
+
+async fn opened(app: &App, cookies: &Cookies, began: Option<Uuid>) -> Result<Option<(Token, Opened)>, Error> {
     let Some(token) = link::token(cookies, app, Name::SignupLink) else { return Ok(None) };
-    Ok(signup::pending(&app.db, &token, app.now()).await?.map(|pending| (token, pending)))
+    Ok(signup::opened(&app.db, &token, began, app.now()).await?.map(|opened| (token, opened)))
 }
 
 /// POST /signup/confirm
@@ -231,22 +237,30 @@ pub async fn confirm(
     }
     let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
     gate::throttle(&app, Limit::Link, &client).await?;
-    let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
-    let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
-    let mut problems = Problems::default();
-    let other = if typed.is_empty() { None } else { problems.note(t, "username", Username::parse(&typed)) };
-    if problems.is_empty() {
-        let began_here = match visit.signup().await?.and_then(|sent| sent.pending) {
-            Some(began) => signup::began_with(&app.db, began, &pending, now).await?,
-            None => false,
-        };
-        match signup::confirm(&app.db, &token, other, &client, now).await? {
-            Confirmed::Created(user) => {
+    let began = began(&visit).await?;
+    let Some((token, opened)) = opened(&app, &cookies, began).await? else { return gone() };
+    let t = client.locale.t();
+    let (typed, about) = (fields.text("username"), &opened.pending);
+    let mut page = ConfirmPage::new(Page::plain(&app, client.locale), opened.clone());
+    if !typed.is_empty() {
+        (page.username, page.taken) = (typed.to_owned(), true);
+    }
+    let username = page.taken.then(|| Username::parse(typed)).and_then(|name| page.problems.note(t, "username", name));
+    let password = if page.elsewhere {
+        let about = [about.email.as_str(), &page.username, &about.full_name];
+        let judged = app.new_password(fields.text("password"), about).await?;
+        page.problems.note(t, "password", judged)
+    } else {
+        None
+    };
+    if page.problems.is_empty() {
+        let confirmation = Confirmation { began, username, password };
+        match signup::confirm(&app.accounts, &token, confirmation, &client, app.now()).await? {
+            Confirmed::Created { user, began_here, device } => {
                 cookie::remove(&cookies, &app, Name::SignupLink);
+                identity::name_device(&cookies, &app, device.as_ref());
                 visit.forget_signup().await;
                 visit.rotate().await;
-                // Logged in only in the browser that began: a link that was forwarded, or that somebody sends
-                // to a stranger, must not put that stranger into the sender's account (log-in CSRF).
                 if began_here {
                     welcome(&app, &user, &client, &cookies, &visit).await?;
                     return Ok(Redirect::to(urls::PROFILE).into_response());
@@ -254,12 +268,13 @@ pub async fn confirm(
                 visit.flash(Flash::AccountCreated).await;
                 return Ok(Redirect::to(urls::LOGIN).into_response());
             }
-            Confirmed::UsernameTaken => problems = Problems::one("username", Taken::Username.words(t)),
+            Confirmed::UsernameTaken => {
+                page.taken = true;
+                page.problems = Problems::one("username", Taken::Username.words(t));
+            }
+            Confirmed::PasswordNeeded => page.problems = Problems::one("password", PasswordError::Empty.words(t)),
             Confirmed::Gone => return gone(),
         }
     }
-    let username = if typed.is_empty() { pending.username } else { typed };
-    let page = Page::plain(&app, client.locale);
-    let page = ConfirmPage { page, problems, email: pending.email, username, taken: true };
     html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page)
 }

@@ -73,12 +73,13 @@ async fn an_account_is_created_by_the_letter() {
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
     let mut browser = app.browser();
     let form = browser.open(&link).await.form("/signup/confirm");
-    assert_eq!(browser.submit(form).await.path, "/login");
+    assert_eq!(browser.submit(form.fill("password", OTTER)).await.path, "/login");
     assert_eq!(program.logs_in("sam", OTTER).await.0, 200);
     // The same for an address that has an account.
     let again = json!({"username": "sammy", "email": "sam@example.com", "password": OTTER});
     assert_eq!(program.posts("/users/", again).await, (202, body));
-    assert_eq!(app.letters_to("sam@example.com", 2).await[0].subject, "You already have an account at Latchkey");
+    let subject = "You already have an account at Latchkey";
+    assert!(app.letters_to("sam@example.com", 3).await.iter().any(|letter| letter.subject == subject));
 }
 
 #[tokio::test]

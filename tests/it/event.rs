@@ -48,8 +48,8 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     let mut sam = app.someone("sam", OTTER).await;
     let mut eve = app.browser();
     eve.user_agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
-    for _ in 0..10 {
-        eve.log_in("sam", "not this one").await.assert_framed(422);
+    for n in 0..10 {
+        eve.log_in(["sam", "sam@example.com"][n % 2], "not this one").await.assert_framed(422);
     }
     eve.log_in("sam", "not this one").await.assert_framed(429);
     let page = sam.open("/profile/security").await;
@@ -67,6 +67,28 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     // Another's are not shown.
     let mut ada = app.someone("ada", OTTER).await;
     assert!(!ada.open("/profile/security").await.html.contains("Wrong password"));
+}
+
+#[tokio::test]
+async fn recent_activity_has_pages_of_twenty() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for _ in 0..15 {
+        sam.log_out().await;
+        sam.log_in("sam", OTTER).await;
+        app.app.clock.advance(time::Duration::minutes(1));
+    }
+    let entries = |page: &crate::browser::Page| {
+        let activity = page.html.split("Recent activity</h2>").nth(1).unwrap().to_owned();
+        activity.split("</ul>").next().unwrap().matches("<li>").count()
+    };
+    let first = sam.open("/profile/security").await;
+    assert_eq!(entries(&first), 20);
+    assert!(first.html.contains("href=\"?activity=2#activity\""), "{}", first.html);
+    let second = sam.open("/profile/security?activity=2").await;
+    assert_eq!(entries(&second), 12, "a sign-up, sixteen log-ins and fifteen log-outs in all");
+    assert!(second.html.contains("href=\"?activity=1#activity\"") && !second.html.contains("activity=3"));
+    assert!(second.html.contains("Account created") && !first.html.contains("Account created"));
 }
 
 #[tokio::test]

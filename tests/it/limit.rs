@@ -1,6 +1,8 @@
 //! Tries are counted: at an account, from a client, and letters to an address. The owner is never kept out.
 
+use latchkey::accounts::limit::account;
 use latchkey::accounts::password::Password;
+use latchkey::accounts::user;
 use reqwest::StatusCode;
 use time::Duration;
 
@@ -24,37 +26,69 @@ fn retry_after(page: &Page) -> i64 {
 }
 
 #[tokio::test]
-async fn a_stranger_guesses_ten_times_and_then_waits_whether_or_not_there_is_an_account() {
+async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_there_is_an_account() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut answers = vec![];
-    for login in ["nobody", "nobody@example.com", "no such name, nor can there be", "sam"] {
+    let names = ["nobody", "nobody@example.com", "no such name, nor can there be", "sam", "sam@example.com"];
+    for login in names {
         app.app.clock.advance(Duration::minutes(10)); // for the client's own count
         let (looked_at, page) = guess(&mut app.browser(), login).await;
         page.assert_framed(429);
-        assert_eq!(looked_at, 10, "{login}");
-        assert!((170..=180).contains(&retry_after(&page)), "{login}: {}", retry_after(&page));
+        assert_eq!(looked_at, 5, "{login}");
+        assert!((350..=360).contains(&retry_after(&page)), "{login}: {}", retry_after(&page));
         assert_eq!(page.heading(), "Too many tries");
-        assert!(page.html.contains("Wait 3 minutes"), "{}", page.html);
+        assert!(page.html.contains("Wait 6 minutes"), "{}", page.html);
         assert!(page.html.contains("href=\"/forgot-password\""), "a way out");
         let id = page.headers["x-request-id"].to_str().unwrap();
         answers.push(page.html.replace(id, "…"));
     }
     assert!(answers.windows(2).all(|two| two[0] == two[1]), "the page does not tell who has an account");
 
-    // The account's other name leads to the same bucket, and so does the JSON door.
-    assert_eq!(guess(&mut app.browser(), "sam@example.com").await.0, 0);
-    let form = [("username", "SAM"), ("password", OTTER)];
+    // The same name at the JSON door leads to the same bucket.
+    let form = [("username", "SAM@Example.com"), ("password", OTTER)];
     let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
     assert_eq!(token.status(), 429);
     assert!(token.headers().contains_key("retry-after"));
-    assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Wait 3 minutes"));
+    assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Wait 6 minutes"));
 
     // Not even the right password is looked at: a guesser must not learn which it is.
-    app.browser().log_in("sam", OTTER).await.assert_framed(429);
-    app.app.clock.advance(Duration::minutes(3));
-    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
-    assert_eq!(guess(&mut app.browser(), "sam").await.0, 0, "a right password takes its try too");
+    app.browser().log_in("sam@example.com", OTTER).await.assert_framed(429);
+    app.app.clock.advance(Duration::minutes(6));
+    assert_eq!(app.browser().log_in("sam@example.com", OTTER).await.path, "/profile");
+    assert_eq!(guess(&mut app.browser(), "sam@example.com").await.0, 0, "a right password takes its try too");
+}
+
+/// If the two names of one account shared a bucket, an attacker who knows a username could ask which address is its own.
+#[tokio::test]
+async fn two_names_of_one_account_are_limited_like_two_names_of_nobody() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    app.someone("sam", OTTER).await;
+    let client = std::cell::Cell::new(0u32);
+    let answer = async |login: &str| {
+        client.set(client.get() + 1); // so many clients that none of them is limited by itself
+        let ip = format!("203.0.{}.{}", client.get() / 200, client.get() % 200);
+        let fields = [("login", login), ("password", "not this one at all")];
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", &ip).form(&fields);
+        let page = app.browser().send(reqwest::Method::POST, "/login", from).await;
+        (page.status.as_u16(), page.headers.get("retry-after").map_or(0, |_| retry_after(&page)))
+    };
+    let mut guesses = 0;
+    for round in 0..30 {
+        for name in [0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1] {
+            let own = answer(["sam", "sam@example.com"][name]).await;
+            let nobodys = answer(["tim", "tim@example.com"][name]).await;
+            assert_eq!(own.0, nobodys.0, "round {round}, name {name}");
+            assert!(own.1.abs_diff(nobodys.1) <= 5, "round {round}, name {name}: {} {}", own.1, nobodys.1);
+            guesses += u32::from(own.0 == 422);
+        }
+        app.app.clock.advance(Duration::minutes(12));
+    }
+    assert_eq!(guesses, 100, "fifty at each name, a hundred at the account");
+    app.app.clock.advance(Duration::days(2));
+    for name in ["sam", "sam@example.com", "tim", "tim@example.com"] {
+        assert_eq!(answer(name).await.0, 429, "closed: {name}");
+    }
 }
 
 #[tokio::test]
@@ -81,7 +115,9 @@ async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
     sam.log_out().await;
     let mut misses = 0;
     while misses < 100 {
-        misses += guess(&mut app.browser(), "sam").await.0;
+        for name in ["sam", "sam@example.com"] {
+            misses += guess(&mut app.browser(), name).await.0;
+        }
         app.app.clock.advance(Duration::minutes(30));
     }
     assert_eq!(misses, 100, "at the latest after a hundred misses in a row");
@@ -117,7 +153,7 @@ async fn a_known_browser_has_tries_of_its_own_and_only_at_its_own_account() {
     app.browser().log_in("sam", OTTER).await.assert_framed(200);
 
     // To other accounts it is a stranger like any other.
-    assert_eq!(guess(&mut app.browser(), "ada").await.0, 10);
+    assert_eq!(guess(&mut app.browser(), "ada").await.0, 5);
     assert_eq!(guess(&mut thief, "ada").await.0, 0);
 
     // The name is another one after each log-in: a copy of the old one is a stranger's, and so is a planted one.
@@ -142,9 +178,12 @@ async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     for _ in 0..4 {
-        for _ in 0..10 {
-            assert_eq!(app.browser().post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
+        for n in 0..10 {
+            let login = ["sam", "sam@example.com"][n % 2];
+            assert_eq!(app.browser().post("/login", &[("login", login), ("password", OTTER)]).await.status, 303);
         }
+        // In use, or it would not be among the devices that the account keeps.
+        assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
         app.app.clock.advance(Duration::minutes(30));
     }
     let mut looked_at = 0;
@@ -262,6 +301,28 @@ async fn a_stranger_cannot_use_up_the_sign_up_letters_of_an_address() {
     app.letters_to("new@example.com", 4).await;
 }
 
+/// Strangers at many addresses can use up what one address gets. The first email that a client asks for comes all the same.
+#[tokio::test]
+async fn the_first_sign_up_letter_that_a_client_asks_for_always_comes() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let sign_up = async |ip: &str, name: String| {
+        let fields = [("email", "new@example.com"), ("username", &name), ("password", OTTER)];
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&fields);
+        assert_eq!(app.browser().send(reqwest::Method::POST, "/signup", from).await.status, 303);
+    };
+    for n in 0..15 {
+        sign_up(&format!("203.0.113.{}", n / 3), format!("planted{n}")).await;
+    }
+    app.outbox_is_done().await;
+    let before = app.letters_to("new@example.com", 10).await.len();
+    assert_eq!(before, 11, "ten are all that one address gets, and the first one that the last client asked for");
+    sign_up("198.51.100.7", "honest".into()).await;
+    app.letters_to("new@example.com", 12).await;
+    sign_up("198.51.100.7", "honest2".into()).await;
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("new@example.com", 12).await.len(), 12, "only the first");
+}
+
 #[tokio::test]
 async fn a_change_of_password_leaves_the_way_to_a_reset_open() {
     let app = TestApp::start().await;
@@ -283,7 +344,7 @@ async fn after_a_reset_the_owner_gets_in_though_strangers_go_on_guessing() {
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     assert_eq!(sam.reset(&link, HERON).await.path, "/login");
-    assert_eq!(guess(&mut app.browser(), "sam").await.0, 10);
+    assert_eq!(guess(&mut app.browser(), "sam").await.0, 5);
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }
 
@@ -307,6 +368,111 @@ async fn when_the_line_for_the_hash_is_full_the_owners_own_browser_gets_in_and_o
     assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
 }
 
+/// Whoever is logged in, or has the mailed link, has proven more than a stranger who guesses.
+#[tokio::test]
+async fn when_strangers_fill_the_line_for_the_hash_a_change_and_a_reset_of_the_password_go_on() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let change = sam.open("/profile/password").await.form("/profile/password");
+    let mut phone = app.browser();
+    let reset = phone.open(&link).await.form("/reset-password");
+    let token = link.rsplit('=').next().unwrap();
+    let hasher = app.app.accounts.hasher.clone();
+    let places = 256 * std::thread::available_parallelism().unwrap().get();
+    let mut line: Vec<_> = (0..places).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
+    for one in &mut line {
+        assert!(futures_util::poll!(one.as_mut()).is_pending());
+    }
+    let weak = change.clone().fill("current_password", OTTER).fill("new_password", "password");
+    sam.submit(weak).await.assert_framed(422);
+    phone.submit(reset.clone().fill("password", "password")).await.assert_framed(422);
+    let json = serde_json::json!({"token": token, "new_password": "password"}).to_string();
+    let complete = reqwest::Client::new().post(format!("{}/complete_reset_password/", app.url));
+    let answer = complete.header("content-type", "application/json").body(json).send().await.unwrap();
+    assert_eq!(answer.status(), 422);
+    assert_eq!(phone.submit(reset.fill("password", HERON)).await.path, "/login");
+    drop(line);
+}
+
+/// Strangers cannot see that a password is new, so they go on guessing. Its owner starts again from the beginning.
+#[tokio::test]
+async fn a_reset_refills_every_bucket_of_the_account() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for n in 0..100 {
+        let form = sam.open("/profile/password").await.form("/profile/password");
+        let page = sam.submit(form.fill("current_password", &format!("wrong {n}")).fill("new_password", HERON)).await;
+        page.assert_framed(422);
+        app.app.clock.advance(Duration::minutes(1));
+    }
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await.assert_framed(429);
+
+    let link = app.reset_link("sam@example.com", 2).await;
+    sam.reset(&link, HERON).await;
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    let page = sam.submit(form.fill("current_password", HERON).fill("new_password", OTTER)).await;
+    assert_eq!(page.path, "/profile/security");
+}
+
+#[tokio::test]
+async fn a_program_that_resets_a_password_is_known_afterwards_and_leaves_no_other_device() {
+    use latchkey::accounts::device::Entity;
+    use sea_orm::{EntityTrait, PaginatorTrait};
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let json = serde_json::json!({"token": link.rsplit('=').next().unwrap(), "new_password": HERON}).to_string();
+    let post = |path: &str| reqwest::Client::new().post(format!("{}{path}", app.url));
+    let complete = post("/complete_reset_password/").header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(complete.header("content-type", "application/json").body(json).send().await.unwrap().status(), 200);
+    assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 1);
+    while guess(&mut app.browser(), "sam").await.0 > 0 {}
+    let token =
+        |ip| post("/token").header("x-forwarded-for", ip).form(&[("username", "sam"), ("password", HERON)]).send();
+    assert_eq!(token("198.51.100.7").await.unwrap().status(), 429, "strangers wait");
+    assert_eq!(token("203.0.113.9").await.unwrap().status(), 200, "the program does not");
+    assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
+    use latchkey::throttle::Limit;
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    // Used up from inside: from outside it takes as many accounts as an attacker cares to have.
+    while app.app.throttle.take(Limit::KnownLogIn, "127.0.0.1", app.app.now()).is_ok() {}
+    let page = sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
+    page.assert_framed(429);
+    assert_eq!(retry_after(&page), 1);
+    app.app.clock.advance(Duration::seconds(1));
+    assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
+}
+
+/// A thousand attempts at one account must not be in the way of all other accounts.
+#[tokio::test]
+async fn two_passwords_of_one_account_are_hashed_at_a_time() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    app.someone("ada", OTTER).await;
+    let id = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap().id;
+    for (name, account) in [("sam", account(Some(id), "sam")), ("nobody", account(None, "nobody"))] {
+        let hasher = &app.app.accounts.hasher;
+        let held = [hasher.hold(&account).await, hasher.hold(&account).await];
+        let mut guesser = app.browser();
+        let guess = tokio::spawn(async move { guesser.log_in(name, "not this one at all").await.status });
+        assert_eq!(app.browser().log_in("ada", OTTER).await.path, "/profile", "another account");
+        let owner = sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
+        assert_eq!(owner.status, 303, "and the owner in a browser that it knows");
+        assert!(!guess.is_finished(), "{name}");
+        drop(held);
+        assert_eq!(guess.await.unwrap(), 422, "{name}");
+        app.app.clock.advance(Duration::hours(1));
+    }
+}
+
 #[tokio::test]
 async fn a_program_is_held_up_by_guesses_from_its_own_network_only() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
@@ -318,7 +484,7 @@ async fn a_program_is_held_up_by_guesses_from_its_own_network_only() {
     };
     assert_eq!(token("203.0.113.9", OTTER).await, 200);
     for n in 0..11 {
-        assert_eq!(token("198.51.100.7", "wrong").await, if n < 9 { 400 } else { 429 }, "{n}");
+        assert_eq!(token("198.51.100.7", "wrong").await, if n < 4 { 400 } else { 429 }, "{n}");
     }
     assert_eq!(token("203.0.113.9", OTTER).await, 200);
 }

@@ -59,7 +59,7 @@ async fn after_three_misses_the_page_offers_the_reset() {
 
 #[tokio::test]
 async fn log_in_goes_on_to_a_local_next_and_nowhere_else() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     app.someone("sam", OTTER).await;
     let mut sam = app.browser();
     let page = sam.open("/profile/password").await;

@@ -121,7 +121,7 @@ async fn next_leads_to_a_page_of_this_site_or_nowhere() {
 
 #[tokio::test]
 async fn the_log_in_that_a_page_asks_for_leads_back_to_that_page() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     app.someone("sam", OTTER).await;
     for query in ["", "?x=//evil.example", "?next=//evil.example", "?a%0d%0ab", "?%5c%5cevil.example", "?\u{ff0f}"] {
         let mut sam = app.browser();

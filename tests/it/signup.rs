@@ -49,11 +49,21 @@ async fn another_browser_may_press_the_button_but_is_not_logged_in() {
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
 
     let mut phone = app.browser();
-    let form = phone.open(&link).await.form("/signup/confirm");
-    let page = phone.submit(form).await;
+    let page = phone.open(&link).await;
+    assert!(page.html.contains("name=\"password\""), "{}", page.html);
+    let page = phone.submit(page.form("/signup/confirm")).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("password"), "Choose a password");
+    let page = phone.submit(page.form("/signup/confirm").fill("password", "password")).await;
+    page.assert_framed(422);
+    let page = phone.submit(page.form("/signup/confirm").fill("password", HERON)).await;
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "Your account is ready. Log in with it."));
     assert!(!phone.is_logged_in().await);
-    assert_eq!(phone.log_in("sam", OTTER).await.path, "/profile");
+    // The password of the sign-up may be a stranger's. It never opens anything.
+    phone.log_in("sam", OTTER).await.assert_framed(422);
+    assert_eq!(phone.log_in("sam", HERON).await.path, "/profile");
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("sam@example.com", 1).await.len(), 1, "the browser that confirmed is known");
 
     let page = sam.open(&link).await;
     page.assert_framed(410);
@@ -136,7 +146,7 @@ async fn twenty_sign_ups_with_one_address_make_one_user() {
         let mut browser = app.browser();
         async move {
             browser.open(&link).await;
-            browser.post("/signup/confirm", &[("", "")]).await.status.as_u16()
+            browser.post("/signup/confirm", &[("password", HERON)]).await.status.as_u16()
         }
     };
     let mut answers = futures_util::future::join_all(letters.iter().map(|letter| press(letter.links[0].clone()))).await;
@@ -222,11 +232,24 @@ async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
     let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
     let page = sam.open(&link).await;
     assert!(page.html.contains("<strong>sammy</strong>"), "the page says what it makes");
-    assert_eq!(
-        sam.submit(page.form("/signup/confirm")).await.path,
-        "/login",
-        "not into an account with Eve's password"
-    );
+    let page = sam.submit(page.form("/signup/confirm")).await;
+    page.assert_framed(422);
+    let page = sam.submit(page.form("/signup/confirm").fill("password", OTTER)).await;
+    assert_eq!(page.path, "/login", "not into an account that Eve has asked for");
+    eve.log_in("sammy", HERON).await.assert_framed(422);
+    assert_eq!(sam.log_in("sammy", OTTER).await.path, "/profile");
+}
+
+/// The browser that began a sign-up presses its button without a password, and whatever it sends is not taken for one.
+#[tokio::test]
+async fn the_browser_that_began_keeps_the_password_of_its_sign_up() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
+    let page = sam.open(&app.letters_to("sam@example.com", 1).await[0].links[0]).await;
+    assert!(!page.html.contains("name=\"password\""), "{}", page.html);
+    assert_eq!(sam.submit(page.form("/signup/confirm").fill("password", HERON)).await.path, "/profile");
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ sam = NewUser(username="sam", email="sam@example.com", full_name="Sam Smith", pa
 answered(create_user.sync_detailed(client=door, body=sam), HTTPStatus.ACCEPTED, Message)
 with httpx.Client(base_url=SITE, follow_redirects=True, headers={"Origin": SITE}) as browser:
     browser.get(link("/signup/confirm")).raise_for_status()
-    pressed = browser.post("/signup/confirm").raise_for_status()
+    pressed = browser.post("/signup/confirm", data={"password": OTTER}).raise_for_status()
     assert pressed.url.path == "/login", pressed.url
 
 first = token(OTTER)
