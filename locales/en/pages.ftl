@@ -126,7 +126,8 @@ logging-in = Logging in
 password-changed-on = Changed on { $date }
 # $date (String)
 password-set-on = Set on { $date }
-password-off = It opens nothing until you reset it by email
+password-off = Turned off
+reset = Reset
 others-will-be-logged-out = Your other devices will be logged out.
 sessions = Where you are logged in
 # $browser (String)

@@ -43,33 +43,34 @@ pub struct Hasher {
 struct Line {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
-    accounts: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+    held: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+    at_once: usize,
 }
 
 impl Line {
     /// How many may wait for each core, about 6 s of work; more are turned away with [`Fault::Busy`].
     const PLACES_PER_CORE: usize = 256;
-    /// How many passwords of one account may be in the line at a time.
-    const AT_ONCE_PER_ACCOUNT: usize = 2;
 
-    fn new(cores: usize) -> Self {
+    /// A line in which `at_once` passwords with one key are hashed at a time.
+    fn new(cores: usize, at_once: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
             // Two a core: one that runs, and one that starts the moment it is done.
             turns: Arc::new(Semaphore::new(cores * 2)),
-            accounts: Arc::default(),
+            held: Arc::default(),
+            at_once,
         }
     }
 
-    /// The semaphore of an account, which lives as long as a request holds it or waits for it.
-    fn of_account(&self, account: &str) -> Arc<Semaphore> {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = accounts.get(account).and_then(Weak::upgrade) {
+    /// The semaphore of a key, which lives as long as a request holds it or waits for it.
+    fn of(&self, key: &str) -> Arc<Semaphore> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = held.get(key).and_then(Weak::upgrade) {
             return found;
         }
-        accounts.retain(|_, semaphore| semaphore.strong_count() > 0);
-        let semaphore = Arc::new(Semaphore::new(Self::AT_ONCE_PER_ACCOUNT));
-        accounts.insert(account.to_owned(), Arc::downgrade(&semaphore));
+        held.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(self.at_once));
+        held.insert(key.to_owned(), Arc::downgrade(&semaphore));
         semaphore
     }
 }
@@ -97,7 +98,8 @@ impl Hasher {
             let (queue, blocks) = (queue.clone(), params.block_count());
             thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, blocks))?;
         }
-        let (line, known) = (Line::new(cores), Line::new(cores));
+        // One of each name for strangers, two of each account for the known: an account has two names.
+        let (line, known) = (Line::new(cores, 1), Line::new(cores, 2));
         Ok(Self { decoy: decoy(&params)?, params, line, known, threads: cores, jobs, counts })
     }
 
@@ -106,14 +108,16 @@ impl Hasher {
         Self { line: self.known.clone(), ..self.clone() }
     }
 
-    /// Waits until fewer than two passwords of this account are in the line, so that attempts at one account are never in
-    /// the way of all others. `account` is what `limit::account` returns. The place is free again when the permit is
-    /// dropped.
+    /// Waits for a place among the passwords with this key: attempts at one account must not be in the way of all others.
+    /// The place is free again when the permit is dropped.
+    ///
+    /// The key is the name that was typed in the line of strangers, and the account's id in the line of the known. If the
+    /// two names of an account shared places, an attacker could measure which address belongs to a username.
     ///
     /// # Errors
     /// None that can be met: the semaphore is never closed.
-    pub async fn hold(&self, account: &str) -> Result<OwnedSemaphorePermit> {
-        self.line.of_account(account).acquire_owned().await.map_err(|_| Fault::Busy)
+    pub async fn hold(&self, key: &str) -> Result<OwnedSemaphorePermit> {
+        self.line.of(key).acquire_owned().await.map_err(|_| Fault::Busy)
     }
 
     /// Judges a new password, given what an attacker would know `about` the person.

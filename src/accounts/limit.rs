@@ -129,8 +129,8 @@ impl Limits {
     /// ask which address is Sam's: the one that has to wait too. Half of the attempts for each name never add up to more
     /// than the account's bucket allows, so that one never gives the other away either. A name without an account has two
     /// buckets just the same, so that neither the answer nor the work tells who has an account.
-    pub(super) fn strangers(&self, account: &str, login: &str) -> [Bucket; 2] {
-        [self.name(&canonical(login)), self.account(account)]
+    pub(super) fn strangers(&self, user: Option<Uuid>, login: &str) -> [Bucket; 2] {
+        [self.name(&canonical(login)), self.account(&account(user, login))]
     }
 
     fn name(&self, canonical: &str) -> Bucket {
@@ -285,12 +285,12 @@ fn keys(buckets: &[Bucket]) -> impl Iterator<Item = &str> {
 
 /// What the attempts at an account are counted under: its id, or the name that was typed where there is no account. No
 /// name can be typed that is counted as an id.
-pub fn account(user: Option<Uuid>, login: &str) -> String {
+fn account(user: Option<Uuid>, login: &str) -> String {
     user.map_or_else(|| format!("nobody {}", canonical(login)), |user| format!("user {user}"))
 }
 
 /// A name in the form in which it is compared: an address, a username, or what was typed where it is neither.
-fn canonical(login: &str) -> String {
+pub(super) fn canonical(login: &str) -> String {
     match (Email::parse(login), Username::parse(login)) {
         (Ok(email), _) => email.canonical().to_owned(),
         (_, Ok(username)) => username.canonical().to_owned(),

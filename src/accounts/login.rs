@@ -71,13 +71,12 @@ async fn attempt(
 
     let device = device_of(lasting, client);
     let known = device::find(db.read(), &device, id, now).await?;
-    let account = limit::account(id, login);
-    let (buckets, taken, hasher) = match take_turn(accounts, (&account, login), known, now).await? {
+    let Turn { buckets, taken, hasher, key } = match take_turn(accounts, (id, login), known, now).await? {
         Ok(turn) => turn,
         Err(too_many) => return Ok(Attempt::Refused(too_many)),
     };
 
-    let _one_of_two = hasher.hold(&account).await?;
+    let _place = hasher.hold(&key).await?;
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = match hasher.verify(password.clone(), stored).await {
         Err(Fault::Busy) => {
@@ -130,23 +129,36 @@ fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
     }
 }
 
+/// An attempt that was taken.
+struct Turn {
+    /// In what it is counted.
+    buckets: Vec<Bucket>,
+    taken: Taken,
+    /// By the line in which it waits.
+    hasher: Hasher,
+    /// With what it shares its places there.
+    key: String,
+}
+
 /// Takes a try: one of this browser's own if the account knows it, else one of all strangers'. Strangers wait for the
 /// hash in a line of their own too: their guessing never keeps the owner out, nor waiting.
 async fn take_turn(
     Accounts { db, hasher, limits, .. }: &Accounts,
-    (account, login): (&str, &str),
+    (user, login): (Option<Uuid>, &str),
     known: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<Result<(Vec<Bucket>, Taken, Hasher), TooMany>> {
-    if let Some(device) = known {
+) -> Result<Result<Turn, TooMany>> {
+    if let (Some(device), Some(user)) = (known, user) {
         let own = limits.device(device);
+        let (hasher, key) = (hasher.for_the_known(), user.to_string());
         match limits.take(db, &own, now).await? {
             Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
-            taken => return Ok(taken.map(|taken| (own.into(), taken, hasher.for_the_known()))),
+            taken => return Ok(taken.map(|taken| Turn { buckets: own.into(), taken, hasher, key })),
         }
     }
-    let strangers = limits.strangers(account, login);
-    Ok(limits.take(db, &strangers, now).await?.map(|taken| (strangers.into(), taken, hasher.clone())))
+    let strangers = limits.strangers(user, login);
+    let (hasher, key) = (hasher.clone(), limit::canonical(login));
+    Ok(limits.take(db, &strangers, now).await?.map(|taken| Turn { buckets: strangers.into(), taken, hasher, key }))
 }
 
 /// Whether one more letter about a log-in from an unknown browser goes to the owner for now, however young the account is:

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
-use super::limit::{self, Mailed, TooMany};
+use super::limit::{Mailed, TooMany};
 use super::login::LoggedIn;
 use super::outbox::{self, Letter};
 use super::password::{NewPassword, Password};
@@ -83,7 +83,7 @@ pub async fn change_password(
         Err(too_many) => return Ok(Change::Refused(too_many)),
     };
     let asked = Asked::new(client, now);
-    let _one_of_two = hasher.hold(&limit::account(Some(user.id), "")).await?;
+    let _one_of_two = hasher.hold(&user.id.to_string()).await?;
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
         event::record_miss(db, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);

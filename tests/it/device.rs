@@ -149,7 +149,7 @@ async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
 
     assert!(sam.is_logged_in().await, "this session is older than the thief's");
     let page = sam.open("/profile/security").await;
-    assert!(page.html.contains("It opens nothing until you reset it by email"), "{}", page.html);
+    assert!(page.html.contains("<dd>Turned off</dd>"), "{}", page.html);
     assert_eq!(sam.open("/profile/password").await.path, "/forgot-password");
     let page = sam.submit(open.fill("current_password", OTTER).fill("new_password", HERON)).await;
     assert_eq!(page.path, "/forgot-password", "a form that was left open leads there too");

@@ -88,6 +88,13 @@ async fn before_there_is_an_account(sam: &mut Critic) {
 }
 
 async fn signing_up(sam: &mut Critic, app: &TestApp) {
+    app.browser().sign_up("casey@example.com", "casey", HERON).await;
+    let link = app.letters_to("casey@example.com", 1).await.remove(0).links.remove(0);
+    sam.driver.goto(link).await.unwrap();
+    sam.shows("signup-confirm-elsewhere", "form[action='/signup/confirm'] #password").await;
+    sam.presses("/signup/confirm").await;
+    sam.shows("signup-confirm-elsewhere-errors", "#errors").await;
+
     sam.opens("/signup").await;
     sam.shows("signup", "form[action='/signup']").await;
     sam.types("email", "sam@").await;
@@ -158,6 +165,13 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     }
     sam.opens("/profile/security").await;
     sam.shows("security", ".sessions li:nth-child(4)").await;
+    for _ in 0..18 {
+        let form = [("username", "sam"), ("password", HERON)];
+        let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
+        assert_eq!(token.status(), 200);
+    }
+    sam.opens("/profile/security?sessions=2").await;
+    sam.shows("security-pages", "nav [rel=prev] + [rel=next]").await;
     sam.opens("/forgot-password").await;
     sam.opens_the_letter(app, ADDRESS, 5).await;
     sam.shows("letter-new-device", ".links a[href*='/not-me?']").await;
@@ -167,6 +181,8 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.shows("not-me-done", "[role=status]").await;
     sam.opens("/not-me").await;
     sam.shows("not-me-gone", "main a[href='/profile/security']").await;
+    sam.opens("/profile/security").await;
+    sam.shows("security-no-password", "main .kv a[href='/forgot-password']").await;
     sam.opens("/profile").await;
     sam.presses("/logout").await;
     sam.shows("logout", "[role=status]").await;
@@ -183,7 +199,7 @@ async fn logging_in(sam: &mut Critic) {
     sam.opens("/profile/password").await;
     sam.shows("login-next", "form:has([name=next])").await;
     for (miss, state) in [(1, Some("login-errors")), (2, None), (3, Some("login-misses"))] {
-        sam.types("login", "sam").await;
+        sam.types("login", "nobody").await;
         sam.types("password", OTTER).await;
         sam.presses("/login").await;
         let missed = format!("form:has([name=misses][value='{miss}'])");
