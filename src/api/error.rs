@@ -99,6 +99,7 @@ impl IntoResponse for Problem {
 /// The words for a failure that no handler has any for.
 pub fn words(t: &Translation, error: &Error) -> String {
     match error.status {
+        StatusCode::FORBIDDEN => t.failure_cross_site(),
         StatusCode::NOT_FOUND => t.api_not_found(),
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),

@@ -5,6 +5,7 @@ pub mod client;
 pub mod error;
 pub mod form;
 mod host;
+pub mod origin;
 pub mod words;
 
 use std::error::Error as _;

@@ -224,6 +224,50 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    app.someone("sam", OTTER).await;
+    let own = app.url.as_str();
+    // More than a client has. A form of any page may be sent here without asking first (no preflight).
+    for n in 0..40 {
+        let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][n % 2];
+        let form = program.asks(Method::POST, "/token").form(&[("username", "sam"), ("password", HERON)]);
+        let refused = answer(form.header(foreign.0, foreign.1)).await;
+        assert_eq!(refused, (403, json!({"detail": "This request came from another site"})), "{foreign:?}");
+        let forgotten = program.asks(Method::POST, "/reset_password/?email=sam%40example.com");
+        assert_eq!(answer(forgotten.header(foreign.0, foreign.1)).await.0, 403, "{foreign:?}");
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters().await.len(), 1, "the letter of the sign-up");
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 200, "all attempts are left");
+    for path in ["/users/", "/token", "/reset_password/", "/complete_reset_password/"] {
+        for foreign in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        ] {
+            let request =
+                foreign.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
+            assert_eq!(answer(request).await.0, 403, "{path} {foreign:?}");
+        }
+        // A program sends neither header; our own pages may use the door too.
+        for ours in [&[][..], &[("origin", own)], &[("sec-fetch-site", "same-origin"), ("origin", own)]] {
+            let request =
+                ours.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
+            assert_eq!(answer(request).await.0, 422, "{path} {ours:?}");
+        }
+        // A browser that asks first is told nothing that would let the page go on.
+        let preflight = program.asks(Method::OPTIONS, path).header("origin", "https://evil.example");
+        let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();
+        assert_eq!(preflight.status(), 405);
+        assert!(preflight.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_field_that_will_not_do_is_named() {
     let app = TestApp::start().await;
     let program = Program::of(&app);

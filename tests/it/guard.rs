@@ -34,14 +34,32 @@ async fn what_another_site_makes_a_browser_send_is_refused() {
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "SAME-ORIGIN-ISH")],
         &[("sec-fetch-site", "cross-site"), ("origin", own)],
+        // A proxy that rewrites Host makes a page of any name “same-origin”. Its origin is not ours.
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost.evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+        &[("sec-fetch-site", "none"), ("origin", "https://evil.example")],
         &[("referer", own)],
         &[],
     ] {
         assert_eq!(forged(&app, &cookies, headers).await, 403, "{headers:?}");
         assert!(sam.is_logged_in().await);
     }
-    for headers in [&[("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "none")], &[("origin", own)]] {
-        let fresh = app.someone(&format!("sam{}", headers[0].1.len()), OTTER).await;
+    // People mix the names of the loopback; the port is the site's, or the browser would not say “same-origin”.
+    let mixed = own.replace("127.0.0.1", "localhost");
+    for (n, headers) in [
+        &[("sec-fetch-site", "same-origin")][..],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "none"), ("origin", "null")], // what a restored tab sends
+        &[("origin", own)],
+        &[("sec-fetch-site", "same-origin"), ("origin", own)],
+        &[("sec-fetch-site", "same-origin"), ("origin", &mixed)],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://[::1]:3000")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let fresh = app.someone(&format!("sam{n}"), OTTER).await;
         assert_eq!(forged(&app, &fresh.cookies, headers).await, 303, "{headers:?}");
     }
     assert_eq!(forged(&app, &std::collections::BTreeMap::new(), &[]).await, 303, "a program without cookies");
