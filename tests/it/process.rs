@@ -426,6 +426,8 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_DATA_DIR", &[("LATCHKEY_DATA_DIR", "file/data")]),
         ("LATCHKEY_DATA_DIR (--data-dir): \"\" is ", &[("LATCHKEY_DATA_DIR", "")]),
         ("LATCHKEY_RATE_LIMITS", &[far, smtp, from, ("LATCHKEY_RATE_LIMITS", "off")]),
+        ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "on")]),
+        ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "yes")]),
         ("LATCHKEY_SIGNUP", &[("LATCHKEY_SIGNUP", "anyone")]),
         ("LATCHKEY_SITE_NAME", &[("LATCHKEY_SITE_NAME", "two\nlines")]),
         ("LATCHKEY_PASSWORD_MIN_LENGTH", &[("LATCHKEY_PASSWORD_MIN_LENGTH", "6")]),
