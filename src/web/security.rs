@@ -139,8 +139,14 @@ pub async fn show_not_me(
             let session = security::find(&app.db, &user, session, app.now()).await?;
             html(StatusCode::OK, page.locale, &NotMePage { page, user, session })
         }
-        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+        None => gone(&app, &cookies, page),
     }
+}
+
+/// The page of a link that does not work any more. Its cookie goes with it.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    cookie::remove(cookies, app, Name::NotMeLink);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
 }
 
 /// Whose letter it is, and about which session.
@@ -159,7 +165,7 @@ pub async fn not_me(
 ) -> Result<Response, Error> {
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((user, session)) = suspect(&app, &cookies).await? else {
-        return html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+        return gone(&app, &cookies, Page::plain(&app, client.locale));
     };
     let now = app.now();
     security::not_me(&app.accounts, &user, session, &client, now).await?;

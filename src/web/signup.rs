@@ -209,8 +209,14 @@ pub async fn show_confirm(
                 taken: false,
             },
         ),
-        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+        None => gone(&app, &cookies, page),
     }
+}
+
+/// The page of a link that does not work any more. Its cookie goes with it.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    cookie::remove(cookies, app, Name::SignupLink);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
 }
 
 async fn pending(app: &App, cookies: &Cookies) -> Result<Option<(Token, PendingSignup)>, Error> {
@@ -229,7 +235,7 @@ pub async fn confirm(
     if app.config.signup == Signup::Closed {
         return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
-    let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+    let gone = || gone(&app, &cookies, Page::plain(&app, client.locale));
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
     let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
