@@ -153,7 +153,7 @@ fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
 async fn suspect(app: &App, cookies: &Cookies) -> Result<Option<(User, Uuid)>, Error> {
     let token = cookie::get(cookies, app, Name::NotMeLink);
     let Some(pointer) = token.and_then(|token| app.not_me_keys.verify(&token, app.now())) else { return Ok(None) };
-    Ok(security::user(&app.db, pointer.user).await?.map(|user| (user, pointer.session)))
+    Ok(security::suspect(&app.db, pointer.user, pointer.session).await?.map(|user| (user, pointer.session)))
 }
 
 /// POST /not-me

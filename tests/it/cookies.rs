@@ -157,11 +157,9 @@ async fn the_cookie_of_a_reset_link_lives_a_quarter_of_an_hour() {
 #[tokio::test]
 async fn a_dead_link_takes_its_cookie_with_it() {
     let app = TestApp::start().await;
-    for (path, name) in [
-        ("/reset-password", "latchkey_reset"),
-        ("/signup/confirm", "latchkey_signup"),
-        ("/not-me", "latchkey_not_me"),
-    ] {
+    for (path, name) in
+        [("/reset-password", "latchkey_reset"), ("/signup/confirm", "latchkey_signup"), ("/not-me", "latchkey_not_me")]
+    {
         for method in [Method::GET, Method::POST] {
             let mut sam = app.browser();
             sam.cookies.insert(name.into(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".into());
