@@ -115,9 +115,49 @@ async fn a_token_tells_who_its_owner_is() {
         assert_eq!(me, sam);
     }
     for (login, password) in [("sam", HERON), ("nobody", OTTER), ("", ""), ("sam", ""), ("sam", &"x".repeat(5000))] {
-        let wrong = (400, json!({"detail": "Incorrect username or password"}));
+        let wrong = (400, json!({"detail": "Incorrect username or password", "error": "invalid_grant"}));
         assert_eq!(program.logs_in(login, password).await, wrong, "{login}");
     }
+}
+
+#[tokio::test]
+async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    app.someone("sam", OTTER).await;
+    let asked = |fields: &[(&str, &str)]| {
+        let sam = [("username", "sam"), ("password", OTTER)];
+        answer(program.asks(Method::POST, "/token").form(&[&sam[..], fields].concat()))
+    };
+    // RFC 6749, 3.2: a parameter without a value is one that was left out.
+    for fields in [&[][..], &[("grant_type", "password")], &[("grant_type", "")], &[("scope", "x"), ("client_id", "y")]]
+    {
+        assert_eq!(asked(fields).await.0, 200, "{fields:?}");
+    }
+    let detail = "The only grant_type here is password";
+    for kind in ["client_credentials", "authorization_code", "refresh_token", "Password", "password ", "%00", "x"] {
+        let (status, body) = asked(&[("grant_type", kind)]).await;
+        assert_eq!((status, body), (400, json!({"detail": detail, "error": "unsupported_grant_type"})), "{kind}");
+    }
+    // Whatever else is wrong: another grant has other fields.
+    let request = program.asks(Method::POST, "/token").form(&[("grant_type", "client_credentials")]);
+    assert_eq!(answer(request).await.1["error"], "unsupported_grant_type");
+    // RFC 6749, 5.2: missing or repeated parameters.
+    let twice = [("grant_type", "password"), ("grant_type", "password")];
+    for (fields, field) in
+        [(&twice[..], "grant_type"), (&[("username", "sam")], "username"), (&[("password", "x")], "password")]
+    {
+        let (status, body) = asked(fields).await;
+        assert_eq!((status, &body["error"]), (422, &json!("invalid_request")), "{body}");
+        assert_eq!(body["detail"].as_array().unwrap().len(), 1);
+        assert_eq!(body["detail"][0]["loc"], json!(["body", field]));
+    }
+    let request = program.asks(Method::POST, "/token").form(&[("grant_type", "password")]);
+    let (status, body) = answer(request).await;
+    assert_eq!((status, &body["error"], body["detail"].as_array().unwrap().len()), (422, &json!("invalid_request"), 2));
+    // Only this operation speaks OAuth.
+    let (status, body) = program.posts("/users/", json!({})).await;
+    assert_eq!((status, body.as_object().unwrap().len()), (422, 1), "{body}");
 }
 
 #[tokio::test]
@@ -155,7 +195,10 @@ async fn without_a_good_token_nobody_is_told_anything() {
         let request = program.asks(Method::GET, "/users/me/");
         let request = if let Some(sent) = sent { request.header(AUTHORIZATION, sent) } else { request };
         let answer = request.header(COOKIE, format!("latchkey_session={cookie}")).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()[WWW_AUTHENTICATE]), (401, &"Bearer".parse().unwrap()));
+        // RFC 6750, 3.1: no code for a program that has sent no token and may not know that one is needed.
+        let sent_a_token = !["nothing", "no scheme", "another scheme", "no token"].contains(&what);
+        let challenge = if sent_a_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        assert_eq!((answer.status().as_u16(), answer.headers()[WWW_AUTHENTICATE].to_str().unwrap()), (401, challenge));
         let body: Value = answer.json().await.unwrap();
         assert_eq!(body, json!({"detail": "Could not validate credentials"}), "{what}");
     }

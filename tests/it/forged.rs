@@ -66,7 +66,10 @@ impl Door {
         match (self, answer.status().as_u16()) {
             (_, 200) => return true,
             (Self::Cookie, 303) => assert_eq!(answer.headers()[LOCATION], "/login", "{token}"),
-            (Self::Bearer, 401) => assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{token}"),
+            (Self::Bearer, 401) => {
+                let challenge = if token.is_empty() { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+                assert_eq!(answer.headers()["www-authenticate"], challenge, "{token}");
+            }
             (_, status) => panic!("{self:?}: {status} for {token}"),
         }
         false
