@@ -113,6 +113,12 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
     }
     let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
     match (&error.cause, status.is_server_error()) {
+        // Anybody can fill the queue, and a line for each request would fill the disk too.
+        (Some(cause), _) if error.is_busy => {
+            if let Some(turned_away) = gate.app.turned_away.count(gate.app.now()) {
+                warn!(turned_away, "{cause}");
+            }
+        }
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
         (Some(cause), false) => warn!(status = status.as_u16(), cause = cut(cause), "refused"),
         (None, false) => {}
