@@ -10,11 +10,13 @@ mod signup;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
 use serde_json::Value;
 
 use crate::app::App;
@@ -26,7 +28,10 @@ use crate::urls;
 pub use document::document;
 
 /// Every path of this door, and its description at one. Each is taken with a slash at its end and without.
-pub fn router(app: Arc<App>, openapi: Arc<Value>) -> Router {
+pub fn router(app: Arc<App>, openapi: &Value) -> Router {
+    // Bytes that all answers share: anybody may ask, as often as they like.
+    let openapi = Bytes::from(openapi.to_string());
+    let described = async move || ([(header::CONTENT_TYPE, "application/json")], openapi.clone());
     let gate = Gate { app: app.clone(), language: Language::accepted, failure: error::json };
     let doors = [
         (urls::USERS, post(signup::create)),
@@ -34,7 +39,7 @@ pub fn router(app: Arc<App>, openapi: Arc<Value>) -> Router {
         (urls::TOKEN, post(login::token)),
         (urls::API_RESET_PASSWORD, get(password_reset::form).post(password_reset::ask)),
         (urls::API_COMPLETE_RESET_PASSWORD, post(password_reset::complete)),
-        (urls::OPENAPI, get(async move || Json((*openapi).clone()))),
+        (urls::OPENAPI, get(described)),
     ];
     let mut router = Router::new();
     for (path, methods) in doors {
