@@ -62,6 +62,10 @@ impl SecurityPage {
             Kind::ResetAsked => t.event_reset_asked(),
             Kind::ResetDone => t.event_reset_done(),
             Kind::CrossSiteRefused => t.event_cross_site_refused(),
+            Kind::ResetLinkMade => t.event_reset_link_made(),
+            Kind::UserDeleted => t.event_user_deleted(),
+            Kind::KeysRotated => t.event_keys_rotated(),
+            Kind::KeysDropped => t.event_keys_dropped(),
         };
         if *times > 1 { t.event_times(what, *times) } else { what }
     }

@@ -165,10 +165,14 @@ impl Process {
         until("the letter arrives", arrived).await[0].links[0].clone()
     }
 
+    /// The database, as the server's own commands open it.
+    pub async fn db(&self) -> Db {
+        Db::open(&format!("sqlite://{}", self.path("data/latchkey.db").display())).await.unwrap()
+    }
+
     /// The outbox as it is in the file now, oldest first.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
-        let db = Db::open(&format!("sqlite://{}", self.path("data/latchkey.db").display())).await.unwrap();
-        let mut rows = Entity::find().all(db.read()).await.unwrap();
+        let mut rows = Entity::find().all(self.db().await.read()).await.unwrap();
         rows.sort_by_key(|row| row.id);
         rows
     }
