@@ -22,7 +22,7 @@ use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
 use crate::secret::Secret;
-use crate::throttle::Throttle;
+use crate::throttle::{Seldom, Throttle};
 use crate::urls::PublicUrl;
 
 /// The shared state; one a process.
@@ -50,6 +50,8 @@ pub struct App {
     pub accounts: Accounts,
     /// What clients have tried.
     pub throttle: Throttle,
+    /// Requests that were turned away because too many passwords were waiting.
+    pub turned_away: Seldom,
     /// What a new password must be.
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
@@ -104,6 +106,7 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
+            turned_away: Seldom::default(),
             accounts: Accounts { db: db.clone(), hasher, limits, metrics: metrics.clone() },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),

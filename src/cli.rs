@@ -7,21 +7,25 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing::{Level, enabled, error, field};
+use sea_orm::ActiveEnum;
+use tracing::{Level, enabled, error, field, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::email::Email;
+use crate::accounts::event::Kind;
 use crate::accounts::user::User;
-use crate::accounts::{password_reset, session, user};
+use crate::accounts::{operator, session, user};
 use crate::app::App;
+use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
+use crate::db::Db;
 use crate::keys::{Keys, Use};
 use crate::locale::Locale;
 use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
 use crate::secret::Secret;
-use crate::{chance, server, urls};
+use crate::{chance, server, urls, visit_store};
 
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
 ///
@@ -184,7 +188,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             out("The tables are up to date.")
         }
         Command::MailTest { address } => mail_test(cli.config, &address).await,
-        Command::Keys(command) => on_keys(&cli.config, &command),
+        Command::Keys(command) => on_keys(&cli.config, &command).await,
         Command::User(command) => on_users(cli.config, command).await,
     }
 }
@@ -218,7 +222,7 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
     config.check().map_err(anyhow::Error::msg)?;
     let public_url = config.public_url();
     let mailer = Mailer::new(&config, &public_url)?;
-    let now = crate::clock::Clock::default().now();
+    let now = Clock::default().now();
     let theme = &Look::open(&config).map_err(anyhow::Error::msg)?.theme;
     let (name, home, locale) = (&config.site_name, public_url.origin(), config.language);
     let site = Site { name, home, address: email.as_str(), locale, theme };
@@ -232,7 +236,7 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
     }
 }
 
-fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
+async fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
     config.check().map_err(anyhow::Error::msg)?;
     let file = match (config.secret(), command) {
         (Err(file), _) => file,
@@ -247,6 +251,7 @@ fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
         KeysCommand::List => list_keys(&Secret::load(&file).with_context(named)?),
         KeysCommand::Rotate => {
             let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
+            note_keys(config, Kind::KeysRotated).await;
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
             // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
             let days = session::REMEMBERED_IDLE.whole_days();
@@ -254,8 +259,21 @@ fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
         }
         KeysCommand::Drop { keep } => {
             let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
+            note_keys(config, Kind::KeysDropped).await;
             out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
         }
+    }
+}
+
+/// Notes a change of the secret, which is done by now: after a leak it must not wait for a database that is out of reach.
+async fn note_keys(config: &Config, kind: Kind) {
+    let noted = async {
+        let db = Db::open(&config.database_url()).await?;
+        db.migrate().await?;
+        operator::note_keys(&db, kind, Clock::default().now()).await
+    };
+    if let Err(why) = noted.await {
+        warn!(event = kind.to_value(), "the secret is changed, but its event could not be written: {why}");
     }
 }
 
@@ -289,8 +307,7 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
         }
         UserCommand::ResetLink { login } => {
             let user = find(&app, &login).await?;
-            let email = Email::parse(&user.email).map_err(|_| anyhow::anyhow!("{} is not an address", user.email))?;
-            let Some((_, token)) = password_reset::issue(&app.db, &email, None, app.now()).await? else {
+            let Some(token) = operator::reset_link(&app.db, &user, app.now()).await? else {
                 anyhow::bail!("{login} was deleted a moment ago");
             };
             out(app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal()))
@@ -300,7 +317,9 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
             if !yes && io::stdin().is_terminal() && !confirmed(&user)? {
                 return out("Nothing was deleted.");
             }
-            user::delete(app.db.write(), user.id).await?;
+            // First, for once the user is gone nobody could run this again.
+            visit_store::forget(&app.db, &user.email_canonical).await?;
+            operator::delete(&app.db, &user, app.now()).await?;
             out(format!("Deleted {} ({}).", user.username, user.email))
         }
     }

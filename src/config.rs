@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", global = true)]
     pub redirect_listen: Option<SocketAddr>,
 
+    /// "on" tells browsers to use https for every subdomain of PUBLIC_URL's host too (HSTS includeSubDomains), for two
+    /// years; refused unless PUBLIC_URL begins with https.
+    #[arg(long, env = "LATCHKEY_HSTS_SUBDOMAINS", value_name = "ON|OFF", default_value = "off", global = true)]
+    hsts_subdomains: Switch,
+
     /// Another address and port, such as 127.0.0.1:9464, where Prometheus reads /metrics. There is no password, and
     /// the numbers let strangers find out who has an account: keep it private.
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", global = true)]
@@ -213,6 +218,11 @@ impl Config {
                 "LATCHKEY_PUBLIC_URL must begin with https://, because LATCHKEY_TLS_CERT is given; it is {public_url}"
             ));
         }
+        if self.hsts_subdomains == Switch::On && !public_url.is_https() {
+            return Err(format!(
+                "LATCHKEY_HSTS_SUBDOMAINS=on is refused, because LATCHKEY_PUBLIC_URL is {public_url}: it must begin with https://"
+            ));
+        }
         if self.redirect_listen.is_some() && self.tls_cert.is_none() {
             return Err("LATCHKEY_TLS_CERT must be given with LATCHKEY_REDIRECT_LISTEN".into());
         }
@@ -278,6 +288,11 @@ impl Config {
     /// The files with the certificate and its key.
     pub fn tls_files(&self) -> Option<(&Path, &Path)> {
         self.tls_cert.as_deref().zip(self.tls_key.as_deref())
+    }
+
+    /// Returns whether browsers are told to use https for every subdomain too.
+    pub fn hsts_covers_subdomains(&self) -> bool {
+        self.hsts_subdomains == Switch::On
     }
 
     /// Whether there are limits at all; there are none for load tests.

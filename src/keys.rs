@@ -9,17 +9,37 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::chance;
 use crate::secret::Secret;
 
 /// How far the clocks of machines that share a secret may differ.
 const SKEW: Duration = Duration::minutes(1);
+
+/// The header of a token. With any other parameter it is not one of ours: one that is listed in `crit` would have to be
+/// understood (RFC 7515, 4.1.11), and none may bring a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    typ: String,
+    kid: String,
+    #[serde(rename = "alg")]
+    _alg: IgnoredAny,
+}
+
+impl Head {
+    fn of(token: &str) -> Option<Self> {
+        let (head, _) = token.split_once('.')?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()
+    }
+}
 
 /// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds. With any other claim it is not
 /// one of ours: an `nbf` that nobody looks at would be a promise broken.
@@ -32,6 +52,16 @@ struct Claims {
     sid: Uuid,
     iat: i64,
     exp: i64,
+    /// In API tokens only: which client asked, and the token's own name (RFC 9068, 2.2).
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    jti: Option<Uuid>,
+}
+
+/// A claim that may be left out, and is never null.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// A token that verified. It proves nothing yet: the session's row is the truth.
@@ -56,15 +86,19 @@ pub struct Use {
     typ: &'static str,
     audience: &'static str,
     label: &'static str,
+    client_id: Option<&'static str>,
 }
 
 impl Use {
     /// The cookie of a browser.
-    pub const SESSION_COOKIE: Self = Self { typ: "session+jwt", audience: "web", label: "session-cookie" };
-    /// The bearer token of a program (RFC 9068 has the `typ`).
-    pub const API_TOKEN: Self = Self { typ: "at+jwt", audience: "api", label: "api-token" };
+    pub const SESSION_COOKIE: Self =
+        Self { typ: "session+jwt", audience: "web", label: "session-cookie", client_id: None };
+    /// The bearer token of a program, an access token of RFC 9068. Programs are not registered, so all of them share one
+    /// `client_id`.
+    pub const API_TOKEN: Self =
+        Self { typ: "at+jwt", audience: "api", label: "api-token", client_id: Some("latchkey") };
     /// The link in the letter about a log-in, which ends that session.
-    pub const NOT_ME: Self = Self { typ: "not-me+jwt", audience: "not-me", label: "not-me" };
+    pub const NOT_ME: Self = Self { typ: "not-me+jwt", audience: "not-me", label: "not-me", client_id: None };
 }
 
 /// Signs and verifies tokens for one use.
@@ -113,6 +147,8 @@ impl Keys {
             sid: pointer.session,
             iat: now.unix_timestamp(),
             exp: expires_at.unix_timestamp(),
+            client_id: self.purpose.client_id.map(str::to_owned),
+            jti: self.purpose.client_id.map(|_| chance::id()),
         };
         encode(&header, &claims, &key.sign)
     }
@@ -121,11 +157,11 @@ impl Keys {
     pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<Pointer> {
         // The header is the attacker's until the signature holds: `kid` only chooses among our own keys,
         // `typ` keeps a token made for another use out, and `alg` is not asked (RFC 8725, 3.1 and 3.11).
-        let header = decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(self.purpose.typ) {
+        let head = Head::of(token)?;
+        if head.typ != self.purpose.typ {
             return None;
         }
-        let key = self.keys.iter().find(|key| header.kid.as_ref() == Some(&key.id))?;
+        let key = self.keys.iter().find(|key| head.kid == key.id)?;
 
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -134,6 +170,11 @@ impl Keys {
         rules.validate_exp = false; // by the clock that is handed in, below; `Claims` makes it a number
         let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
 
+        // An API token without the two claims was made by the release before.
+        let client_id = claims.jti.and(self.purpose.client_id);
+        if claims.client_id.as_deref() != client_id || claims.jti.is_some() != client_id.is_some() {
+            return None;
+        }
         let fresh = claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp();
         fresh.then_some(Pointer { user: claims.sub, session: claims.sid })
     }
@@ -178,7 +219,6 @@ fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chance;
 
     const OLD: &str = "old-Zt4uQm9Xv2Lr7Kc1Wb6Nh3Fp8Gs5Jy0D";
     const NEW: &str = "new-Ra8eYk3Tq6Mw1Cz9Vd4Hn7Bj2Px5Lf0S";
@@ -230,6 +270,8 @@ mod tests {
             sid: pointer.session,
             iat: 0,
             exp: i64::MAX,
+            client_id: None,
+            jti: None,
         };
         let header =
             |typ: &str, alg| Header { typ: Some(typ.into()), kid: Some(ours.keys[0].id.clone()), ..Header::new(alg) };

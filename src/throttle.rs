@@ -4,6 +4,7 @@
 //! counter is in memory, so that a flood is turned away before it costs a statement.
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
@@ -76,6 +77,30 @@ impl Limit {
             Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter => Rate { burst: 30, every: Duration::seconds(120) },
         }
+    }
+}
+
+/// Counts what happens too often for a line in the log each time.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    since_the_last_line: u64,
+    next_line: i64,
+}
+
+impl Seldom {
+    /// Counts one. Returns how many there were since the last line if another one is due: at once for the first, then at
+    /// most once a minute.
+    pub fn count(&self, now: OffsetDateTime) -> Option<u64> {
+        let (now, mut counted) = (now.unix_timestamp(), self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        counted.since_the_last_line += 1;
+        if now < counted.next_line {
+            return None;
+        }
+        counted.next_line = now + 60;
+        Some(mem::take(&mut counted.since_the_last_line))
     }
 }
 
@@ -199,5 +224,12 @@ mod tests {
         assert!(throttle.take(Limit::LogIn, "203.0.113.9", at(0)).is_ok());
         throttle.sweep(at(3600));
         assert_eq!(throttle.whole_at.lock().expect("no panic").len(), 0);
+    }
+
+    #[test]
+    fn a_line_in_the_log_is_due_once_a_minute_and_has_the_count() {
+        let (seldom, start) = (Seldom::default(), OffsetDateTime::UNIX_EPOCH + Duration::days(9));
+        let counted: Vec<_> = [0, 0, 59, 60, 61, 500].map(|at| seldom.count(start + Duration::seconds(at))).into();
+        assert_eq!(counted, [Some(1), None, None, Some(3), None, Some(2)]);
     }
 }

@@ -8,12 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{self, Error};
 
+use crate::accounts::email::Email;
 use crate::clock::Clock;
 use crate::db::Db;
 
@@ -89,6 +91,29 @@ impl SessionStore for VisitStore {
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         Entity::delete_by_id(digest(id)).exec(self.db.write()).await.map_err(backend)?;
         Ok(())
+    }
+}
+
+/// Deletes the visits that hold this address, a canonical one, however it was typed. Each waits for a letter to it.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn forget(db: &Db, canonical: &str) -> Result<(), DbErr> {
+    let with_address = Entity::find().filter(Column::Data.contains("@")).all(db.read()).await?;
+    let holds = |row: &Model| serde_json::from_str(&row.data).is_ok_and(|data: Value| mentions(&data, canonical));
+    let theirs: Vec<String> = with_address.into_iter().filter(holds).map(|row| row.id).collect();
+    for some in theirs.chunks(500) {
+        Entity::delete_many().filter(Column::Id.is_in(some)).exec(db.write()).await?;
+    }
+    Ok(())
+}
+
+fn mentions(data: &Value, canonical: &str) -> bool {
+    match data {
+        Value::String(text) => Email::parse(text).is_ok_and(|email| email.canonical() == canonical),
+        Value::Array(all) => all.iter().any(|one| mentions(one, canonical)),
+        Value::Object(all) => all.values().any(|one| mentions(one, canonical)),
+        _ => false,
     }
 }
 

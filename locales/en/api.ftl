@@ -4,6 +4,7 @@ api-missing = Needs this field, as text
 api-unreadable = Send one JSON object
 api-unauthenticated = Could not validate credentials
 api-wrong-log-in = Incorrect username or password
+api-grant-type = The only grant_type here is password
 api-not-found = Not found
 api-method = Method not allowed
 api-media-type = Send the media type that the description names

@@ -170,6 +170,12 @@ event-password-changed = Password changed
 event-reset-asked = Link to reset the password sent
 event-reset-done = Password reset
 event-cross-site-refused = Form from another site refused
+event-reset-link-made = Link to reset the password made by the operator
+event-user-deleted = Account deleted by the operator
+event-keys-rotated = Secret of the site changed
+event-keys-dropped = Old secrets of the site dropped
+# $when (Element)
+event-by-operator = a command on the server, { $when }
 this-was-not-me = This was not me
 # $when (Element)
 # $who (Element)

@@ -4,6 +4,7 @@ api-missing = 缺少此字段，或不是文本
 api-unreadable = 请发送一个 JSON 对象
 api-unauthenticated = 无法验证凭据
 api-wrong-log-in = 用户名或密码不正确
+api-grant-type = grant_type 只能是 password
 api-not-found = 未找到
 api-method = 不支持此方法
 api-media-type = 请使用接口说明中的媒体类型

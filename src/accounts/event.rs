@@ -40,6 +40,11 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Kind {
     /// What anybody can cause who knows a name or an address, as often as they like.
     const BY_ANYBODY: [Self; 4] = [Self::LogInFailed, Self::LimitHit, Self::ResetAsked, Self::CrossSiteRefused];
+
+    /// Returns whether it was done by a command on the server, which has no browser and no address.
+    pub fn is_by_operator(self) -> bool {
+        matches!(self, Self::ResetLinkMade | Self::UserDeleted | Self::KeysRotated | Self::KeysDropped)
+    }
 }
 
 impl Model {
@@ -77,6 +82,14 @@ pub enum Kind {
     ResetDone,
     /// Another site made the person's browser send a form.
     CrossSiteRefused,
+    /// The operator made a reset link by a command.
+    ResetLinkMade,
+    /// The operator deleted the account by a command. Kept without the user.
+    UserDeleted,
+    /// The operator put a fresh secret first.
+    KeysRotated,
+    /// The operator dropped old secrets.
+    KeysDropped,
 }
 
 /// How long events are kept that are nobody's, which anybody can make as many of as they like.
@@ -84,6 +97,20 @@ const NOBODYS_KEPT: Duration = Duration::days(7);
 
 /// Notes what happened, in the table and in the log. Without a user it is for the operator only.
 pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
+    insert(conn, kind, user, asked).await?;
+    log(kind, user, asked);
+    Ok(())
+}
+
+/// Notes that a user was deleted. The row does not say which one, so that nothing of the user is left in the database;
+/// the log has the id.
+pub(super) async fn record_deleted(conn: &impl ConnectionTrait, user: Uuid, asked: &Asked) -> Result<()> {
+    insert(conn, Kind::UserDeleted, None, asked).await?;
+    log(Kind::UserDeleted, Some(user), asked);
+    Ok(())
+}
+
+async fn insert(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
     let row = ActiveModel {
         id: Set(chance::id()),
         at: Set(asked.at),
@@ -94,6 +121,10 @@ pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option
         request_id: Set(asked.request_id.clone()),
     };
     row.insert(conn).await?;
+    Ok(())
+}
+
+fn log(kind: Kind, user: Option<Uuid>, asked: &Asked) {
     info!(
         target: "latchkey::event",
         event = kind.to_value(),
@@ -102,7 +133,6 @@ pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option
         user_agent = asked.user_agent,
         request = asked.request_id,
     );
-    Ok(())
 }
 
 /// Notes a password that was not right, and that it was the last for now.
@@ -130,12 +160,13 @@ pub(super) async fn last(conn: &impl ConnectionTrait, user: Uuid, kind: Kind) ->
     Ok(events.order_by_desc(Column::Id).one(conn).await?)
 }
 
-/// Deletes what is older than `kept`, or nobody's and a week old; returns how many.
+/// Deletes what is older than `kept`, and what anybody can cause, is nobody's and a week old; returns how many.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {
-    let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::At.lte(now - NOBODYS_KEPT));
+    let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::Kind.is_in(Kind::BY_ANYBODY));
+    let nobodys = nobodys.add(Column::At.lte(now - NOBODYS_KEPT));
     let old = Condition::any().add(Column::At.lte(now - kept)).add(nobodys);
     Ok(Entity::delete_many().filter(old).exec(conn).await?.rows_affected)
 }

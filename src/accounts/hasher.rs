@@ -12,7 +12,7 @@ use std::{fmt, thread};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::{debug, debug_span};
+use tracing::{debug, debug_span, warn};
 use zeroize::Zeroizing;
 
 use super::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
@@ -22,6 +22,10 @@ use crate::metrics::Hashing;
 
 /// How much of a name is held against a new password, in characters.
 const ABOUT_MAX: usize = 100;
+
+/// How many times our own memory or passes a stored hash may ask for. Without a limit, one that an attacker has planted
+/// in the table, with m = 4 GiB, would end the process at the next log-in.
+const DEAREST: u32 = 4;
 
 type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
 
@@ -245,7 +249,7 @@ fn phc(params: &Params, salt: &[u8], output: &[u8]) -> Result<HashedPassword> {
     Ok(HashedPassword(hash.to_string()))
 }
 
-/// Any argon2 hash can be verified; what is not exactly ours is to be made anew at the log-in.
+/// Any argon2 hash can be verified that is not much dearer than ours; what is not exactly ours is to be made anew at the log-in.
 fn verify(params: &Params, password: &Password, stored: &HashedPassword, blocks: &mut [Block]) -> Result<Verdict> {
     let fault = |what: &str| Fault::Internal(format!("a stored password hash has {what}"));
     let phc = PasswordHash::new(&stored.0).map_err(|_| fault("no PHC form"))?;
@@ -258,6 +262,18 @@ fn verify(params: &Params, password: &Password, stored: &HashedPassword, blocks:
     let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
         return Err(fault("no salt or no output"));
     };
+    if theirs.m_cost() > params.m_cost().saturating_mul(DEAREST)
+        || theirs.t_cost() > params.t_cost().saturating_mul(DEAREST)
+    {
+        warn!(
+            "a stored password hash has m={}, t={}, more than {DEAREST} times LATCHKEY_HASH_MEMORY or LATCHKEY_HASH_PASSES: \
+             it is not verified, and its user needs a reset link",
+            theirs.m_cost(),
+            theirs.t_cost()
+        );
+        hash(params, password, blocks)?; // as much work as for nobody's
+        return Ok(Verdict { matches: false, outdated: true });
+    }
     let mut output = vec![0; expected.len()];
     let argon2 = Argon2::new(algorithm, version, theirs.clone());
     let outcome = if theirs.block_count() <= blocks.len() {

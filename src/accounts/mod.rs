@@ -2,7 +2,7 @@
 //!
 //! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
 //! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`device`], [`event`], [`limit`], [`outbox`]. Verbs, one
-//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`]. A verb takes values and the
+//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`operator`]. A verb takes values and the
 //! time, owns its transaction, and keeps hashing out of it.
 
 pub mod device;
@@ -11,6 +11,7 @@ pub mod event;
 pub mod hasher;
 pub mod limit;
 pub mod login;
+pub mod operator;
 pub mod outbox;
 pub mod password;
 pub mod password_reset;
@@ -135,6 +136,11 @@ impl Asked {
     fn new(client: &Client, now: OffsetDateTime) -> Self {
         let (ip, request_id) = (client.ip.clone(), client.request_id.clone());
         Self { at: now, ip, user_agent: session::shortened(&client.user_agent), request_id }
+    }
+
+    /// By a command on the server, which has no address and no browser.
+    fn of_a_command(now: OffsetDateTime) -> Self {
+        Self { at: now, ip: String::new(), user_agent: String::new(), request_id: String::new() }
     }
 
     /// With which browser, in words.

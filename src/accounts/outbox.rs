@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::email::Email;
 use super::{Asked, Fault, Result, pending_signup, reset_token};
 use crate::chance;
 use crate::locale::Locale;
@@ -277,6 +278,20 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
         .filter(Column::LeasedUntil.is_not_null())
         .exec(conn)
         .await?;
+    Ok(())
+}
+
+/// Deletes every letter to this address, a canonical one, however it was typed.
+///
+/// It reads all addresses, because canonical forms are computed in Rust only. A user is deleted seldom.
+pub(super) async fn forget(conn: &impl ConnectionTrait, canonical: &str) -> Result<()> {
+    let all = Entity::find().select_only().columns([Column::Id, Column::ToAddress]);
+    let all: Vec<(Uuid, String)> = all.into_tuple().all(conn).await?;
+    let same = |typed: &str| Email::parse(typed).is_ok_and(|email| email.canonical() == canonical);
+    let theirs: Vec<Uuid> = all.into_iter().filter(|(_, to)| same(to)).map(|(id, _)| id).collect();
+    for some in theirs.chunks(500) {
+        Entity::delete_many().filter(Column::Id.is_in(some.iter().copied())).exec(conn).await?;
+    }
     Ok(())
 }
 

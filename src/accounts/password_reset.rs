@@ -44,22 +44,22 @@ pub(super) async fn send(
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
 /// the one that was typed: two that look the same need not be the same mailbox. Only here is it known whose account
-/// it is that was `asked` for.
+/// the `event` is about.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn issue(
     db: &Db,
     email: &Email,
-    asked: Option<&Asked>,
+    event: Option<(Kind, &Asked)>,
     now: OffsetDateTime,
 ) -> Result<Option<(User, Token)>> {
     let tx = db.begin().await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
-    if let Some(asked) = asked {
-        event::record(&tx, Kind::ResetAsked, Some(user.id), asked).await?;
+    if let Some((kind, asked)) = event {
+        event::record(&tx, kind, Some(user.id), asked).await?;
     }
     tx.commit().await?;
     Ok(Some((user, token)))

@@ -95,12 +95,16 @@ pub async fn note(db: &Db, kind: Kind, user: Option<Uuid>, client: &Client, now:
     event::record(db.write(), kind, user, &Asked::new(client, now)).await
 }
 
-/// The user.
+/// Returns the user that a link “this was not me” is about, or `None` if its session belongs to another user. A session
+/// that has ended belongs to nobody.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn user(db: &Db, id: Uuid) -> Result<Option<User>> {
-    user::by_id(db.read(), id).await
+pub async fn suspect(db: &Db, user: Uuid, session: Uuid) -> Result<Option<User>> {
+    if session::owner(db.read(), session).await?.is_some_and(|owner| owner != user) {
+        return Ok(None);
+    }
+    user::by_id(db.read(), user).await
 }
 
 /// One session of the user, if it has not ended.

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
-use sea_orm::{Condition, Iterable, QueryOrder, Set};
+use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -190,6 +190,11 @@ pub async fn touch(
 pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<Vec<Session>> {
     let those = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
     Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
+}
+
+/// Returns the user that this session belongs to, whether or not it has expired.
+pub(super) async fn owner(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Uuid>> {
+    Ok(Entity::find_by_id(id).select_only().column(Column::UserId).into_tuple().one(conn).await?)
 }
 
 /// Ends one session of the user; true if it was there.

@@ -42,8 +42,9 @@ impl Modify for Security {
 struct Failures;
 
 impl Failures {
-    const ALL: [(StatusCode, &str); 8] = [
+    const ALL: [(StatusCode, &str); 9] = [
         (StatusCode::BAD_REQUEST, "The body broke off, or the head names no host"),
+        (StatusCode::FORBIDDEN, "A page of another site made a browser send it"),
         (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"),
         (StatusCode::PAYLOAD_TOO_LARGE, "A body of more than 16 KiB"),
         (StatusCode::MISDIRECTED_REQUEST, "A request for another host"),
@@ -70,7 +71,9 @@ impl Failures {
 
     fn add_to(operation: &mut Operation) {
         let has_body = operation.request_body.is_some();
-        let all = Self::ALL.iter().filter(|(status, _)| has_body || *status != StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let of_a_post =
+            |status: StatusCode| [StatusCode::FORBIDDEN, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&status);
+        let all = Self::ALL.iter().filter(|(status, _)| has_body || !of_a_post(*status));
         for (status, description) in all {
             let named = operation.responses.responses.entry(status.as_str().to_owned());
             named.or_insert_with(|| RefOr::T(Self::response(*status, description)));

@@ -63,6 +63,27 @@ impl FieldProblem {
     }
 }
 
+/// What is wrong with a request for a token, for people and for OAuth 2 clients (RFC 6749, 5.2).
+#[derive(Serialize, ToSchema)]
+pub struct TokenProblem {
+    /// What is wrong, in the language asked for.
+    #[schema(examples("Incorrect username or password"))]
+    detail: String,
+    /// `invalid_grant` or `unsupported_grant_type`.
+    #[schema(examples("invalid_grant"))]
+    error: &'static str,
+}
+
+/// What is wrong with the fields of a request for a token.
+#[derive(Serialize, ToSchema)]
+pub struct TokenFieldProblems {
+    /// One entry for each problem.
+    detail: Vec<FieldProblem>,
+    /// `invalid_request`.
+    #[schema(examples("invalid_request"))]
+    error: &'static str,
+}
+
 /// Why a request of this door has no success.
 pub enum Problem {
     /// It went wrong on our side, or before a handler saw it.
@@ -71,8 +92,14 @@ pub enum Problem {
     Fields(Vec<FieldProblem>),
     /// One sentence, with this status.
     Said(StatusCode, String),
-    /// No token, or none that is good.
-    Unauthenticated(Locale),
+    /// A request for a token, refused with this code and sentence.
+    Token(&'static str, String),
+    /// The fields of a request for a token.
+    TokenFields(Vec<FieldProblem>),
+    /// The program has sent no token.
+    NoToken(Locale),
+    /// The token that the program has sent is not good.
+    BadToken(Locale),
 }
 
 impl<E: Into<Error>> From<E> for Problem {
@@ -87,18 +114,29 @@ impl IntoResponse for Problem {
             Self::Failed(error) => error.into_response(),
             Self::Fields(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Json(FieldProblems { detail })).into_response(),
             Self::Said(status, detail) => (status, Json(Detail { detail })).into_response(),
-            Self::Unauthenticated(locale) => {
-                let detail = Json(Detail { detail: locale.t().api_unauthenticated() });
-                // RFC 6750, 3: how to come back.
-                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], detail).into_response()
+            Self::Token(error, detail) => {
+                (StatusCode::BAD_REQUEST, Json(TokenProblem { detail, error })).into_response()
             }
+            Self::TokenFields(detail) => {
+                let body = TokenFieldProblems { detail, error: "invalid_request" };
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+            }
+            Self::NoToken(locale) => unauthenticated(locale, "Bearer"),
+            Self::BadToken(locale) => unauthenticated(locale, "Bearer error=\"invalid_token\""),
         }
     }
+}
+
+/// 401, with how to come back. A program that has sent no token gets no error code (RFC 6750, 3.1).
+fn unauthenticated(locale: Locale, challenge: &'static str) -> Response {
+    let detail = Json(Detail { detail: locale.t().api_unauthenticated() });
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], detail).into_response()
 }
 
 /// The words for a failure that no handler has any for.
 pub fn words(t: &Translation, error: &Error) -> String {
     match error.status {
+        StatusCode::FORBIDDEN => t.failure_cross_site(),
         StatusCode::NOT_FOUND => t.api_not_found(),
         StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
         StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),

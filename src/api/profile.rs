@@ -23,11 +23,13 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let (refused, now) = (|| Problem::Unauthenticated(Language::of(parts).locale), app.now());
+        let (locale, now) = (Language::of(parts).locale, app.now());
+        let refused = || Problem::BadToken(locale);
         let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let (scheme, token) = sent.and_then(|sent| sent.split_once(' ')).ok_or_else(refused)?;
-        let bearer = Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
-        let pointer = bearer.and_then(|token| app.token_keys.verify(token, now)).ok_or_else(refused)?;
+        let bearer =
+            sent.and_then(|sent| sent.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (_, token) = bearer.ok_or(Problem::NoToken(locale))?;
+        let pointer = app.token_keys.verify(token.trim(), now).ok_or_else(refused)?;
         // The row is the truth: a token whose session has ended is worth nothing.
         let found = session::find(app.db.read(), Kind::Api, pointer.session, now).await?;
         let (session, user) = found.filter(|(_, user)| user.id == pointer.user).ok_or_else(refused)?;
@@ -72,7 +74,7 @@ impl From<User> for UserOut {
             example = json!({"id": "01a203d9-ab8e-76eb-ba49-c3e996b26789", "username": "sam",
                 "email": "sam@example.com", "full_name": "Sam Smith"})),
         (status = 401, description = "No token, or none that is good", body = Detail,
-            headers(("WWW-Authenticate" = String, description = "`Bearer`")),
+            headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if a token was sent")),
             example = json!({"detail": "Could not validate credentials"})),
     )
 )]

@@ -65,7 +65,7 @@ pub struct Message {
         (status = 201, description = "The account exists (sites with open sign-up)", body = UserOut,
             example = json!({"id": "01a203d9-ab8e-76eb-ba49-c3e996b26789", "username": "sam",
                 "email": "sam@example.com", "full_name": "Sam Smith"})),
-        (status = 403, description = "Sign-up is closed", body = Detail, example = json!({"detail": "Sign-up is closed"})),
+        (status = 403, description = "Sign-up is closed, or a page of another site made a browser send it", body = Detail, example = json!({"detail": "Sign-up is closed"})),
         (status = 422, description = "Fields that will not do", body = FieldProblems,
             example = json!({"detail": [{"loc": ["body", "email"], "type": "value_error",
                 "msg": "Enter an email address like name@example.com"}]})),

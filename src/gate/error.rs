@@ -15,6 +15,8 @@ pub struct Error {
     pub too_many: Option<TooMany>,
     /// For the log only: nothing of it is shown.
     pub(super) cause: Option<String>,
+    /// Whether it is one of many of its kind, which the log counts and does not list.
+    pub(super) is_busy: bool,
 }
 
 impl Error {
@@ -46,7 +48,7 @@ impl Error {
 
 impl From<StatusCode> for Error {
     fn from(status: StatusCode) -> Self {
-        Self { status, too_many: None, cause: None }
+        Self { status, too_many: None, cause: None, is_busy: false }
     }
 }
 
@@ -61,7 +63,8 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
             // A database out of reach is never “you are logged out” or “wrong password”.
-            Fault::Busy | Fault::Database(_) => Self::unavailable(fault),
+            Fault::Busy => Self { is_busy: true, ..Self::unavailable(fault) },
+            Fault::Database(_) => Self::unavailable(fault),
             Fault::Internal(_) => Self::internal(fault),
         }
     }

@@ -35,6 +35,11 @@ impl Fields {
         }
     }
 
+    /// Returns whether the field came, however often.
+    pub fn came(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
+    }
+
     /// Whether a box is ticked.
     pub fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()

@@ -5,6 +5,7 @@ pub mod client;
 pub mod error;
 pub mod form;
 mod host;
+pub mod origin;
 pub mod words;
 
 use std::error::Error as _;
@@ -112,6 +113,12 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
     }
     let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
     match (&error.cause, status.is_server_error()) {
+        // Anybody can fill the queue, and a line for each request would fill the disk too.
+        (Some(cause), _) if error.is_busy => {
+            if let Some(turned_away) = gate.app.turned_away.count(gate.app.now()) {
+                warn!(turned_away, "{cause}");
+            }
+        }
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
         (Some(cause), false) => warn!(status = status.as_u16(), cause = cut(cause), "refused"),
         (None, false) => {}
@@ -169,15 +176,22 @@ fn add_headers(app: &App, id: &str, headers: &mut HeaderMap) {
                           geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
                           picture-in-picture=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()";
 
-    headers.reserve(FIXED.len() + 4); // once, not a few at a time
+    /// Two years (RFC 6797, 6.1).
+    const HSTS: &str = "max-age=63072000";
+    const HSTS_WITH_SUBDOMAINS: &str = "max-age=63072000; includeSubDomains";
+
+    headers.reserve(FIXED.len() + 5); // once, not a few at a time
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // For browsers that know nothing of `frame-ancestors` (clickjacking; RFC 7034).
+    headers.entry(header::X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));
     // Pages of an account are never kept, so that “back” after log-out shows the log-in.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if app.public_url.is_https() {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000"));
+        let hsts = if app.config.hsts_covers_subdomains() { HSTS_WITH_SUBDOMAINS } else { HSTS };
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(hsts));
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);

@@ -87,10 +87,10 @@ pub async fn run(
         beside.spawn(tls.renew(limits.renew_every));
     }
 
-    let openapi = Arc::new(serde_json::to_value(api::document(&app))?);
+    let openapi = serde_json::to_value(api::document(&app))?;
     let crowd = Crowd::new(limits, &app.config);
     let elsewhere = redirect::router(app.public_url.clone());
-    let doors = web::router(app.clone(), &openapi).merge(api::router(app.clone(), openapi));
+    let doors = web::router(app.clone(), &openapi).merge(api::router(app.clone(), &openapi));
     let mut listeners = JoinSet::new();
     listeners.spawn(accept(tcp, doors, tls, crowd.clone(), stopped.clone()));
     if let Some(redirect) = redirect {

@@ -1,25 +1,93 @@
 //! The development mailbox: letters that were kept on disk because there is no mail server.
+//!
+//! They hold links that work, for every account. So the mailbox is for the developer at this machine only, and every
+//! handler here names [`Direct`].
 
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use askama::Template;
 use axum::Json;
-use axum::extract::{self, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{self, ConnectInfo, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use mail_parser::{HeaderValue, MessageParser};
 use serde::Serialize;
 use time::OffsetDateTime;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::page::{Page, html as page_html};
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Query};
+
+/// A request that came straight from this machine, and not by a proxy. Any other gets 404.
+///
+/// `LISTEN` and `PUBLIC_URL` are on loopback while the mailbox is on. But a reverse proxy on this machine is on loopback
+/// too, and if it rewrites `Host`, the world reaches the mailbox through it.
+pub struct Direct;
+
+impl FromRequestParts<Arc<App>> for Direct {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
+        static SAID: AtomicBool = AtomicBool::new(false);
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        match way_around(peer, &parts.headers, parts.version) {
+            None => Ok(Self),
+            Some(way) => {
+                if app.config.keeps_letters() && !SAID.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        "LATCHKEY_SMTP_URL: /dev/mailbox was asked for by {way}, and answered 404; give a mail server \
+                         if others than you reach this site"
+                    );
+                }
+                Err(Error::not_found())
+            }
+        }
+    }
+}
+
+/// Returns what shows that a request did not come straight from this machine, if anything does.
+fn way_around(peer: Option<SocketAddr>, headers: &HeaderMap, version: Version) -> Option<String> {
+    const ADDED_BY_PROXIES: [&str; 16] = [
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-envoy-external-address",
+        "x-azure-clientip",
+        "x-amzn-trace-id",
+        "true-client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "cdn-loop",
+        "cf-connecting-ip",
+        "cf-ray",
+    ];
+    let by_a_proxy =
+        |name: &&HeaderName| ADDED_BY_PROXIES.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
+    match peer.map(|peer| peer.ip().to_canonical()) {
+        Some(ip) if ip.is_loopback() => {}
+        Some(ip) => return Some(format!("{ip}, which is not this machine")),
+        None => return Some("an unknown address".to_owned()),
+    }
+    if let Some(name) = headers.keys().find(by_a_proxy) {
+        return Some(format!("a proxy that sends {name}"));
+    }
+    // nginx adds none of these by itself, but asks in HTTP/1.0, which browsers have not spoken for decades.
+    (version < Version::HTTP_11).then(|| format!("a proxy that speaks {version:?}"))
+}
 
 /// A letter, read back from its file.
 #[derive(Clone, Debug, Serialize)]
@@ -92,12 +160,12 @@ struct ListPage {
 }
 
 /// GET /dev/mailbox
-pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<Response, Error> {
+pub async fn list(_: Direct, State(app): State<Arc<App>>, page: Page) -> Result<Response, Error> {
     page_html(StatusCode::OK, page.locale, &ListPage { page, letters: letters(&app).await? })
 }
 
 /// GET /dev/mailbox.json
-pub async fn json(State(app): State<Arc<App>>) -> Result<Response, Error> {
+pub async fn json(_: Direct, State(app): State<Arc<App>>) -> Result<Response, Error> {
     Ok(Json(letters(&app).await?).into_response())
 }
 
@@ -141,6 +209,7 @@ impl fmt::Display for View {
 
 /// GET /dev/mailbox/{id}
 pub async fn letter(
+    _: Direct,
     State(app): State<Arc<App>>,
     extract::Path(id): extract::Path<String>,
     Query(query): Query,
@@ -157,6 +226,7 @@ pub async fn letter(
 
 /// GET /dev/mailbox/{id}/html: the HTML part as a mail program would show it, with no script and no origin.
 pub async fn html(
+    _: Direct,
     State(app): State<Arc<App>>,
     extract::Path(id): extract::Path<String>,
     Query(query): Query,
@@ -164,10 +234,31 @@ pub async fn html(
     let id = id.parse().map_err(|_| Error::not_found())?;
     let policy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
-    let fixed = [(header::CONTENT_SECURITY_POLICY, policy), (header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    ];
     // Its links open in a page of their own: ours do not load in frames.
     let html = one(&app, id).await?.html.replacen("<head>", "<head><base target=\"_blank\">", 1);
     // The frame cannot be told which colours to prefer, so the letter is.
     let preferred = if View::asked(&query).dark { "all" } else { "not all" };
     Ok((fixed, html.replace("(prefers-color-scheme: dark)", preferred)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_comes_straight() {
+        let way = |peer: &str| way_around(Some(peer.parse().expect("an address")), &HeaderMap::new(), Version::HTTP_11);
+        for near in ["127.0.0.1:1", "127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(way(near), None, "{near}");
+        }
+        for far in ["192.0.2.1:1", "10.0.0.1:1", "[2001:db8::1]:1", "[fe80::1]:1", "0.0.0.0:1"] {
+            assert!(way(far).is_some_and(|way| way.contains("not this machine")), "{far}");
+        }
+        assert!(way_around(None, &HeaderMap::new(), Version::HTTP_11).is_some());
+    }
 }

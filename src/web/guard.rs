@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,7 +15,7 @@ use crate::accounts::token::Token;
 use crate::app::App;
 use crate::gate::client::{Client, Device};
 use crate::gate::error::Error;
-use crate::gate::take_body;
+use crate::gate::{origin, take_body};
 use crate::throttle::Limit;
 
 /// What [`before`] needs.
@@ -29,11 +28,13 @@ pub struct Guard {
 
 /// Before a page sees a request: it is ours, it has only our cookies, it is not too much, and it is new.
 pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    if let Err(why) = came_from(&guard.app, &request) {
-        return refused(&guard.app, request, why).await;
+    let came_from_us =
+        origin::check(&guard.app, &request).and_then(|()| named_or_without_our_cookies(&guard.app, &request));
+    if let Err(error) = came_from_us {
+        return refused(&guard.app, request, error).await;
     }
     cookie::keep_ours(&guard.app, request.headers_mut());
-    let mut response = if reads_only(&request) {
+    let mut response = if origin::reads_only(&request) {
         next.run(request).await
     } else {
         if let Some(device) = cookie::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
@@ -50,7 +51,7 @@ pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next:
 
 /// Notes a form that another site has sent, and whose browser it came from. The first few of a client only: they cost
 /// nothing to send.
-async fn refused(app: &Arc<App>, request: Request, why: String) -> Response {
+async fn refused(app: &Arc<App>, request: Request, error: Error) -> Response {
     let (mut parts, _) = request.into_parts();
     let (now, Ok(Client(client))) = (app.now(), Client::from_request_parts(&mut parts, app).await);
     let noted = async {
@@ -67,29 +68,14 @@ async fn refused(app: &Arc<App>, request: Request, why: String) -> Response {
     {
         return Error::from(fault).into_response();
     }
-    Error::cross_site(why).into_response()
+    error.into_response()
 }
 
-fn reads_only(request: &Request) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Refuses what another site makes a browser send (CSRF), log-in and sign-up included, so that nobody can
-/// be logged in to a stranger's account either. There are no tokens in forms; a page left open overnight
-/// still works (OWASP, CSRF Prevention Cheat Sheet, “Fetch Metadata headers”).
-fn came_from(app: &App, request: &Request) -> Result<(), String> {
-    if reads_only(request) {
-        return Ok(());
+/// Refuses a form with a cookie of ours from a browser so old that it does not name the page that sends it. Without our
+/// cookies, such a form can harm nobody who is logged in.
+fn named_or_without_our_cookies(app: &App, request: &Request) -> Result<(), Error> {
+    if !origin::reads_only(request) && origin::is_unnamed(request) && cookie::any(app, request.headers()) {
+        return Err(Error::cross_site("a cookie of ours without Origin".into()));
     }
-    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
-    match (header("sec-fetch-site"), header("origin")) {
-        // `none` is the person's own doing: a reload, a restored tab.
-        (Some("same-origin" | "none"), _) => Ok(()),
-        (Some(site), _) => Err(format!("Sec-Fetch-Site: {site}")),
-        (None, Some(origin)) if origin == app.public_url.origin() => Ok(()),
-        (None, Some(origin)) => Err(format!("Origin: {origin}")),
-        // Neither: an old browser, or no browser at all. Without our cookies it can do nobody harm.
-        (None, None) if cookie::any(app, request.headers()) => Err("a cookie of ours without Origin".into()),
-        (None, None) => Ok(()),
-    }
+    Ok(())
 }

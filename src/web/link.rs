@@ -2,18 +2,23 @@
 //! would keep it, and into a cookie.
 
 use axum::response::{IntoResponse, Redirect, Response};
+use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
 use crate::accounts::token::Token;
-use crate::accounts::{pending_signup, reset_token, security};
+use crate::accounts::{pending_signup, security};
 use crate::app::App;
+
+/// How long the cookie of a reset link lives. It opens an account to the next person at this browser, so it lives as
+/// long as the form takes, and not as long as the link, which can be opened again from the letter.
+const RESET_COOKIE_LIFETIME: Duration = Duration::minutes(15);
 
 /// Moves a link's token, if it has the shape of one, from the address into a cookie. What has not takes the cookie
 /// away, so that a broken link never shows the page of an older one.
 pub fn keep(cookies: &Cookies, app: &App, name: Name, token: Option<String>, path: &str) -> Response {
     let lifetime = match name {
-        Name::ResetLink => reset_token::LIFETIME,
+        Name::ResetLink => RESET_COOKIE_LIFETIME,
         Name::NotMeLink => security::NOT_ME_LIFETIME,
         _ => pending_signup::LIFETIME,
     };

@@ -132,8 +132,14 @@ pub async fn show(
                 html(StatusCode::OK, page.locale, &ResetPage { page, problems: Problems::default(), email: user.email })
             }
         },
-        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+        None => gone(&app, &cookies, page),
     }
+}
+
+/// The page of a link that does not work any more. Its cookie goes with it.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    cookie::remove(cookies, app, Name::ResetLink);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
 }
 
 async fn holder(app: &App, cookies: &Cookies) -> Result<Option<(Token, User)>, Error> {
@@ -156,7 +162,7 @@ pub async fn reset(
     Form(fields): Form,
 ) -> Result<Response, Error> {
     let page = || Page::plain(&app, client.locale);
-    let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: page() });
+    let gone = || gone(&app, &cookies, page());
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();

@@ -87,6 +87,10 @@ impl SecurityPage {
             Kind::ResetAsked => t.event_reset_asked(),
             Kind::ResetDone => t.event_reset_done(),
             Kind::CrossSiteRefused => t.event_cross_site_refused(),
+            Kind::ResetLinkMade => t.event_reset_link_made(),
+            Kind::UserDeleted => t.event_user_deleted(),
+            Kind::KeysRotated => t.event_keys_rotated(),
+            Kind::KeysDropped => t.event_keys_dropped(),
         };
         if *times > 1 { t.event_times(what, *times) } else { what }
     }
@@ -171,15 +175,21 @@ pub async fn show_not_me(
             let session = security::find(&app.db, &user, session, app.now()).await?;
             html(StatusCode::OK, page.locale, &NotMePage { page, user, session })
         }
-        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+        None => gone(&app, &cookies, page),
     }
+}
+
+/// The page of a link that does not work any more. Its cookie goes with it.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    cookie::remove(cookies, app, Name::NotMeLink);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
 }
 
 /// Whose letter it is, and about which session.
 async fn suspect(app: &App, cookies: &Cookies) -> Result<Option<(User, Uuid)>, Error> {
     let token = cookie::get(cookies, app, Name::NotMeLink);
     let Some(pointer) = token.and_then(|token| app.not_me_keys.verify(&token, app.now())) else { return Ok(None) };
-    Ok(security::user(&app.db, pointer.user).await?.map(|user| (user, pointer.session)))
+    Ok(security::suspect(&app.db, pointer.user, pointer.session).await?.map(|user| (user, pointer.session)))
 }
 
 /// POST /not-me
@@ -191,7 +201,7 @@ pub async fn not_me(
 ) -> Result<Response, Error> {
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((user, session)) = suspect(&app, &cookies).await? else {
-        return html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+        return gone(&app, &cookies, Page::plain(&app, client.locale));
     };
     let now = app.now();
     let done = security::not_me(&app.accounts, &user, session, &client, now).await?;

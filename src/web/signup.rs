@@ -210,8 +210,14 @@ pub async fn show_confirm(
     }
     match opened(&app, &cookies, began(&visit).await?).await? {
         Some((_, opened)) => html(StatusCode::OK, page.locale, &ConfirmPage::new(page, opened)),
-        None => html(StatusCode::GONE, page.locale, &GonePage { page }),
+        None => gone(&app, &cookies, page),
     }
+}
+
+/// The page of a link that does not work any more. Its cookie goes with it.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    cookie::remove(cookies, app, Name::SignupLink);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
 }
 
 /// The pending row that this browser began a sign-up with.
@@ -235,7 +241,7 @@ pub async fn confirm(
     if app.config.signup == Signup::Closed {
         return html(StatusCode::FORBIDDEN, client.locale, &ClosedPage { page: Page::plain(&app, client.locale) });
     }
-    let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
+    let gone = || gone(&app, &cookies, Page::plain(&app, client.locale));
     gate::throttle(&app, Limit::Link, &client).await?;
     let began = began(&visit).await?;
     let Some((token, opened)) = opened(&app, &cookies, began).await? else { return gone() };

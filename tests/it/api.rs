@@ -116,9 +116,49 @@ async fn a_token_tells_who_its_owner_is() {
         assert_eq!(me, sam);
     }
     for (login, password) in [("sam", HERON), ("nobody", OTTER), ("", ""), ("sam", ""), ("sam", &"x".repeat(5000))] {
-        let wrong = (400, json!({"detail": "Incorrect username or password"}));
+        let wrong = (400, json!({"detail": "Incorrect username or password", "error": "invalid_grant"}));
         assert_eq!(program.logs_in(login, password).await, wrong, "{login}");
     }
+}
+
+#[tokio::test]
+async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    app.someone("sam", OTTER).await;
+    let asked = |fields: &[(&str, &str)]| {
+        let sam = [("username", "sam"), ("password", OTTER)];
+        answer(program.asks(Method::POST, "/token").form(&[&sam[..], fields].concat()))
+    };
+    // RFC 6749, 3.2: a parameter without a value is one that was left out.
+    for fields in [&[][..], &[("grant_type", "password")], &[("grant_type", "")], &[("scope", "x"), ("client_id", "y")]]
+    {
+        assert_eq!(asked(fields).await.0, 200, "{fields:?}");
+    }
+    let detail = "The only grant_type here is password";
+    for kind in ["client_credentials", "authorization_code", "refresh_token", "Password", "password ", "%00", "x"] {
+        let (status, body) = asked(&[("grant_type", kind)]).await;
+        assert_eq!((status, body), (400, json!({"detail": detail, "error": "unsupported_grant_type"})), "{kind}");
+    }
+    // Whatever else is wrong: another grant has other fields.
+    let request = program.asks(Method::POST, "/token").form(&[("grant_type", "client_credentials")]);
+    assert_eq!(answer(request).await.1["error"], "unsupported_grant_type");
+    // RFC 6749, 5.2: missing or repeated parameters.
+    let twice = [("grant_type", "password"), ("grant_type", "password")];
+    for (fields, field) in
+        [(&twice[..], "grant_type"), (&[("username", "sam")], "username"), (&[("password", "x")], "password")]
+    {
+        let (status, body) = asked(fields).await;
+        assert_eq!((status, &body["error"]), (422, &json!("invalid_request")), "{body}");
+        assert_eq!(body["detail"].as_array().unwrap().len(), 1);
+        assert_eq!(body["detail"][0]["loc"], json!(["body", field]));
+    }
+    let request = program.asks(Method::POST, "/token").form(&[("grant_type", "password")]);
+    let (status, body) = answer(request).await;
+    assert_eq!((status, &body["error"], body["detail"].as_array().unwrap().len()), (422, &json!("invalid_request"), 2));
+    // Only this operation speaks OAuth.
+    let (status, body) = program.posts("/users/", json!({})).await;
+    assert_eq!((status, body.as_object().unwrap().len()), (422, 1), "{body}");
 }
 
 #[tokio::test]
@@ -156,7 +196,10 @@ async fn without_a_good_token_nobody_is_told_anything() {
         let request = program.asks(Method::GET, "/users/me/");
         let request = if let Some(sent) = sent { request.header(AUTHORIZATION, sent) } else { request };
         let answer = request.header(COOKIE, format!("latchkey_session={cookie}")).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()[WWW_AUTHENTICATE]), (401, &"Bearer".parse().unwrap()));
+        // RFC 6750, 3.1: no code for a program that has sent no token and may not know that one is needed.
+        let sent_a_token = !["nothing", "no scheme", "another scheme", "no token"].contains(&what);
+        let challenge = if sent_a_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        assert_eq!((answer.status().as_u16(), answer.headers()[WWW_AUTHENTICATE].to_str().unwrap()), (401, challenge));
         let body: Value = answer.json().await.unwrap();
         assert_eq!(body, json!({"detail": "Could not validate credentials"}), "{what}");
     }
@@ -222,6 +265,50 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
     assert_eq!(program.posts("/complete_reset_password/", made_up).await.0, 410);
     assert_eq!((program.logs_in("sam", OTTER).await.0, program.logs_in("sam", HERON).await.0), (400, 200));
     assert_eq!(app.letters_to("sam@example.com", 3).await[0].subject, "Your Latchkey password was changed");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
+    let app = TestApp::start().await;
+    let program = Program::of(&app);
+    app.someone("sam", OTTER).await;
+    let own = app.url.as_str();
+    // More than a client has. A form of any page may be sent here without asking first (no preflight).
+    for n in 0..40 {
+        let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][n % 2];
+        let form = program.asks(Method::POST, "/token").form(&[("username", "sam"), ("password", HERON)]);
+        let refused = answer(form.header(foreign.0, foreign.1)).await;
+        assert_eq!(refused, (403, json!({"detail": "This request came from another site"})), "{foreign:?}");
+        let forgotten = program.asks(Method::POST, "/reset_password/?email=sam%40example.com");
+        assert_eq!(answer(forgotten.header(foreign.0, foreign.1)).await.0, 403, "{foreign:?}");
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters().await.len(), 1, "the letter of the sign-up");
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 200, "all attempts are left");
+    for path in ["/users/", "/token", "/reset_password/", "/complete_reset_password/"] {
+        for foreign in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        ] {
+            let request =
+                foreign.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
+            assert_eq!(answer(request).await.0, 403, "{path} {foreign:?}");
+        }
+        // A program sends neither header; our own pages may use the door too.
+        for ours in [&[][..], &[("origin", own)], &[("sec-fetch-site", "same-origin"), ("origin", own)]] {
+            let request =
+                ours.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
+            assert_eq!(answer(request).await.0, 422, "{path} {ours:?}");
+        }
+        // A browser that asks first is told nothing that would let the page go on.
+        let preflight = program.asks(Method::OPTIONS, path).header("origin", "https://evil.example");
+        let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();
+        assert_eq!(preflight.status(), 405);
+        assert!(preflight.headers().keys().all(|name| !name.as_str().starts_with("access-control")), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! What people do in Chromium, on a phone and on a desk, with script and without, by pointer and by keyboard.
 //! How each page looks is in `gallery.rs`.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 
 use crate::app::TestApp;
@@ -142,6 +145,37 @@ async fn show_shows_the_password_and_hide_hides_it() {
     }
     sam.presses("/login").await;
     sam.finds("#errors").await;
+}
+
+/// The cookies of the browser, by name.
+async fn cookies(person: &Person) -> BTreeMap<String, String> {
+    let all = person.cdp("Network.getCookies", json!({})).await;
+    let text = |cookie: &Value, what: &str| cookie[what].as_str().unwrap().to_owned();
+    all["cookies"].as_array().unwrap().iter().map(|cookie| (text(cookie, "name"), text(cookie, "value"))).collect()
+}
+
+#[tokio::test]
+async fn a_log_out_clears_what_was_stored_and_the_account_still_knows_the_browser() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let sam = Person::at(&app, DESK, Script::On).await;
+    sam.opens("/login").await;
+    sam.takes("footer a[hreflang=zh-CN]").await;
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    sam.sees("html[lang=zh-CN] form[action='/logout']").await;
+    let before = cookies(&sam).await;
+    sam.learns("localStorage.setItem('planted', 'by a script that slipped in')").await;
+    sam.presses("/logout").await;
+    sam.sees("html[lang=zh-CN] [role=status]").await;
+    assert_eq!(sam.learns("localStorage.getItem('planted')").await, Value::Null);
+    let mut after = cookies(&sam).await;
+    after.remove("latchkey_visit");
+    let mut expected = before;
+    assert!(expected.remove("latchkey_session").is_some());
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["latchkey_device", "latchkey_lang"]);
+    assert_eq!(after, expected);
 }
 
 async fn double_click_the_sign_up(script: Script) {

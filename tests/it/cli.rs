@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Args;
+use latchkey::accounts::event;
 use latchkey::config::Config;
+use latchkey::visit_store;
+use sea_orm::{EntityTrait, QueryOrder};
 
 use crate::process::Process;
 use crate::{HERON, OTTER};
@@ -144,6 +147,72 @@ async fn an_operator_looks_after_users_while_the_site_runs() {
     assert_eq!(lost.log_in("sam", HERON).await.status, 422);
     assert_eq!(process.run(&["user", "list"]).out.lines().count(), 1);
     process.someone("sam", OTTER).await;
+}
+
+#[tokio::test]
+async fn what_an_operator_does_is_an_event() {
+    let process = Process::serving(&[]).await;
+    let mut sam = process.someone("sam", OTTER).await;
+    let before = event::Entity::find().all(process.db().await.read()).await.unwrap();
+    let id = before[0].user_id.unwrap().to_string();
+    let noted = |arguments: &[&str], event: &str, user: bool| {
+        let ran = process.run(arguments);
+        let logged = ran.err.lines().find(|line| line.contains("latchkey::event")).unwrap_or_default();
+        assert!(ran.code == Some(0) && logged.contains(&format!("event=\"{event}\"")), "{ran:?}");
+        assert_eq!(logged.contains(&id), user, "{ran:?}");
+    };
+    noted(&["user", "reset-link", "sam"], "reset_link_made", true);
+    let html = sam.open("/profile/security").await.html;
+    for words in ["Link to reset the password made by the operator", "a command on the server, "] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    noted(&["user", "delete", "sam", "--yes"], "user_deleted", true);
+    noted(&["keys", "rotate"], "keys_rotated", false);
+    noted(&["keys", "drop"], "keys_dropped", false);
+
+    // What is left says nothing about the user, and stays as long as the events of users.
+    let db = process.db().await;
+    let left = event::Entity::find().order_by_asc(event::Column::Id).all(db.read()).await.unwrap();
+    let kinds: Vec<_> = left.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [event::Kind::UserDeleted, event::Kind::KeysRotated, event::Kind::KeysDropped]);
+    assert!(left.iter().all(|event| event.user_id.is_none() && event.ip.is_empty() && event.user_agent.is_empty()));
+    let sweep = async |days| {
+        let now = left[0].at + time::Duration::days(days);
+        event::sweep(db.write(), time::Duration::days(90), now).await.unwrap()
+    };
+    assert_eq!((sweep(89).await, sweep(91).await), (0, 3));
+}
+
+#[tokio::test]
+async fn a_fresh_secret_does_not_wait_for_the_database() {
+    let process = Process::new(&[]);
+    assert_eq!(process.run(&["migrate"]).code, Some(0));
+    fs::remove_file(process.path("data/latchkey.db")).unwrap();
+    fs::create_dir(process.path("data/latchkey.db")).unwrap(); // nothing opens that
+    let ran = process.run(&["keys", "rotate"]);
+    assert!(ran.code == Some(0) && ran.out.contains("A fresh secret stands first"), "{ran:?}");
+    assert!(ran.err.contains("WARN") && ran.err.contains("keys_rotated"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_user_leaves_no_address_behind() {
+    let process = Process::serving(&[]).await;
+    for (name, typed) in [("sam", "SAM@Example.com"), ("ada", "ada@example.com")] {
+        process.someone(name, OTTER).await;
+        // The address as it was typed there, in the visit and in the outbox.
+        process.browser().ask_reset(typed).await;
+        process.link(&format!("{name}@example.com"), 2).await;
+    }
+    let visits = async || {
+        let rows = visit_store::Entity::find().all(process.db().await.read()).await.unwrap();
+        rows.into_iter().map(|row| row.data.to_lowercase()).collect::<Vec<_>>()
+    };
+    let outbox =
+        async || process.outbox().await.into_iter().map(|row| row.to_address.to_lowercase()).collect::<Vec<_>>();
+    let count = |rows: Vec<String>| ["sam@", "ada@"].map(|who| rows.iter().filter(|row| row.contains(who)).count());
+    assert_eq!((count(outbox().await), count(visits().await)), ([2, 2], [1, 1]));
+    assert_eq!(process.run(&["user", "delete", "sam", "--yes"]).code, Some(0));
+    assert_eq!((count(outbox().await), count(visits().await)), ([0, 2], [0, 1]));
 }
 
 #[tokio::test]

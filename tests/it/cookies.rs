@@ -137,3 +137,34 @@ async fn an_id_of_a_visit_is_never_one_that_the_browser_brought() {
         assert_ne!(sam.cookies[VISIT], id, "the browser's own id was taken");
     }
 }
+
+#[tokio::test]
+async fn the_cookie_of_a_reset_link_lives_a_quarter_of_an_hour() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut sam = app.browser();
+    let page = sam.send(Method::GET, &link, |request| request).await;
+    let cookie = page.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("latchkey_reset=") && cookie.contains("; Max-Age=900"), "{cookie}");
+    sam.open("/reset-password").await.assert_framed(200);
+    assert!(sam.cookies.contains_key("latchkey_reset"), "a look does not take it");
+    app.browser().reset(&link, HERON).await;
+    sam.open("/reset-password").await.assert_framed(410);
+    assert!(!sam.cookies.contains_key("latchkey_reset"), "the link was used elsewhere");
+}
+
+#[tokio::test]
+async fn a_dead_link_takes_its_cookie_with_it() {
+    let app = TestApp::start().await;
+    for (path, name) in
+        [("/reset-password", "latchkey_reset"), ("/signup/confirm", "latchkey_signup"), ("/not-me", "latchkey_not_me")]
+    {
+        for method in [Method::GET, Method::POST] {
+            let mut sam = app.browser();
+            sam.cookies.insert(name.into(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".into());
+            sam.send(method.clone(), path, |request| request).await.assert_framed(410);
+            assert!(!sam.cookies.contains_key(name), "{method} {path}");
+        }
+    }
+}

@@ -66,7 +66,10 @@ impl Door {
         match (self, answer.status().as_u16()) {
             (_, 200) => return true,
             (Self::Cookie, 303) => assert_eq!(answer.headers()[LOCATION], "/login", "{token}"),
-            (Self::Bearer, 401) => assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{token}"),
+            (Self::Bearer, 401) => {
+                let challenge = if token.is_empty() { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+                assert_eq!(answer.headers()["www-authenticate"], challenge, "{token}");
+            }
             (_, status) => panic!("{self:?}: {status} for {token}"),
         }
         false
@@ -81,11 +84,16 @@ struct Forger {
 
 impl Forger {
     fn of(app: &TestApp, door: Door) -> Self {
+        Self::of_label(app, door.label())
+    }
+
+    /// For tokens that are made for this.
+    fn of_label(app: &TestApp, label: &str) -> Self {
         let secret = fs::read_to_string(app.dir.path().join("secret")).unwrap();
         let root = Hkdf::<Sha256>::new(None, secret.trim().as_bytes());
         let (mut kid, mut key) = ([0; 6], [0; 32]);
-        root.expand(format!("latchkey {} kid v1", door.label()).as_bytes(), &mut kid).unwrap();
-        root.expand(format!("latchkey {} HS256 v1", door.label()).as_bytes(), &mut key).unwrap();
+        root.expand(format!("latchkey {label} kid v1").as_bytes(), &mut kid).unwrap();
+        root.expand(format!("latchkey {label} HS256 v1").as_bytes(), &mut key).unwrap();
         Self { key: EncodingKey::from_secret(&key), kid: URL_SAFE_NO_PAD.encode(kid) }
     }
 
@@ -136,7 +144,10 @@ impl Case {
         let (header, claims) = (decoded(parts[0]), decoded(parts[1]));
         let forger = Forger::of(&app, door);
         assert_eq!((&header["alg"], &header["kid"]), (&json!("HS256"), &json!(forger.kid)));
-        assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), ["iss", "aud", "sub", "sid", "iat", "exp"]);
+        // An API token has what RFC 9068 asks for besides.
+        let keys = ["iss", "aud", "sub", "sid", "iat", "exp", "client_id", "jti"];
+        let keys = if door == Door::Cookie { &keys[..6] } else { &keys };
+        assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
         let case = Self { app, door, header, claims, forger, real };
         // The control: what the forger makes with the right values is as good as real.
         let late = with(&case.claims, "exp", LATE.into());
@@ -219,6 +230,81 @@ async fn a_header_that_brings_its_own_key_opens_nothing_and_is_not_fetched() {
         case.refuses("a certificate that it brings", &forged(&with(&header, "x5c", json!(["AAAA"])))).await;
         assert_eq!(keys.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody went to look");
         case.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_demands_what_we_do_not_know_opens_nothing() {
+    for door in Door::BOTH {
+        let case = Case::at(door).await;
+        for crit in [json!(["exp"]), json!(["b64"]), json!(["x"]), json!([]), json!("exp"), Value::Null] {
+            let header = with(&case.header, "crit", crit);
+            case.refuses("an extension that must be understood (RFC 7515, 4.1.11)", &case.signs(&header, &case.claims))
+                .await;
+            let header = with(&with(&header, "x", json!(1)), "b64", json!(true));
+            case.refuses("the same, with the extensions", &case.signs(&header, &case.claims)).await;
+        }
+        for name in ["jwk", "jku", "x5u", "x5c", "cty", "zip", "enc", "b64", "x"] {
+            for value in [Value::Null, json!(""), json!({})] {
+                let header = with(&case.header, name, value);
+                case.refuses("what we never put into a header", &case.signs(&header, &case.claims)).await;
+            }
+        }
+        case.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn an_api_token_names_its_client_and_itself_and_one_from_before_still_works() {
+    let case = Case::at(Door::Bearer).await;
+    let signed = |claims: &Value| case.signs(&case.header, claims);
+    assert_eq!(case.claims["client_id"], "latchkey");
+    let another = Door::Bearer.token_of(&case.app, "sam").await;
+    let another = decoded(another.split('.').nth(1).unwrap());
+    assert!(case.claims["jti"].as_str().is_some_and(|jti| jti.len() == 36) && case.claims["jti"] != another["jti"]);
+    for name in ["client_id", "jti"] {
+        for value in [Value::Null, json!(""), json!("x"), json!(1), json!([case.claims[name]]), json!({})] {
+            case.refuses("a claim of no sense", &signed(&with(&case.claims, name, value))).await;
+        }
+        case.refuses("one of the two", &signed(&without(&case.claims, name))).await;
+    }
+    // The release before made them with six claims.
+    let from_before = without(&without(&case.claims, "client_id"), "jti");
+    assert!(case.door.opens(&case.app, &signed(&from_before)).await);
+    case.ends().await;
+
+    let case = Case::at(Door::Cookie).await;
+    for (name, value) in [("client_id", json!("latchkey")), ("jti", json!(Uuid::nil())), ("jti", Value::Null)] {
+        case.refuses("a claim of API tokens", &case.signs(&case.header, &with(&case.claims, name, value))).await;
+    }
+    let both = with(&with(&case.claims, "client_id", json!("latchkey")), "jti", json!(Uuid::nil()));
+    case.refuses("both claims of API tokens", &case.signs(&case.header, &both)).await;
+    case.ends().await;
+}
+
+#[tokio::test]
+async fn a_link_about_another_users_session_shows_nothing() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    app.someone("eve", OTTER).await;
+    app.browser().log_in("sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
+    let (address, real) = link.split_once("?token=").unwrap();
+    let parts: Vec<&str> = real.split('.').collect();
+    let (header, claims) = (decoded(parts[0]).to_string(), decoded(parts[1]));
+    let eves = decoded(Door::Cookie.token_of(&app, "eve").await.split('.').nth(1).unwrap());
+    let forger = Forger::of_label(&app, "not-me");
+    for (name, status) in [("iss", 200), ("sid", 410), ("sub", 410)] {
+        let forged = with(&claims, name, eves[name].clone()).to_string();
+        let forged = forger.signs(&header, &forged, Algorithm::HS256);
+        let mut browser = app.browser();
+        let page = browser.open(&format!("{address}?token={forged}")).await;
+        page.assert_framed(status);
+        if status == 410 {
+            assert_eq!(page.heading(), "This link no longer works", "{name}");
+            browser.cookies.insert("latchkey_not_me".into(), forged);
+            browser.post::<&str, &str>("/not-me", &[]).await.assert_framed(410);
+        }
     }
 }
 

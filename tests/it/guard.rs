@@ -34,14 +34,32 @@ async fn what_another_site_makes_a_browser_send_is_refused() {
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "SAME-ORIGIN-ISH")],
         &[("sec-fetch-site", "cross-site"), ("origin", own)],
+        // A proxy that rewrites Host makes a page of any name “same-origin”. Its origin is not ours.
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost.evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+        &[("sec-fetch-site", "none"), ("origin", "https://evil.example")],
         &[("referer", own)],
         &[],
     ] {
         assert_eq!(forged(&app, &cookies, headers).await, 403, "{headers:?}");
         assert!(sam.is_logged_in().await);
     }
-    for headers in [&[("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "none")], &[("origin", own)]] {
-        let fresh = app.someone(&format!("sam{}", headers[0].1.len()), OTTER).await;
+    // People mix the names of the loopback; the port is the site's, or the browser would not say “same-origin”.
+    let mixed = own.replace("127.0.0.1", "localhost");
+    for (n, headers) in [
+        &[("sec-fetch-site", "same-origin")][..],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "none"), ("origin", "null")], // what a restored tab sends
+        &[("origin", own)],
+        &[("sec-fetch-site", "same-origin"), ("origin", own)],
+        &[("sec-fetch-site", "same-origin"), ("origin", &mixed)],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://[::1]:3000")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let fresh = app.someone(&format!("sam{n}"), OTTER).await;
         assert_eq!(forged(&app, &fresh.cookies, headers).await, 303, "{headers:?}");
     }
     assert_eq!(forged(&app, &std::collections::BTreeMap::new(), &[]).await, 303, "a program without cookies");
@@ -101,6 +119,7 @@ async fn every_answer_carries_the_headers() {
             ("referrer-policy", "same-origin"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
+            ("x-frame-options", "DENY"),
         ] {
             assert_eq!(page.headers[name], value, "{method} {path}");
         }
@@ -116,6 +135,45 @@ async fn every_answer_carries_the_headers() {
         if status == 405 {
             assert!(page.headers.contains_key("allow"));
         }
+    }
+}
+
+#[tokio::test]
+async fn the_frame_of_a_letter_is_the_only_page_that_may_be_framed() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let letter = reqwest::get(format!("{}/dev/mailbox.json", app.url)).await.unwrap();
+    let letter = letter.json::<serde_json::Value>().await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    for (path, expected) in [("", "DENY"), ("/html", "SAMEORIGIN")] {
+        let page = app.browser().open(&format!("/dev/mailbox/{letter}{path}")).await;
+        assert_eq!(page.headers["x-frame-options"], expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn hsts_is_for_https_and_for_subdomains_only_if_the_operator_says_so() {
+    for (flags, expected) in [
+        (&["--public-url", "https://localhost"][..], "max-age=63072000"),
+        (&["--public-url", "https://localhost", "--hsts-subdomains", "on"], "max-age=63072000; includeSubDomains"),
+    ] {
+        let app = TestApp::start_with(flags).await;
+        for path in ["/", "/nowhere", "/openapi.json", "/healthz"] {
+            assert_eq!(app.browser().open(path).await.headers["strict-transport-security"], expected, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_out_clears_the_storage_and_no_cookie_that_must_stay() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let page = sam.post::<&str, &str>("/logout", &[]).await;
+    // "cookies" would take the device cookie with it, "cache" stalls browsers.
+    assert_eq!(page.headers["clear-site-data"], "\"storage\"");
+    assert!(sam.cookies.contains_key("latchkey_device") && !sam.cookies.contains_key("latchkey_session"));
+    for path in ["/login", "/profile", "/logout"] {
+        let page = sam.send(Method::GET, path, |request| request).await;
+        assert!(!page.headers.contains_key("clear-site-data"), "{path}");
     }
 }
 

@@ -255,3 +255,48 @@ async fn a_proxy_that_was_forgotten_in_the_settings_is_said_once() {
         assert_eq!(process.log().matches(words).count(), lines, "{}", process.log());
     }
 }
+
+/// What proxies and CDNs add to a request that they pass on.
+const ADDED_BY_PROXIES: [(&str, &str); 12] = [
+    ("forwarded", "for=192.0.2.1"),
+    ("x-forwarded-for", "192.0.2.1"),
+    ("x-forwarded-host", "accounts.example.com"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-server", "proxy"),
+    ("x-real-ip", "192.0.2.1"),
+    ("x-client-ip", "192.0.2.1"),
+    ("true-client-ip", "192.0.2.1"),
+    ("via", "1.1 proxy"),
+    ("cf-connecting-ip", "192.0.2.1"),
+    ("cf-ray", "1"),
+    ("cdn-loop", "cloudflare"),
+];
+
+#[tokio::test]
+async fn the_mailbox_is_not_there_for_those_who_come_by_a_proxy() {
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    let letters = reqwest::get(format!("{}/dev/mailbox.json", process.url)).await.unwrap();
+    let id = letters.json::<serde_json::Value>().await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let pages = ["".to_owned(), ".json".to_owned(), format!("/{id}"), format!("/{id}/html")];
+    let said = "LATCHKEY_SMTP_URL: ";
+    assert!(!process.log().contains(said), "{}", process.log());
+    let mut eve = process.browser();
+    for page in &pages {
+        let path = format!("/dev/mailbox{page}");
+        assert_eq!(eve.open(&path).await.status, 200, "{path}");
+        for (name, value) in ADDED_BY_PROXIES {
+            let answer = eve.send(Method::GET, &path, |request| request.header(name, value)).await;
+            answer.assert_framed(404);
+            assert!(!answer.html.contains("sam@"), "{path} with {name}: {}", answer.html);
+        }
+        // nginx, as it is installed, adds nothing at all, but speaks HTTP/1.0.
+        let mut wire = Wire::to(&process.url).await;
+        let host = process.url.trim_start_matches("http://");
+        wire.say(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        assert!(wire.answer().await.contains(" 404 "), "{path}");
+        assert_eq!(eve.open(&path).await.status, 200, "{path}: the developer still reads it");
+    }
+    process.stop().await;
+    assert_eq!(process.log().matches(said).count(), 1, "{}", process.log());
+}

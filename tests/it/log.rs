@@ -82,3 +82,30 @@ async fn why_it_does_not_serve_is_an_object_too_and_never_left_out() {
     let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
     assert!(ran.err.starts_with("latchkey: there is no user nobody"), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn a_full_queue_of_passwords_is_one_warning_a_minute_and_no_error() {
+    let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_RATE_LIMITS", "off")]).await;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let client = reqwest::Client::new();
+    let mut crowd = tokio::task::JoinSet::new();
+    // The queue has 256 places for each core.
+    for n in 0..cores * 256 + 200 {
+        let form = [("username", format!("nobody{n}")), ("password", HERON.to_owned())];
+        let request = client.post(format!("{}/token", process.url)).form(&form);
+        crowd.spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) });
+    }
+    let mut turned_away = 0;
+    while turned_away < 20 {
+        let answer = crowd.join_next().await.expect("some are turned away").unwrap().unwrap();
+        turned_away += i32::from(answer == 503);
+    }
+    crowd.shutdown().await; // those who wait leave the queue
+    process.stop().await;
+    let all = lines(&process.log());
+    let busy = |line: &&Value| line.to_string().contains("too many passwords");
+    let said: Vec<_> = all.iter().filter(busy).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!((&said[0]["level"], &said[0]["turned_away"]), (&"WARN".into(), &1.into()), "{}", said[0]);
+    assert!(all.iter().all(|line| line["level"] != "ERROR"), "{}", process.log());
+}

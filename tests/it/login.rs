@@ -1,5 +1,7 @@
 //! Logging in and out, and what the session cookie is worth.
 
+use base64::Engine;
+
 use crate::app::TestApp;
 use crate::{HERON, OTTER};
 
@@ -259,6 +261,48 @@ async fn an_old_hash_is_renewed_at_log_in() {
     assert!(after != before, "made anew under the parameters of now");
     assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
     assert!(hash().await == after, "once");
+}
+
+/// A hash of the password with these parameters, which nobody here has made.
+fn foreign_hash(password: &str, memory: u32, passes: u32) -> String {
+    let (salt, mut output) = ([7; 16], [0; 32]);
+    let params = argon2::Params::new(memory, passes, 1, Some(32)).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2.hash_password_into(password.as_bytes(), &salt, &mut output).unwrap();
+    let base64 = base64::engine::general_purpose::STANDARD_NO_PAD;
+    let (salt, output) = (base64.encode(salt), base64.encode(output));
+    format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${output}")
+}
+
+#[tokio::test]
+async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() {
+    use sea_orm::ConnectionTrait;
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let plant = async |hash: &str| {
+        let statement = format!("UPDATE users SET hashed_password = '{hash}'");
+        app.app.db.write().execute_unprepared(&statement).await.unwrap();
+    };
+    // Four times ours, to the letter; a log-in makes it anew.
+    for (memory, passes) in [(4 * 19_456, 1), (19_456, 8), (256, 8)] {
+        plant(&foreign_hash(OTTER, memory, passes)).await;
+        assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile", "m={memory},t={passes}");
+    }
+    for (memory, passes) in [(4 * 19_456 + 1, 1), (19_456, 9), (256, 9)] {
+        plant(&foreign_hash(OTTER, memory, passes)).await;
+        // Not a failure of ours: that would name those who have an account.
+        app.browser().log_in("sam", OTTER).await.assert_framed(422);
+    }
+    for (memory, passes) in [(4_194_304, 1), (u32::MAX, u32::MAX)] {
+        let hash = foreign_hash(OTTER, 256, 2).replace("m=256,t=2", &format!("m={memory},t={passes}"));
+        plant(&hash).await;
+        app.browser().log_in("sam", OTTER).await.assert_framed(422);
+    }
+    // Their owner gets back in by mail.
+    let link = app.reset_link("sam@example.com", 5).await; // one of the sign-up, three of new browsers, and it
+    let mut sam = app.browser();
+    sam.reset(&link, HERON).await;
+    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }
 
 #[tokio::test]

@@ -165,10 +165,14 @@ impl Process {
         until("the letter arrives", arrived).await[0].links[0].clone()
     }
 
+    /// The database, as the server's own commands open it.
+    pub async fn db(&self) -> Db {
+        Db::open(&format!("sqlite://{}", self.path("data/latchkey.db").display())).await.unwrap()
+    }
+
     /// The outbox as it is in the file now, oldest first.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
-        let db = Db::open(&format!("sqlite://{}", self.path("data/latchkey.db").display())).await.unwrap();
-        let mut rows = Entity::find().all(db.read()).await.unwrap();
+        let mut rows = Entity::find().all(self.db().await.read()).await.unwrap();
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -426,6 +430,8 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_DATA_DIR", &[("LATCHKEY_DATA_DIR", "file/data")]),
         ("LATCHKEY_DATA_DIR (--data-dir): \"\" is ", &[("LATCHKEY_DATA_DIR", "")]),
         ("LATCHKEY_RATE_LIMITS", &[far, smtp, from, ("LATCHKEY_RATE_LIMITS", "off")]),
+        ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "on")]),
+        ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "yes")]),
         ("LATCHKEY_SIGNUP", &[("LATCHKEY_SIGNUP", "anyone")]),
         ("LATCHKEY_SITE_NAME", &[("LATCHKEY_SITE_NAME", "two\nlines")]),
         ("LATCHKEY_PASSWORD_MIN_LENGTH", &[("LATCHKEY_PASSWORD_MIN_LENGTH", "6")]),

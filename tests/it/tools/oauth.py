@@ -7,6 +7,7 @@ import os
 import sys
 
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # plain http, on loopback
+from authlib.integrations.base_client import OAuthError  # noqa: E402
 from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
 
 SITE, USERNAME, PASSWORD = sys.argv[1:]
@@ -25,4 +26,13 @@ for method in ["none", "client_secret_basic", "client_secret_post"]:
         assert (answer.status_code, answer.json()["username"]) == (200, USERNAME), answer.text
 
 with OAuth2Session("program", token_endpoint_auth_method="none") as program:
-    assert "access_token" not in asks(program, "not " + PASSWORD)
+    try:
+        asks(program, "not " + PASSWORD)
+        raise AssertionError("a token for a wrong password")
+    except OAuthError as refused:
+        assert refused.error == "invalid_grant", refused
+    try:
+        program.fetch_token(f"{SITE}/token", grant_type="client_credentials")
+        raise AssertionError("a token for no password")
+    except OAuthError as refused:
+        assert refused.error == "unsupported_grant_type", refused

@@ -1,0 +1,42 @@
+//! What an operator does by a command on the server, each with its event.
+
+use time::OffsetDateTime;
+
+use super::email::Email;
+use super::event::{self, Kind};
+use super::token::Token;
+use super::user::{self, User};
+use super::{Asked, Fault, Result, outbox, password_reset};
+use crate::db::Db;
+
+/// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted a moment ago.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
+    let fault = |_| Fault::Internal(format!("{} is not an address", user.email));
+    let (email, asked) = (Email::parse(&user.email).map_err(fault)?, Asked::of_a_command(now));
+    let made = password_reset::issue(db, &email, Some((Kind::ResetLinkMade, &asked)), now).await?;
+    Ok(made.map(|(_, token)| token))
+}
+
+/// Deletes a user with all sessions, links and events, and every letter to the user's address.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
+    let tx = db.begin().await?;
+    user::delete(&tx, user.id).await?;
+    outbox::forget(&tx, &user.email_canonical).await?;
+    event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Notes that the secret was changed.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn note_keys(db: &Db, kind: Kind, now: OffsetDateTime) -> Result<()> {
+    event::record(db.write(), kind, None, &Asked::of_a_command(now)).await
+}
