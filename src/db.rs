@@ -16,6 +16,9 @@ use sea_orm::{
 
 /// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
 const SQLITE_MIN: &str = "3.51.3";
+/// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
+/// database must not use it.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"latchkey");
 
 /// Connections for reading and for writing: the same pool on PostgreSQL, one writer and several readers
 /// on SQLite, where a second writer could only wait for the first.
@@ -94,12 +97,22 @@ impl Db {
         refuse_old(&row.ok_or(DbErr::RecordNotFound("sqlite_version()".into()))?.try_get::<String>("", "version")?)
     }
 
-    /// Brings the tables up to this program's version. Safe to call at every start.
+    /// Brings the tables up to this program's version. Safe to call at every start, in any number of processes at once.
+    ///
+    /// All steps are one transaction, and only one process at a time is in it: two that both found an empty database
+    /// would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
+    /// advisory lock, which ends with the transaction, also when the process dies in it.
     ///
     /// # Errors
-    /// When a step fails; the steps before it stay.
+    /// When a step fails; then none of them stays.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        Migrator::up(&self.write, None).await
+        let tx = self.begin().await?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
+        }
+        Migrator::up(&tx, None).await?;
+        tx.commit().await
     }
 
     /// For statements that only read.

@@ -143,3 +143,22 @@ async fn a_second_server_on_the_same_file_is_refused_and_a_killed_one_leaves_no_
     process.start().await;
     assert!(sam.is_logged_in().await);
 }
+
+#[tokio::test]
+async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_succeed() {
+    for _ in 0..4 {
+        let mut process = Process::new(&[]);
+        let commands = [["user", "list"].as_slice(), &["migrate"]];
+        let ran = commands.into_iter().cycle().take(8).map(|arguments| {
+            let mut command = process.command(arguments);
+            tokio::task::spawn_blocking(move || command.output().unwrap())
+        });
+        let ran: Vec<_> = ran.collect();
+        process.start().await;
+        for output in ran {
+            let output = output.await.unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        process.someone("sam", OTTER).await;
+    }
+}
