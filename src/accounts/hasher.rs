@@ -19,8 +19,8 @@ use super::{Fault, Result};
 use crate::chance;
 use crate::metrics::Hashing;
 
-/// How much of a name is held against a new password, in characters.
-const ABOUT_MAX: usize = 100;
+/// How much of a name is held against a new password, in characters: all of the longest address (RFC 5321, 4.5.3.1.3).
+const ABOUT_MAX: usize = 254;
 
 type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
 

@@ -5,6 +5,7 @@
 //! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`]. A verb takes values and the
 //! time, owns its transaction, and keeps hashing out of it.
 
+mod confusable;
 pub mod device;
 pub mod email;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod hasher;
 pub mod limit;
 pub mod login;
 pub mod outbox;
+mod own_names;
 pub mod password;
 pub mod password_reset;
 pub mod pending_signup;

@@ -82,7 +82,7 @@ pub async fn ask(
     let mut problems = Problems::default();
     let parsed = (
         problems.note(t, "email", Email::parse(&email)),
-        problems.note(t, "username", Username::parse(&username)),
+        problems.note(t, "username", Username::choose(&username, &app.config.site_name)),
         problems.note(t, "full_name", FullName::parse(&full_name)),
         problems.note(t, "password", app.new_password(fields.text("password"), [&email, &username, &full_name]).await?),
     );
@@ -234,7 +234,8 @@ pub async fn confirm(
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
     let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
     let mut problems = Problems::default();
-    let other = if typed.is_empty() { None } else { problems.note(t, "username", Username::parse(&typed)) };
+    let choose = || Username::choose(&typed, &app.config.site_name);
+    let other = if typed.is_empty() { None } else { problems.note(t, "username", choose()) };
     if problems.is_empty() {
         let began_here = match visit.signup().await?.and_then(|sent| sent.pending) {
             Some(began) => signup::began_with(&app.db, began, &pending, now).await?,
