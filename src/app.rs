@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
+use crate::accounts::session::{self, Lifetime, Lifetimes};
 use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -103,7 +104,13 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
-            accounts: Accounts { db: db.clone(), hasher, limits, metrics: metrics.clone() },
+            accounts: Accounts {
+                db: db.clone(),
+                hasher,
+                limits,
+                lifetimes: lifetimes(&config),
+                metrics: metrics.clone(),
+            },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),
             bell: Notify::new(),
@@ -133,6 +140,16 @@ impl App {
     /// The current time.
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
+    }
+}
+
+/// How long sessions last, as the settings say.
+fn lifetimes(config: &Config) -> Lifetimes {
+    let days = |days: u32| time::Duration::days(days.into());
+    let absolute = time::Duration::hours(config.session_hours.into());
+    Lifetimes {
+        until_closed: Lifetime { idle: session::IDLE, absolute },
+        remembered: Lifetime { idle: days(config.remember_idle_days), absolute: days(config.remember_days) },
     }
 }
 

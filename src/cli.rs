@@ -249,7 +249,7 @@ fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
             let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
             // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
-            let days = session::REMEMBERED_IDLE.whole_days();
+            let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
         KeysCommand::Drop { keep } => {

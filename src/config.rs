@@ -114,6 +114,19 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true)]
     pub hash_passes: u32,
 
+    /// How long a session lasts, in hours, however much it is used. It ends after two hours without use, too.
+    #[arg(long, env = "LATCHKEY_SESSION_HOURS", value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=720), global = true)]
+    pub session_hours: u32,
+
+    /// How long a session with "keep me logged in" lasts, in days, however much it is used. NIST allows 30 where the
+    /// password is all there is.
+    #[arg(long, env = "LATCHKEY_REMEMBER_DAYS", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    pub remember_days: u32,
+
+    /// How long a session with "keep me logged in" lasts without use, in days.
+    #[arg(long, env = "LATCHKEY_REMEMBER_IDLE_DAYS", value_name = "N", default_value = "14", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    pub remember_idle_days: u32,
+
     /// How long an API token lasts, in minutes.
     #[arg(long, env = "LATCHKEY_TOKEN_MINUTES", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=1440), global = true)]
     pub token_minutes: u32,

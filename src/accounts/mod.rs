@@ -39,6 +39,7 @@ use crate::locale::{Locale, Translation};
 use crate::metrics::Metrics;
 use hasher::Hasher;
 use limit::Limits;
+use session::Lifetimes;
 use token::Token;
 
 /// What goes wrong without being anybody's mistake. What people do wrong is a value each verb returns.
@@ -82,6 +83,8 @@ pub struct Accounts {
     pub hasher: Hasher,
     /// For tries.
     pub limits: Limits,
+    /// For sessions.
+    pub lifetimes: Lifetimes,
     /// For the operator.
     pub metrics: Arc<Metrics>,
 }

@@ -93,7 +93,7 @@ pub async fn reset(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Token>> {
-    let Accounts { db, hasher, limits, metrics } = accounts;
+    let Accounts { db, hasher, limits, metrics, .. } = accounts;
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(None) };
     let hashed_password = hasher.hash(new.into_inner()).await?;
 

@@ -129,7 +129,7 @@ async fn welcome(
     cookies: &Cookies,
     visit: &Visit,
 ) -> Result<(), Error> {
-    if let Some(logged_in) = signup::log_in(&app.db, user, client, app.now()).await? {
+    if let Some(logged_in) = signup::log_in(&app.accounts, user, client, app.now()).await? {
         identity::log_in(cookies, app, &logged_in).await?;
         visit.flash(Flash::Welcome).await;
     }
