@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
@@ -21,9 +22,13 @@ use crate::db::Db;
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
+use crate::recent::Recent;
 use crate::secret::Secret;
 use crate::throttle::Throttle;
 use crate::urls::PublicUrl;
+
+/// How long the answer of the database to a load balancer's probe counts.
+const READINESS_KEPT: Duration = Duration::from_secs(1);
 
 /// The shared state; one a process.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ pub struct App {
     pub accounts: Accounts,
     /// What clients have tried.
     pub throttle: Throttle,
+    /// Whether the database answered, within the last second.
+    pub readiness: Recent<Result<(), String>>,
     /// What a new password must be.
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
@@ -104,6 +111,7 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
+            readiness: Recent::new(READINESS_KEPT),
             accounts: Accounts {
                 db: db.clone(),
                 hasher,

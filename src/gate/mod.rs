@@ -4,7 +4,7 @@
 pub mod client;
 pub mod error;
 pub mod form;
-mod host;
+pub mod host;
 pub mod words;
 
 use std::error::Error as _;
