@@ -28,7 +28,13 @@ impl Rate {
     /// How long to wait for the next try.
     pub fn take(self, whole_at: i64, now: OffsetDateTime) -> Result<i64, Duration> {
         let (now, every) = (now.unix_timestamp(), self.every.whole_seconds());
-        let ahead = (whole_at - now).max(0);
+        let mut ahead = (whole_at - now).max(0);
+        // Further ahead than attempts can bring it: the clock ran ahead when they were counted, and was set right since.
+        // Counted as it is, an hour or a year of that would lock the client out for as long. Such a bucket has one
+        // attempt left, which writes an ordinary state again. One `every` more is left to clocks that differ a little.
+        if ahead > self.room() + 2 * every {
+            ahead = self.room();
+        }
         match ahead - self.room() {
             over if over > 0 => Err(Duration::seconds(over)),
             _ => Ok(now + ahead + every),
@@ -163,6 +169,17 @@ mod tests {
             whole_at = rate.take(whole_at, at(1000)).expect("whole again, and no more than whole");
         }
         assert!(rate.take(whole_at, at(1000)).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_leaves_one_attempt_and_an_ordinary_state() {
+        let rate = Rate { burst: 3, every: Duration::seconds(60) };
+        for ahead in [241, 3600, 31_536_000] {
+            let whole_at = rate.take(at(ahead).unix_timestamp(), at(0)).expect("one attempt");
+            assert_eq!(rate.take(whole_at, at(0)), Err(Duration::seconds(60)), "{ahead}");
+            assert!(rate.take(whole_at, at(60)).is_ok(), "{ahead}");
+        }
+        assert!(rate.take(at(240).unix_timestamp(), at(0)).is_err(), "a clock that differs a little is no gift");
     }
 
     #[test]
