@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -147,6 +149,17 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
     }
+}
+
+/// Whether a PostgreSQL URL leads off this machine to a server that need not prove who it is. Only `verify-full` does
+/// both: encrypt, and compare the certificate with the host's name (PostgreSQL, 34.19.1).
+pub fn is_unverified(url: &str) -> bool {
+    // What cannot be read is refused when it is opened.
+    let Ok(options) = PgConnectOptions::from_str(url) else { return false };
+    let host = options.get_host().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let here = loopback || host.starts_with('/') || options.get_socket().is_some();
+    !here && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }
 
 /// The file of a `sqlite:` URL, as the library will open it.
