@@ -103,11 +103,15 @@ impl Db {
     ///
     /// All steps are one transaction, and only one process at a time is in it: two that both found an empty database
     /// would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
-    /// advisory lock, which ends with the transaction, also when the process dies in it.
+    /// advisory lock, which ends with the transaction, also when the process dies in it. Where nothing is to be done, a
+    /// look is enough, so that a command need not wait for a server that writes.
     ///
     /// # Errors
     /// When a step fails; then none of them stays.
     pub async fn migrate(&self) -> Result<(), DbErr> {
+        if Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty() {
+            return Ok(());
+        }
         let tx = self.begin().await?;
         if tx.get_database_backend() == DbBackend::Postgres {
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use latchkey::db::Db;
 use rustix::process::getuid;
 
 use crate::OTTER;
@@ -162,6 +163,17 @@ async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_succeed
         }
         process.someone("sam", OTTER).await;
     }
+}
+
+#[tokio::test]
+async fn a_command_that_only_reads_does_not_wait_for_a_writer() {
+    let process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    let db = Db::open(&format!("sqlite://{}", process.path("data/latchkey.db").display())).await.unwrap();
+    let writer = db.begin().await.unwrap();
+    let ran = process.run(&["user", "list"]);
+    assert!(ran.code == Some(0) && ran.out.contains("sam@example.com"), "{ran:?}");
+    writer.rollback().await.unwrap();
 }
 
 #[test]
