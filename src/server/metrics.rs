@@ -39,9 +39,13 @@ pub fn router(app: Arc<App>, crowd: Arc<Crowd>) -> Router {
 }
 
 /// GET /metrics
-async fn show(State(seen): State<Arc<Seen>>, request: Request) -> Result<impl IntoResponse, StatusCode> {
-    if !host::names(&request)?.all(|name| is_ours(name, seen.app.public_url.host())) {
-        return Err(StatusCode::MISDIRECTED_REQUEST);
+async fn show(
+    State(seen): State<Arc<Seen>>,
+    request: Request,
+) -> Result<impl IntoResponse, (StatusCode, &'static str)> {
+    let mut names = host::names(&request).map_err(|status| (status, "Send one Host.\n"))?;
+    if !names.all(|name| is_ours(name, seen.app.public_url.host())) {
+        return Err((StatusCode::MISDIRECTED_REQUEST, "Ask for an address, or for a private name: see README.\n"));
     }
     let metrics = &seen.app.metrics;
     metrics.connections.set(number(seen.crowd.len()));
@@ -54,7 +58,7 @@ async fn show(State(seen): State<Arc<Seen>>, request: Request) -> Result<impl In
         metrics.oldest_letter.set(oldest.map_or(0, |since| (seen.app.now() - since).whole_seconds().max(0)));
     }
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    metrics.text(tally.is_some()).map(|text| (kind, text)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    metrics.text(tally.is_some()).map(|text| (kind, text)).map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, ""))
 }
 
 /// Whether a request that asks for this name, with or without a port, can have been meant for us.

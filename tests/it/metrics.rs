@@ -218,14 +218,14 @@ async fn the_port_answers_to_addresses_and_to_names_that_nobody_can_register() {
     let ask = async |host: &str| {
         let mut wire = Wire::to(&site.url).await;
         wire.say(format!("GET /metrics HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
-        String::from_utf8_lossy(&wire.rest().await[9..12]).into_owned()
+        String::from_utf8(wire.rest().await).unwrap()
     };
     for own in ["127.0.0.1:9464", "10.1.2.3", "[::1]:9464", "[fd00::1]", "localhost:9464", "LOCALHOST", "latchkey:9464"]
     {
-        assert_eq!(ask(&format!("Host: {own}\r\n")).await, "200", "{own}");
+        assert!(ask(&format!("Host: {own}\r\n")).await.starts_with("HTTP/1.1 200"), "{own}");
     }
     for own in ["a.localhost", "latchkey.internal:9464"] {
-        assert_eq!(ask(&format!("Host: {own}\r\n")).await, "200", "{own}");
+        assert!(ask(&format!("Host: {own}\r\n")).await.starts_with("HTTP/1.1 200"), "{own}");
     }
     for other in [
         "evil.example",
@@ -236,9 +236,11 @@ async fn the_port_answers_to_addresses_and_to_names_that_nobody_can_register() {
         "@",
         "",
     ] {
-        assert_eq!(ask(&format!("Host: {other}\r\n")).await, "421", "{other}");
+        let answer = ask(&format!("Host: {other}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains("latchkey_"), "{other}: {answer}");
+        assert!(answer.contains("Ask for an address"), "{answer}");
     }
-    assert_eq!(ask("Host: localhost\r\nHost: evil.example\r\n").await, "400");
+    assert!(ask("Host: localhost\r\nHost: evil.example\r\n").await.starts_with("HTTP/1.1 400"));
     let listen = format!("127.0.0.1:{}", free_port());
     let far = ["--public-url", "https://accounts.example.com", "--smtp-url", "smtp://localhost:1"];
     let mail = ["--mail-from", "no-reply@example.com", "--metrics-listen", &listen];
