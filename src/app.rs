@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
+use crate::accounts::session::{self, Lifetime, Lifetimes};
 use crate::accounts::user::User;
 use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
@@ -21,9 +23,13 @@ use crate::db::Db;
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
+use crate::recent::Recent;
 use crate::secret::Secret;
-use crate::throttle::{Seldom, Throttle};
+use crate::throttle::Throttle;
 use crate::urls::PublicUrl;
+
+/// How long the answer of the database to a load balancer's probe counts.
+const READINESS_KEPT: Duration = Duration::from_secs(1);
 
 /// The shared state; one a process.
 #[derive(Debug)]
@@ -50,8 +56,8 @@ pub struct App {
     pub accounts: Accounts,
     /// What clients have tried.
     pub throttle: Throttle,
-    /// Requests that were turned away because too many passwords were waiting.
-    pub turned_away: Seldom,
+    /// Whether the database answered, within the last second.
+    pub readiness: Recent<Result<(), String>>,
     /// What a new password must be.
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
@@ -106,8 +112,14 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
-            turned_away: Seldom::default(),
-            accounts: Accounts { db: db.clone(), hasher, limits, metrics: metrics.clone() },
+            readiness: Recent::new(READINESS_KEPT),
+            accounts: Accounts {
+                db: db.clone(),
+                hasher,
+                limits,
+                lifetimes: lifetimes(&config),
+                metrics: metrics.clone(),
+            },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),
             bell: Notify::new(),
@@ -160,6 +172,16 @@ impl App {
     /// The current time.
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
+    }
+}
+
+/// How long sessions last, as the settings say.
+fn lifetimes(config: &Config) -> Lifetimes {
+    let days = |days: u32| time::Duration::days(days.into());
+    let absolute = time::Duration::hours(config.session_hours.into());
+    Lifetimes {
+        until_closed: Lifetime { idle: session::IDLE, absolute },
+        remembered: Lifetime { idle: days(config.remember_idle_days), absolute: days(config.remember_days) },
     }
 }
 

@@ -195,8 +195,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
     // The database's libraries trace addresses with passwords in them, a migration talks at every start, and
-    // tower-sessions makes a span a page and a warning of every cookie that has expired.
-    let quiet = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,tower_sessions=warn,tower_sessions_core=error";
+    // tower-sessions makes a span a page. It also warns of every cookie that has expired or is malformed, and h2 of
+    // connections that break its limits: lines that any client can cause, as many as it likes.
+    let quiet = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,tower_sessions=error,tower_sessions_core=error,h2=error";
     let filter =
         EnvFilter::try_new(format!("{quiet},{}", config.log)).map_err(|why| anyhow::anyhow!("LATCHKEY_LOG: {why}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
@@ -254,7 +255,7 @@ async fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
             note_keys(config, Kind::KeysRotated).await;
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
             // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
-            let days = session::REMEMBERED_IDLE.whole_days();
+            let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
         KeysCommand::Drop { keep } => {

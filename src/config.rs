@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use url::{Host, Url};
 
+use crate::db;
 use crate::locale::Locale;
 use crate::secret::Secret;
 use crate::urls::PublicUrl;
@@ -54,6 +55,11 @@ pub struct Config {
     /// Default: sqlite, in latchkey.db in DATA_DIR.
     #[arg(long, env = "LATCHKEY_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     database_url: Option<Hidden>,
+
+    /// Whether a PostgreSQL off loopback must prove who it is (sslmode=verify-full in DATABASE_URL); "unverified" if you
+    /// trust the network between.
+    #[arg(long, env = "LATCHKEY_DATABASE_TLS", value_name = "MODE", default_value = "verify", global = true)]
+    database_tls: DatabaseTls,
 
     /// The folder for the database, the secret and kept letters; made with mode 0700.
     #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
@@ -119,6 +125,19 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true)]
     pub hash_passes: u32,
 
+    /// How long a session lasts, in hours, however much it is used. It ends after two hours without use, too.
+    #[arg(long, env = "LATCHKEY_SESSION_HOURS", value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=720), global = true)]
+    pub session_hours: u32,
+
+    /// How long a session with "keep me logged in" lasts, in days, however much it is used. NIST allows 30 where the
+    /// password is all there is.
+    #[arg(long, env = "LATCHKEY_REMEMBER_DAYS", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    pub remember_days: u32,
+
+    /// How long a session with "keep me logged in" lasts without use, in days.
+    #[arg(long, env = "LATCHKEY_REMEMBER_IDLE_DAYS", value_name = "N", default_value = "14", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    pub remember_idle_days: u32,
+
     /// How long an API token lasts, in minutes.
     #[arg(long, env = "LATCHKEY_TOKEN_MINUTES", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=1440), global = true)]
     pub token_minutes: u32,
@@ -128,7 +147,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
 
     /// Limits on how often clients may try and how many connections each may have; "off" is for load tests and
-    /// refused unless PUBLIC_URL is loopback.
+    /// refused unless LISTEN and PUBLIC_URL are on loopback.
     #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true)]
     rate_limits: Switch,
 
@@ -163,6 +182,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum DatabaseTls {
+    /// A certificate for the host's name, from an authority that is trusted.
+    Verify,
+    /// Whatever DATABASE_URL says.
+    Unverified,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +275,21 @@ impl Config {
         if self.rate_limits == Switch::Off && !public_url.is_loopback() {
             return Err(format!("LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_PUBLIC_URL is {public_url}"));
         }
+        if self.rate_limits == Switch::Off && !self.listen.ip().is_loopback() {
+            return Err(format!(
+                "LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_LISTEN={} is not on loopback: anybody who reaches it could guess passwords as fast as they like",
+                self.listen
+            ));
+        }
+        if let Some(net) = self.trusted_proxies.iter().find(|net| is_too_wide(net)) {
+            return Err(format!(
+                "LATCHKEY_TRUSTED_PROXIES: {net} is too wide, because every client in it could make up its own address; name the networks of your proxies, such as 10.0.0.0/8"
+            ));
+        }
+        self.check_database()
+    }
+
+    fn check_database(&self) -> Result<(), String> {
         let url = self.database_url();
         if !url.starts_with("sqlite:") && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
             return Err("LATCHKEY_DATABASE_URL must begin with sqlite: or postgres:".into());
@@ -266,6 +308,12 @@ impl Config {
                     "LATCHKEY_DATABASE_URL must be sqlite:// and the name of a file, with nothing behind it".into()
                 );
             }
+        }
+        if self.database_tls == DatabaseTls::Verify && url.starts_with("postgres") && db::is_unverified(&url) {
+            return Err(
+                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: anybody on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
+                    .into(),
+            );
         }
         if url.starts_with("postgres") && self.secret.is_none() && self.secret_file.is_none() {
             return Err("LATCHKEY_SECRET or LATCHKEY_SECRET_FILE must be given with PostgreSQL".into());
@@ -358,6 +406,12 @@ impl Config {
     pub fn dev_mailbox(&self) -> Option<PathBuf> {
         self.smtp_url.is_none().then(|| self.data_dir.join("mailbox"))
     }
+}
+
+/// Whether a network is wider than any that proxies have for themselves: 10.0.0.0/8 and fc00::/7 are the widest private
+/// ones. A client in a trusted network says in `X-Forwarded-For` what it likes, and every limit counts by that.
+fn is_too_wide(net: &IpNet) -> bool {
+    net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 7 }
 }
 
 fn language(tag: &str) -> Result<Locale, String> {

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -16,6 +18,9 @@ use sea_orm::{
 
 /// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
 const SQLITE_MIN: &str = "3.51.3";
+/// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
+/// database must not use it.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"latchkey");
 
 /// Connections for reading and for writing: the same pool on PostgreSQL, one writer and several readers
 /// on SQLite, where a second writer could only wait for the first.
@@ -94,12 +99,26 @@ impl Db {
         refuse_old(&row.ok_or(DbErr::RecordNotFound("sqlite_version()".into()))?.try_get::<String>("", "version")?)
     }
 
-    /// Brings the tables up to this program's version. Safe to call at every start.
+    /// Brings the tables up to this program's version. Safe to call at every start, in any number of processes at once.
+    ///
+    /// All steps are one transaction, and only one process at a time is in it: two that both found an empty database
+    /// would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
+    /// advisory lock, which ends with the transaction, also when the process dies in it. Where nothing is to be done, a
+    /// look is enough, so that a command need not wait for a server that writes.
     ///
     /// # Errors
-    /// When a step fails; the steps before it stay.
+    /// When a step fails; then none of them stays.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        Migrator::up(&self.write, None).await
+        if Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty() {
+            return Ok(());
+        }
+        let tx = self.begin().await?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
+        }
+        Migrator::up(&tx, None).await?;
+        tx.commit().await
     }
 
     /// For statements that only read.
@@ -126,14 +145,25 @@ impl Db {
         self.write.begin_with_options(options).await
     }
 
-    /// Whether the database answers.
+    /// Asks whether the database answers a reader. SQLite's one writer is not asked: a long transaction, or a queue of
+    /// short ones, would make a server that works look dead to its load balancer.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not answer.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.read.ping().await?;
-        self.write.ping().await
+        self.read.ping().await
     }
+}
+
+/// Whether a PostgreSQL URL leads off this machine to a server that need not prove who it is. Only `verify-full` does
+/// both: encrypt, and compare the certificate with the host's name (PostgreSQL, 34.19.1).
+pub fn is_unverified(url: &str) -> bool {
+    // What cannot be read is refused when it is opened.
+    let Ok(options) = PgConnectOptions::from_str(url) else { return false };
+    let host = options.get_host().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let here = loopback || host.starts_with('/') || options.get_socket().is_some();
+    !here && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
 }
 
 /// The file of a `sqlite:` URL, as the library will open it.

@@ -11,6 +11,7 @@
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; settings; keys
 //!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
+//!     notice recent                         lines of the log that strangers cause; values kept for a while
 //! ```
 
 pub mod accounts;
@@ -27,6 +28,8 @@ pub mod locale;
 pub mod look;
 pub mod mail;
 pub mod metrics;
+pub mod notice;
+pub mod recent;
 pub mod secret;
 pub mod server;
 pub mod throttle;

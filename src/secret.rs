@@ -59,14 +59,7 @@ impl Secret {
     /// When it cannot be read, others can read it, or it holds no secret that will do.
     pub fn load(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        let about = file.metadata()?;
-        // As PostgreSQL has it for its TLS key: what root owns may be for a group, which is how root hands a secret
-        // to a service.
-        let others = if about.uid() == 0 { 0o037 } else { 0o077 };
-        if about.mode() & others != 0 {
-            let why = format!("it is open to others; run: chmod 600 {}", path.display());
-            return Err(Error::new(ErrorKind::PermissionDenied, why));
-        }
+        refuse_open(&file, path)?;
         let mut text = Zeroizing::new(String::new());
         file.read_to_string(&mut text)?;
         text.parse().map_err(|why: &str| Error::new(ErrorKind::InvalidData, why))
@@ -103,6 +96,22 @@ impl Secret {
         beside.as_file().sync_all()?;
         Ok(beside)
     }
+}
+
+/// Refuses a file that others can read or write.
+///
+/// As PostgreSQL has it for its TLS key: what root owns may be for a group, which is how root hands a secret to a service.
+///
+/// # Errors
+/// What to do about it, when they can.
+pub fn refuse_open(file: &File, path: &Path) -> io::Result<()> {
+    let about = file.metadata()?;
+    let others = if about.uid() == 0 { 0o037 } else { 0o077 };
+    if about.mode() & others != 0 {
+        let why = format!("it is open to others; run: chmod 600 {}", path.display());
+        return Err(Error::new(ErrorKind::PermissionDenied, why));
+    }
+    Ok(())
 }
 
 /// Changes the file in one step: whoever reads it meanwhile, or after a crash, finds the old secrets or the new.

@@ -10,6 +10,8 @@ username-too-short = Username must be 3 characters or more
 username-too-long = Username must be { $most } characters or fewer
 username-characters = Username can have letters, digits, - _ and . only, with a letter or digit first and last
 username-reserved = Choose another username: this one is kept for the site
+username-looks-reserved = Choose another username: this one looks like a name that is kept for the site
+username-mixes-scripts = Username cannot mix scripts, such as Latin and Cyrillic letters
 username-taken = Choose another username: this one is taken
 # $most (Number)
 full-name-too-long = Full name must be { $most } characters or fewer
@@ -31,6 +33,7 @@ guessable-sequences = sequences like abc or 6543 are easy to guess
 guessable-dates = years and dates are easy to guess
 guessable-common = this one, or one much like it, is on every list of common passwords
 guessable-names = names are easy to guess
+guessable-own = your own names and this site's are among the first guesses
 guessable-word = a single word is easy to guess
 guessable-early = this one would be guessed early
 # $minutes (Number)

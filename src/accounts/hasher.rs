@@ -20,8 +20,8 @@ use super::{Fault, Result};
 use crate::chance;
 use crate::metrics::Hashing;
 
-/// How much of a name is held against a new password, in characters.
-const ABOUT_MAX: usize = 100;
+/// How much of a name is held against a new password, in characters: all of the longest address (RFC 5321, 4.5.3.1.3).
+const ABOUT_MAX: usize = 254;
 
 /// How many times our own memory or passes a stored hash may ask for. Without a limit, one that an attacker has planted
 /// in the table, with m = 4 GiB, would end the process at the next log-in.

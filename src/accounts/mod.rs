@@ -5,6 +5,7 @@
 //! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`operator`]. A verb takes values and the
 //! time, owns its transaction, and keeps hashing out of it.
 
+mod confusable;
 pub mod device;
 pub mod email;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod limit;
 pub mod login;
 pub mod operator;
 pub mod outbox;
+mod own_names;
 pub mod password;
 pub mod password_reset;
 pub mod pending_signup;
@@ -39,6 +41,7 @@ use crate::locale::{Locale, Translation};
 use crate::metrics::Metrics;
 use hasher::Hasher;
 use limit::Limits;
+use session::Lifetimes;
 use token::Token;
 
 /// What goes wrong without being anybody's mistake. What people do wrong is a value each verb returns.
@@ -95,6 +98,8 @@ pub struct Accounts {
     pub hasher: Hasher,
     /// For tries.
     pub limits: Limits,
+    /// For sessions.
+    pub lifetimes: Lifetimes,
     /// For the operator.
     pub metrics: Arc<Metrics>,
 }

@@ -7,6 +7,8 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 use zxcvbn::feedback::Warning;
 
+use super::own_names;
+
 /// A password as somebody typed it, in Unicode form NFKC, so that the same keys give the same password on
 /// every system (NIST SP 800-63B-4, 3.1.1.2). Wiped from memory when dropped; never printed.
 #[derive(Clone)]
@@ -31,13 +33,15 @@ impl Password {
     fn code_points(&self) -> usize {
         self.0.chars().count()
     }
+}
 
-    /// How many bytes of it `zxcvbn` gets to see: it tries every way to read `4@8({[<369` as letters, and
-    /// takes seconds over a long run of those. What is strong so far does not become weak by more of it.
-    fn judged(&self) -> usize {
-        const JUDGED: usize = 32;
-        self.0.char_indices().nth(JUDGED).map_or(self.0.len(), |(at, _)| at)
-    }
+/// What `zxcvbn` makes of a text, by its first 32 characters: it tries every way to read `4@8({[<369` as letters, and
+/// takes seconds over a long run of those. What is strong so far does not become weak by more of it, unless that is the
+/// person's own names, which are judged apart.
+fn estimate(text: &str, known: &[&str]) -> zxcvbn::Entropy {
+    const JUDGED: usize = 32;
+    let end = text.char_indices().nth(JUDGED).map_or(text.len(), |(at, _)| at);
+    zxcvbn::zxcvbn(&text[..end], known)
 }
 
 impl fmt::Debug for Password {
@@ -97,10 +101,12 @@ pub enum PasswordError {
     Unreadable,
     /// It would be found early by somebody guessing; perhaps with the reason.
     Guessable(Option<Warning>),
+    /// It is little more than names of the person or the site.
+    OwnNames,
 }
 
 impl NewPassword {
-    /// Takes a password that is long enough and that `zxcvbn` scores 3 or more, given what an attacker
+    /// Takes a password that is long enough and that `zxcvbn` scores 3 or more, with and without what an attacker
     /// knows: the site's name and `about`, the person's own names and address. There are no rules of
     /// composition (NIST SP 800-63B-4, 3.1.1.2: they make passwords worse). The estimate can take tens of
     /// milliseconds: call it by [`Hasher::judge`](super::hasher::Hasher::judge).
@@ -125,7 +131,15 @@ impl NewPassword {
         const WORDS: usize = 8; // of a name; every further one is work for an attacker to order
         let mut known = vec![policy.site_name.as_str()];
         known.extend(about.iter().flat_map(|text| text.split_whitespace().take(WORDS).chain([*text])));
-        let estimate = zxcvbn::zxcvbn(&password.0[..password.judged()], &known);
+        let names: Vec<&str> = about.iter().copied().chain([policy.site_name.as_str()]).collect();
+        // Alone or repeated, a long address of one's own would look strong to zxcvbn, which sees only the first part of
+        // it. So what is left of the whole password without own names must be strong by itself.
+        if let Some(left) = own_names::taken_out(&password.0, &names)
+            && estimate(&left, &known).score() < zxcvbn::Score::Three
+        {
+            return Err(PasswordError::OwnNames);
+        }
+        let estimate = estimate(&password.0, &known);
         if estimate.score() < zxcvbn::Score::Three {
             return Err(PasswordError::Guessable(estimate.feedback().and_then(|feedback| feedback.warning())));
         }
@@ -166,12 +180,18 @@ mod tests {
 
     #[test]
     fn what_an_attacker_tries_first_is_refused() {
-        for weak in ["password", "12345678", "qwertyuiop", "aaaaaaaaaaaa", "latchkey1", "Latchkey2026"] {
+        for weak in ["password", "12345678", "qwertyuiop", "aaaaaaaaaaaa"] {
             assert!(matches!(parse(weak, &[]), Err(PasswordError::Guessable(_))), "{weak}");
+        }
+        for weak in ["latchkey1", "Latchkey2026"] {
+            assert_eq!(parse(weak, &[]).unwrap_err(), PasswordError::OwnNames, "{weak}");
         }
         assert!(parse("wilhelmina.okonkwo", &[]).is_ok());
         let about = ["wilhelmina.okonkwo@example.com", "wilhelmina.okonkwo", "Wilhelmina Okonkwo"];
-        assert!(matches!(parse("wilhelmina.okonkwo", &about), Err(PasswordError::Guessable(_))));
+        for own in ["wilhelmina.okonkwo", about[0], "Okonkwo Wilhelmina 1!", &about[0].repeat(4)] {
+            assert_eq!(parse(own, &about).unwrap_err(), PasswordError::OwnNames, "{own}");
+        }
+        assert!(parse("wilhelmina otter bakes velvet rye", &about).is_ok());
         assert_eq!(parse("broken \u{fffd} encoding here", &[]).unwrap_err(), PasswordError::Unreadable);
     }
 

@@ -104,7 +104,7 @@ pub async fn reset(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Reset> {
-    let Accounts { db, hasher, limits, metrics } = accounts;
+    let Accounts { db, hasher, limits, metrics, .. } = accounts;
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(Reset::Gone) };
     // Who has the link reads the owner's email, and does not wait behind strangers.
     let hashed_password = hasher.for_the_known().hash(new.into_inner()).await?;

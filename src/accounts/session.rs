@@ -43,12 +43,30 @@ pub enum Kind {
 /// How long a new session lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting {
-    /// A browser's, until it is closed; see [`IDLE`] and [`ABSOLUTE`].
-    UntilClosed,
+    /// A browser's, until it is closed.
+    UntilClosed(Lifetime),
     /// A browser's with “keep me logged in”.
-    Remembered,
+    Remembered(Lifetime),
     /// A program's, for this long, used or not.
     Token(Duration),
+}
+
+/// When a browser's session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// This long after it was used last.
+    pub idle: Duration,
+    /// This long after the log-in, however much it is used.
+    pub absolute: Duration,
+}
+
+/// The lifetimes that the operator has chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of sessions that end with the browser.
+    pub until_closed: Lifetime,
+    /// Of those with “keep me logged in”.
+    pub remembered: Lifetime,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -66,14 +84,8 @@ impl Related<user::Entity> for Entity {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A session that is not used for this long ends.
+/// A session without “keep me logged in” that is not used for this long ends.
 pub const IDLE: Duration = Duration::hours(2);
-/// A session ends this long after its log-in, however much it is used.
-pub const ABSOLUTE: Duration = Duration::hours(24);
-/// [`IDLE`] for “keep me logged in”.
-pub const REMEMBERED_IDLE: Duration = Duration::days(14);
-/// [`ABSOLUTE`] for “keep me logged in”.
-pub const REMEMBERED_ABSOLUTE: Duration = Duration::days(90);
 /// How many sessions of one kind one account has; the ones used last stay. Each kind by itself, so that a program that asks
 /// for a token each time never logs a person out.
 const MOST: u64 = 50;
@@ -95,10 +107,10 @@ pub(super) async fn start(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
-    let remember = lasting == Lasting::Remembered;
+    let remember = matches!(lasting, Lasting::Remembered(_));
     let (kind, expires_at) = match lasting {
         Lasting::Token(lifetime) => (Kind::Api, now + lifetime),
-        Lasting::UntilClosed | Lasting::Remembered => (Kind::Browser, deadline(now, remember, now)),
+        Lasting::UntilClosed(lifetime) | Lasting::Remembered(lifetime) => (Kind::Browser, lifetime.deadline(now, now)),
     };
     let session = Session {
         id: chance::id(),
@@ -136,9 +148,10 @@ pub(super) fn shortened(user_agent: &str) -> String {
     user_agent.chars().take(USER_AGENT_MAX).collect()
 }
 
-fn deadline(created_at: OffsetDateTime, remember: bool, now: OffsetDateTime) -> OffsetDateTime {
-    let (idle, absolute) = if remember { (REMEMBERED_IDLE, REMEMBERED_ABSOLUTE) } else { (IDLE, ABSOLUTE) };
-    (now + idle).min(created_at + absolute)
+impl Lifetime {
+    fn deadline(self, created_at: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+        (now + self.idle).min(created_at + self.absolute)
+    }
 }
 
 /// The session of this kind, if it has not ended, and its user: one joined query.
@@ -157,13 +170,15 @@ pub async fn find(
 }
 
 /// Notes that the session was used, from where, and moves its deadline, at most once in five minutes. Returns the
-/// renewed session when it did, which is when the cookie is to be renewed as well.
+/// renewed session when it did, which is when the cookie is to be renewed as well. Its deadline may have passed: it began
+/// when the lifetimes were longer.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn touch(
     conn: &impl ConnectionTrait,
     session: &Session,
+    lifetimes: Lifetimes,
     ip: impl FnOnce() -> String,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
@@ -171,7 +186,8 @@ pub async fn touch(
         return Ok(None);
     }
     let expires_at = match session.kind {
-        Kind::Browser => deadline(session.created_at, session.remember, now),
+        Kind::Browser if session.remember => lifetimes.remembered.deadline(session.created_at, now),
+        Kind::Browser => lifetimes.until_closed.deadline(session.created_at, now),
         Kind::Api => session.expires_at,
     };
     // An update of many, because the row may be gone by now, and that is no fault.

@@ -305,9 +305,15 @@ pub async fn open(
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn log_in(db: &Db, user: &User, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
-    let tx = db.begin().await?;
-    let logged_in = login::begin(&tx, user, Lasting::UntilClosed, client, now).await?;
+pub async fn log_in(
+    accounts: &Accounts,
+    user: &User,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<LoggedIn>> {
+    let tx = accounts.db.begin().await?;
+    let lasting = Lasting::UntilClosed(accounts.lifetimes.until_closed);
+    let logged_in = login::begin(&tx, user, lasting, client, now).await?;
     tx.commit().await?;
     Ok(logged_in)
 }

@@ -4,6 +4,8 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use precis_profiles::{UsernameCaseMapped, UsernameCasePreserved};
 use unicode_normalization::UnicodeNormalization;
 
+use super::confusable::{looks_like, mixes_scripts};
+
 /// A name to log in with: 3 to 32 letters and digits of any script, and `-`, `_`, `.` between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username {
@@ -24,6 +26,10 @@ pub enum UsernameError {
     Characters,
     /// It would pass for the site itself.
     Reserved,
+    /// It looks like a name that is reserved, or like the site's.
+    LooksReserved,
+    /// It has letters of scripts that no language mixes.
+    MixesScripts,
 }
 
 /// Names that would let a person speak for the site, or that mean something in an address.
@@ -78,6 +84,27 @@ impl Username {
     /// The most characters.
     pub const MAX: usize = 32;
 
+    /// Takes the name of a new account on the site of this name. An attacker who looks like the site, or like anybody
+    /// else by letters of another script, is believed what they say. Only new names are judged so: people whose name was
+    /// taken before it came under these rules must still be able to log in.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn choose(text: &str, site_name: &str) -> Result<Self, UsernameError> {
+        let name = Self::parse(text)?;
+        if RESERVED.contains(&name.canonical()) {
+            return Err(UsernameError::Reserved);
+        }
+        if mixes_scripts(name.canonical()) {
+            return Err(UsernameError::MixesScripts);
+        }
+        let mut kept = RESERVED.iter().copied().chain([site_name]);
+        if kept.any(|word| looks_like((name.as_str(), name.canonical()), word)) {
+            return Err(UsernameError::LooksReserved);
+        }
+        Ok(name)
+    }
+
     /// Takes a name after the rules of RFC 8265, 3.3 (`UsernameCaseMapped`), narrowed to what reads well.
     ///
     /// # Errors
@@ -106,9 +133,6 @@ impl Username {
             0..=2 => return Err(UsernameError::TooShort),
             3..=Self::MAX => {}
             _ => return Err(UsernameError::TooLong),
-        }
-        if RESERVED.contains(&canonical.as_ref()) {
-            return Err(UsernameError::Reserved);
         }
         Ok(Self { typed: typed.into_owned(), canonical: canonical.into_owned() })
     }
@@ -211,13 +235,26 @@ mod tests {
             ("sa\u{202e}m", UsernameError::Characters),
             ("<b>sam</b>", UsernameError::Characters),
             ("\u{13a0}\u{13a1}\u{13a2}", UsernameError::Characters),
-            ("Admin", UsernameError::Reserved),
-            ("ＲＯＯＴ", UsernameError::Reserved),
         ] {
             assert_eq!(Username::parse(text), Err(why), "{text:?}");
         }
         assert_eq!(Username::parse(&"a".repeat(33)), Err(UsernameError::TooLong));
         assert_eq!(Username::parse(&"a".repeat(10_000)), Err(UsernameError::TooLong));
+    }
+
+    #[test]
+    fn a_new_name_must_not_pass_for_the_site() {
+        for (text, why) in [
+            ("Admin", UsernameError::Reserved),
+            ("ＲＯＯＴ", UsernameError::Reserved),
+            ("adm\u{131}n", UsernameError::LooksReserved),
+            ("acme", UsernameError::LooksReserved),
+            ("acme\u{430}", UsernameError::MixesScripts),
+            ("-sam", UsernameError::Characters),
+        ] {
+            assert_eq!(Username::choose(text, "Acme"), Err(why), "{text:?}");
+        }
+        assert!(Username::choose("sam", "Acme").is_ok() && Username::parse("admin").is_ok());
     }
 
     #[test]

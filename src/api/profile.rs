@@ -33,7 +33,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         // The row is the truth: a token whose session has ended is worth nothing.
         let found = session::find(app.db.read(), Kind::Api, pointer.session, now).await?;
         let (session, user) = found.filter(|(_, user)| user.id == pointer.user).ok_or_else(refused)?;
-        session::touch(app.db.write(), &session, || client::ip(parts, app), now).await?;
+        session::touch(app.db.write(), &session, app.accounts.lifetimes, || client::ip(parts, app), now).await?;
         Ok(Self(user))
     }
 }

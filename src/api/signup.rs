@@ -81,7 +81,7 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
     let (full_name, password) = (fields.optional("full_name"), fields.text("password"));
     let judged = app.new_password(&password, [&email, &username, &full_name]).await?;
     let parsed = (
-        fields.note("username", Username::parse(&username)),
+        fields.note("username", Username::choose(&username, &app.config.site_name)),
         fields.note("email", Email::parse(&email)),
         fields.note("full_name", FullName::parse(&full_name)),
         fields.note("password", judged),

@@ -18,15 +18,23 @@ pub fn check(app: &App, request: &Request) -> Result<(), Error> {
     if [urls::HEALTHZ, urls::READYZ].contains(&request.uri().path()) {
         return Ok(());
     }
-    // HTTP/2's `:authority`, or the target of a request that takes us for a proxy: then `Host` may say it again.
+    match names(request)?.find(|host| !app.public_url.is_at(host)) {
+        Some(elsewhere) => Err(Error::misdirected(elsewhere)),
+        None => Ok(()),
+    }
+}
+
+/// Returns the names, with their ports, that a request asks for: HTTP/2's `:authority`, or the target of a request that
+/// takes us for a proxy, and `Host`, which may say the same again.
+///
+/// # Errors
+/// 400 when there is no name, or more than one `Host` (RFC 9112, 3.2).
+pub fn names(request: &Request) -> Result<impl Iterator<Item = &str>, StatusCode> {
     let target = request.uri().authority().map(|authority| authority.as_str());
     let mut hosts = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() || target.or(host).is_none() {
-        return Err(StatusCode::BAD_REQUEST.into()); // RFC 9112, 3.2
+        return Err(StatusCode::BAD_REQUEST);
     }
-    match [target, host].into_iter().flatten().find(|host| !app.public_url.is_at(host)) {
-        Some(elsewhere) => Err(Error::misdirected(elsewhere)),
-        None => Ok(()),
-    }
+    Ok([target, host].into_iter().flatten())
 }

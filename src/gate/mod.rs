@@ -4,7 +4,7 @@
 pub mod client;
 pub mod error;
 pub mod form;
-mod host;
+pub mod host;
 pub mod origin;
 pub mod words;
 
@@ -28,6 +28,7 @@ use crate::accounts::{self, security};
 use crate::app::App;
 use crate::chance;
 use crate::locale::Locale;
+use crate::notice::Notice;
 use crate::throttle::Limit;
 use client::{Language, RequestId};
 use error::Error;
@@ -113,14 +114,9 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
     }
     let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
     match (&error.cause, status.is_server_error()) {
-        // Anybody can fill the queue, and a line for each request would fill the disk too.
-        (Some(cause), _) if error.is_busy => {
-            if let Some(turned_away) = gate.app.turned_away.count(gate.app.now()) {
-                warn!(turned_away, "{cause}");
-            }
-        }
+        (Some(cause), _) if error.is_busy => turned_away(cause),
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
-        (Some(cause), false) => warn!(status = status.as_u16(), cause = cut(cause), "refused"),
+        (Some(cause), false) => refused(status, cut(cause)),
         (None, false) => {}
     }
     let mut explained = (gate.failure)(&gate.app, locale, request_id, &error);
@@ -137,6 +133,25 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
         explained.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     explained
+}
+
+/// Notes a request that was refused, which any stranger can cause: a line for each at debug, where an operator finds it
+/// by its request ID, and otherwise a line a minute. `http_requests_total` counts them all by their status.
+fn refused(status: StatusCode, cause: &str) {
+    static REFUSED: Notice = Notice::new();
+    let status = status.as_u16();
+    debug!(status, cause, "refused");
+    if let Some(count) = REFUSED.count(Instant::now()) {
+        warn!(count, status, cause, "requests were refused; this is the last of them");
+    }
+}
+
+/// Notes a request that found the queue for the hash full. Any stranger can fill it; `hash_busy_total` counts them all.
+fn turned_away(cause: &str) {
+    static BUSY: Notice = Notice::new();
+    if let Some(turned_away) = BUSY.count(Instant::now()) {
+        warn!(turned_away, "{cause}");
+    }
 }
 
 /// Takes one of the tries that this client has, at whatever account.

@@ -34,6 +34,8 @@ impl Words for UsernameError {
             Self::TooLong => t.username_too_long(Username::MAX),
             Self::Characters => t.username_characters(),
             Self::Reserved => t.username_reserved(),
+            Self::LooksReserved => t.username_looks_reserved(),
+            Self::MixesScripts => t.username_mixes_scripts(),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Words for PasswordError {
             Self::TooShort(least) => t.password_too_short(*least),
             Self::TooLong => t.password_too_long(Password::MAX),
             Self::Unreadable => t.password_unreadable(),
+            Self::OwnNames => t.password_guessable(t.guessable_own()),
             Self::Guessable(why) => t.password_guessable(match why {
                 Some(Warning::StraightRowsOfKeysAreEasyToGuess | Warning::ShortKeyboardPatternsAreEasyToGuess) => {
                     t.guessable_keys()

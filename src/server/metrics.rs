@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::debug;
+use url::{Host, Url};
 
 use super::crowd::Crowd;
 use crate::accounts::outbox::{self, Tally};
 use crate::app::App;
+use crate::gate::host;
+use crate::recent::Recent;
 use crate::urls;
 
 /// How long letters stay counted, so that many scrapes are no more work for the database than few.
@@ -27,16 +29,24 @@ const WAIT: Duration = Duration::from_secs(2);
 struct Seen {
     app: Arc<App>,
     crowd: Arc<Crowd>,
-    outbox: Mutex<Option<(Instant, Option<Tally>)>>,
+    outbox: Recent<Option<Tally>>,
 }
 
-/// Answers [`urls::METRICS`] and nothing else, by whatever name: Prometheus asks by address.
+/// Answers [`urls::METRICS`] and nothing else.
 pub fn router(app: Arc<App>, crowd: Arc<Crowd>) -> Router {
-    Router::new().route(urls::METRICS, get(show)).with_state(Arc::new(Seen { app, crowd, outbox: Mutex::default() }))
+    let seen = Seen { app, crowd, outbox: Recent::new(KEPT) };
+    Router::new().route(urls::METRICS, get(show)).with_state(Arc::new(seen))
 }
 
 /// GET /metrics
-async fn show(State(seen): State<Arc<Seen>>) -> impl IntoResponse {
+async fn show(
+    State(seen): State<Arc<Seen>>,
+    request: Request,
+) -> Result<impl IntoResponse, (StatusCode, &'static str)> {
+    let mut names = host::names(&request).map_err(|status| (status, "Send one Host.\n"))?;
+    if !names.all(|name| is_ours(name, seen.app.public_url.host())) {
+        return Err((StatusCode::MISDIRECTED_REQUEST, "Ask for an address, or for a private name: see README.\n"));
+    }
     let metrics = &seen.app.metrics;
     metrics.connections.set(number(seen.crowd.len()));
     metrics.hashing.queue.set(number(seen.app.accounts.hasher.waiting()));
@@ -48,29 +58,40 @@ async fn show(State(seen): State<Arc<Seen>>) -> impl IntoResponse {
         metrics.oldest_letter.set(oldest.map_or(0, |since| (seen.app.now() - since).whole_seconds().max(0)));
     }
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    metrics.text(tally.is_some()).map(|text| (kind, text)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    metrics.text(tally.is_some()).map(|text| (kind, text)).map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, ""))
+}
+
+/// Whether a request that asks for this name, with or without a port, can have been meant for us.
+///
+/// The port is on a private network, but a browser there can be led to it: an attacker's page asks for a name of the
+/// attacker's, which a moment later leads here, and reads the answer as its own (DNS rebinding). That takes a name that
+/// the attacker owns. So addresses pass, and names that nobody can register: those without a dot, as in Compose and
+/// Kubernetes, `localhost` (RFC 6761) and `internal` (reserved by ICANN), and the site's own.
+fn is_ours(name: &str, own: &str) -> bool {
+    let url = Url::parse(&format!("http://{name}"));
+    match url.as_ref().map(Url::host) {
+        Ok(Some(Host::Ipv4(_) | Host::Ipv6(_))) => true,
+        Ok(Some(Host::Domain(name))) => {
+            name == own || !name.contains('.') || name.ends_with(".localhost") || name.ends_with(".internal")
+        }
+        _ => false,
+    }
 }
 
 impl Seen {
     /// The letters as they were counted lately, unless the database did not answer.
     async fn letters(&self) -> Option<Tally> {
-        let mut lately = self.outbox.lock().await;
-        if let Some((at, tally)) = &*lately
-            && at.elapsed() < KEPT
-        {
-            return tally.clone();
-        }
-        let counted = timeout(WAIT, outbox::tally(self.app.db.read())).await;
-        let tally = match counted {
-            Ok(Ok(tally)) => Some(tally),
-            failed => {
-                debug!(?failed, "letters cannot be counted");
-                self.app.metrics.scrape_errors.inc();
-                None
+        let count = async {
+            match timeout(WAIT, outbox::tally(self.app.db.read())).await {
+                Ok(Ok(tally)) => Some(tally),
+                failed => {
+                    debug!(?failed, "letters cannot be counted");
+                    self.app.metrics.scrape_errors.inc();
+                    None
+                }
             }
         };
-        *lately = Some((Instant::now(), tally.clone()));
-        tally
+        self.outbox.get(count).await
     }
 }
 

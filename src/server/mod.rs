@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -48,6 +49,9 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     let app = App::open_alone(config).await?;
     let mailer = Mailer::new(&app.config, &app.public_url)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if geteuid().is_root() {
+        warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
+    }
     announce(&app);
     run(app, mailer, listener, async move {
         tokio::select! {

@@ -1,6 +1,6 @@
 //! TLS of our own, for sites without a proxy: the certificate and key in two PEM files, read again when they change.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::secret::refuse_open;
 
 /// The files, and what was in them when they were last good.
 pub struct Tls {
@@ -70,7 +71,10 @@ fn read(cert: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.with_context(|| named("LATCHKEY_TLS_CERT", cert))?;
     ensure!(!chain.is_empty(), "{}: no certificate in it", named("LATCHKEY_TLS_CERT", cert));
-    let private = PrivateKeyDer::from_pem_file(key).with_context(|| named("LATCHKEY_TLS_KEY", key))?;
+    // Another user of the machine who can read the key can pass for the site.
+    let file = File::open(key).and_then(|file| refuse_open(&file, key).map(|()| file));
+    let file = file.with_context(|| named("LATCHKEY_TLS_KEY", key))?;
+    let private = PrivateKeyDer::from_pem_reader(file).with_context(|| named("LATCHKEY_TLS_KEY", key))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let pair = CertifiedKey::from_der(chain, private, &provider).map_err(|why| match why {
         rustls::Error::InconsistentKeys(_) => {

@@ -1,11 +1,16 @@
 //! For load balancers: alive, and able to serve.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::gate::error::Error;
+
+/// How long the database may take to answer. Load balancers give up after a few seconds themselves.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// GET /healthz
 pub async fn alive() -> &'static str {
@@ -13,7 +18,16 @@ pub async fn alive() -> &'static str {
 }
 
 /// GET /readyz
+///
+/// Anybody may ask, as often as they like. So the database is asked once a second at most, and once for all who ask at
+/// the same time.
 pub async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Error> {
-    app.db.ping().await.map_err(Error::unavailable)?;
+    let asked = async {
+        match timeout(WAIT, app.db.ping()).await {
+            Ok(answer) => answer.map_err(|why| why.to_string()),
+            Err(_) => Err("the database does not answer".to_owned()),
+        }
+    };
+    app.readiness.get(asked).await.map_err(Error::unavailable)?;
     Ok("ready\n")
 }

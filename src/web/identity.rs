@@ -54,7 +54,10 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
             // For whatever asks after us.
             parts.extensions.insert(Language { locale, ..Language::of(parts) });
         }
-        let session = match session::touch(app.db.write(), &session, || client::ip(parts, app), now).await? {
+        let (ip, lifetimes) = (|| client::ip(parts, app), app.accounts.lifetimes);
+        let session = match session::touch(app.db.write(), &session, lifetimes, ip, now).await? {
+            // It began when the settings let sessions live longer.
+            Some(ended) if ended.expires_at <= now => return Ok(None),
             Some(renewed) => {
                 remember(&cookies, app, &renewed)?;
                 renewed

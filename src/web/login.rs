@@ -16,7 +16,7 @@ use super::visit::{Flash, Visit};
 use crate::accounts::Fault;
 use crate::accounts::login::{self, Attempt};
 use crate::accounts::password::Password;
-use crate::accounts::session::Lasting;
+use crate::accounts::session::{Lasting, Lifetimes};
 use crate::app::App;
 use crate::gate;
 use crate::gate::client::Client;
@@ -69,7 +69,8 @@ pub async fn log_in(
     Form(fields): Form,
 ) -> Result<Response, Error> {
     let (typed, keep) = (fields.text("login"), fields.ticked("remember"));
-    let lasting = if keep { Lasting::Remembered } else { Lasting::UntilClosed };
+    let Lifetimes { until_closed, remembered } = app.accounts.lifetimes;
+    let lasting = if keep { Lasting::Remembered(remembered) } else { Lasting::UntilClosed(until_closed) };
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));
     let known = login::knows(&app.db, typed, &client, app.now()).await?;

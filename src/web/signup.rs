@@ -83,7 +83,7 @@ pub async fn ask(
     let mut problems = Problems::default();
     let parsed = (
         problems.note(t, "email", Email::parse(&email)),
-        problems.note(t, "username", Username::parse(&username)),
+        problems.note(t, "username", Username::choose(&username, &app.config.site_name)),
         problems.note(t, "full_name", FullName::parse(&full_name)),
         problems.note(t, "password", app.new_password(fields.text("password"), [&email, &username, &full_name]).await?),
     );
@@ -130,7 +130,7 @@ async fn welcome(
     cookies: &Cookies,
     visit: &Visit,
 ) -> Result<(), Error> {
-    if let Some(logged_in) = signup::log_in(&app.db, user, client, app.now()).await? {
+    if let Some(logged_in) = signup::log_in(&app.accounts, user, client, app.now()).await? {
         identity::log_in(cookies, app, &logged_in).await?;
         visit.flash(Flash::Welcome).await;
     }
@@ -251,7 +251,8 @@ pub async fn confirm(
     if !typed.is_empty() {
         (page.username, page.taken) = (typed.to_owned(), true);
     }
-    let username = page.taken.then(|| Username::parse(typed)).and_then(|name| page.problems.note(t, "username", name));
+    let username = page.taken.then(|| Username::choose(typed, &app.config.site_name));
+    let username = username.and_then(|name| page.problems.note(t, "username", name));
     let password = if page.elsewhere {
         let about = [about.email.as_str(), &page.username, &about.full_name];
         let judged = app.new_password(fields.text("password"), about).await?;

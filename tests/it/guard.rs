@@ -4,6 +4,7 @@ use reqwest::Method;
 
 use crate::OTTER;
 use crate::app::TestApp;
+use crate::process::until;
 
 /// Posts a log-out, which anybody logged in could be made to send, with these headers in place of a browser's.
 async fn forged(app: &TestApp, cookies: &std::collections::BTreeMap<String, String>, headers: &[(&str, &str)]) -> u16 {
@@ -212,4 +213,17 @@ async fn static_files_are_compressed_for_those_who_can_read_it() {
         assert!(!plain.headers.contains_key("content-encoding"));
         assert!(plain.headers["content-length"] != packed.headers["content-length"]);
     }
+}
+
+#[tokio::test]
+async fn the_probe_of_a_load_balancer_does_not_wait_for_a_writer() {
+    let app = TestApp::start().await;
+    assert_eq!(app.browser().open("/healthz").await.status, 200, "the start, which writes, is over");
+    let writer = app.app.db.begin().await.unwrap();
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(5), async { app.browser().open("/readyz").await });
+    assert_eq!(asked.await.expect("an answer while another transaction writes").status, 200);
+    writer.rollback().await.unwrap();
+    app.app.db.read().close_by_ref().await.unwrap();
+    let gone = async || (app.browser().open("/readyz").await.status == 503).then_some(());
+    until("an old answer is not given for long", gone).await;
 }

@@ -25,6 +25,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("db", 0),
     ("locale", 0),
     ("metrics", 0),
+    ("notice", 0),
+    ("recent", 0),
     ("urls", 0),
 ];
 

@@ -549,3 +549,18 @@ async fn whoever_finds_a_browser_open_cannot_guess_the_password_in_it() {
     let page = sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     assert_eq!(page.flash(), "Your password was changed. All other devices are logged out.");
 }
+
+#[tokio::test]
+async fn a_clock_that_ran_ahead_and_was_set_right_locks_nobody_out() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    app.app.clock.advance(Duration::days(365));
+    assert_eq!(guess(&mut app.browser(), "sam").await.0, 10);
+    for n in 0..3 {
+        guess(&mut app.browser(), &format!("nobody{n}")).await; // until the client has no attempts left
+    }
+    app.app.clock.advance(-Duration::days(365));
+    assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
+    let (looked_at, page) = guess(&mut app.browser(), "sam").await;
+    assert!(looked_at <= 1 && retry_after(&page) <= 180, "the state is an ordinary one again: {}", retry_after(&page));
+}

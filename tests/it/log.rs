@@ -4,6 +4,7 @@ use std::fs;
 
 use latchkey::accounts::event;
 use latchkey::db::Db;
+use reqwest::{Method, RequestBuilder};
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::Value;
 
@@ -108,4 +109,38 @@ async fn a_full_queue_of_passwords_is_one_warning_a_minute_and_no_error() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!((&said[0]["level"], &said[0]["turned_away"]), (&"WARN".into(), &1.into()), "{}", said[0]);
     assert!(all.iter().all(|line| line["level"] != "ERROR"), "{}", process.log());
+}
+
+#[tokio::test]
+async fn what_a_stranger_causes_is_one_line_a_minute_and_not_a_line_each() {
+    let mut process = Process::serving(&[]).await;
+    for n in 0..40 {
+        let mut eve = process.browser();
+        eve.cookies.insert("latchkey_visit".to_owned(), format!("nonsense-{n}"));
+        let from_afar = |request: RequestBuilder| request.header("sec-fetch-site", "cross-site");
+        assert_eq!(eve.send(Method::POST, "/logout", from_afar).await.status, 403);
+        let by_another_name = |request: RequestBuilder| request.header("host", "evil.example");
+        assert_eq!(eve.send(Method::GET, "/login", by_another_name).await.status, 421);
+        assert_eq!(eve.open("/login").await.status, 200);
+    }
+    process.stop().await;
+    let log = process.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN") && !line.contains("root")).collect();
+    assert!(matches!(warnings[..], [one] if one.contains("refused") && one.contains("count=1")), "{warnings:#?}");
+}
+
+#[tokio::test]
+async fn at_debug_each_refused_request_says_why_by_its_number() {
+    let mut process = Process::serving(&[("LATCHKEY_LOG", "info,latchkey::gate=debug")]).await;
+    let mut ids = vec![];
+    for n in 0..5 {
+        let by_another_name = |request: RequestBuilder| request.header("host", format!("evil{n}.example"));
+        let page = process.browser().send(Method::GET, "/login", by_another_name).await;
+        ids.push((n, page.headers["x-request-id"].to_str().unwrap().to_owned()));
+    }
+    process.stop().await;
+    for (n, id) in ids {
+        let (log, cause) = (process.log(), format!("Host: evil{n}.example"));
+        assert!(log.lines().any(|line| line.contains(&id) && line.contains(&cause)), "{id}: {log}");
+    }
 }

@@ -316,3 +316,45 @@ async fn a_second_click_starts_one_session() {
     assert_eq!([first.path.as_str(), second.path.as_str()], ["/profile"; 2]);
     assert_eq!(one.cookies[SESSION], two.cookies[SESSION]);
 }
+
+/// NIST SP 800-63B-4, 2.1.3: at AAL1 people log in again after 30 days at the latest.
+#[tokio::test]
+async fn keep_me_logged_in_ends_after_thirty_days_however_much_it_is_used() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    sam.post("/login", &[("login", "sam"), ("password", OTTER), ("remember", "1")]).await;
+    for day in 1..30 {
+        app.app.clock.advance(time::Duration::DAY);
+        assert!(sam.is_logged_in().await, "on day {day}");
+    }
+    app.app.clock.advance(time::Duration::DAY);
+    assert!(!sam.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn how_long_people_stay_logged_in_is_a_setting_that_holds_for_those_who_are() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let log_in = async |app: &TestApp, remember: &str| {
+        let mut browser = app.browser();
+        browser.post("/login", &[("login", "sam"), ("password", OTTER), ("remember", remember)]).await;
+        browser
+    };
+    let mut before = log_in(&app, "1").await;
+    let dir = app.stop().await;
+    let shorter = ["--session-hours", "1", "--remember-days", "7", "--remember-idle-days", "2"];
+    let app = TestApp::start_in(dir, &shorter).await;
+    before.base = app.url.clone();
+    let (mut plain, mut kept, mut idle) = (log_in(&app, "").await, log_in(&app, "1").await, log_in(&app, "1").await);
+    app.app.clock.advance(time::Duration::minutes(61));
+    assert!(!plain.is_logged_in().await, "an hour is the end");
+    for day in 1..=6 {
+        app.app.clock.advance(time::Duration::DAY);
+        assert!(kept.is_logged_in().await, "on day {day}");
+    }
+    assert!(!idle.is_logged_in().await, "not used for two days");
+    app.app.clock.advance(time::Duration::DAY);
+    assert!(!kept.is_logged_in().await, "seven days are the end");
+    assert!(!before.is_logged_in().await, "also for a session that began under a longer setting");
+}

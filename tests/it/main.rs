@@ -32,6 +32,7 @@ mod metrics;
 mod outbox;
 mod password_reset;
 mod person;
+mod postgres;
 mod process;
 mod profile;
 mod redirects;

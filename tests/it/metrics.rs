@@ -198,10 +198,10 @@ async fn without_the_database_the_rest_is_told() {
 }
 
 #[tokio::test]
-async fn the_port_answers_one_path_by_any_name_and_the_site_does_not_have_it() {
+async fn the_port_answers_one_path_and_the_site_does_not_have_it() {
     let site = Counted::start().await;
     let ask = async |method: Method, url: String| {
-        let asked = Client::new().request(method, url).header("host", "prometheus.example");
+        let asked = Client::new().request(method, url).header("host", "latchkey:9464");
         asked.send().await.unwrap().status().as_u16()
     };
     assert_eq!(ask(Method::GET, format!("{}/metrics", site.url)).await, 200);
@@ -211,6 +211,44 @@ async fn the_port_answers_one_path_by_any_name_and_the_site_does_not_have_it() {
     }
     let page = site.app.browser().open("/metrics").await;
     page.assert_framed(404);
+}
+
+/// A page of an attacker can lead its own name to the port (DNS rebinding) and would read the numbers there.
+#[tokio::test]
+async fn the_port_answers_to_addresses_and_to_names_that_nobody_can_register() {
+    let site = Counted::start().await;
+    let ask = async |host: &str| {
+        let mut wire = Wire::to(&site.url).await;
+        wire.say(format!("GET /metrics HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
+        String::from_utf8(wire.rest().await).unwrap()
+    };
+    for own in ["127.0.0.1:9464", "10.1.2.3", "[::1]:9464", "[fd00::1]", "localhost:9464", "LOCALHOST", "latchkey:9464"]
+    {
+        assert!(ask(&format!("Host: {own}\r\n")).await.starts_with("HTTP/1.1 200"), "{own}");
+    }
+    for own in ["a.localhost", "latchkey.internal:9464"] {
+        assert!(ask(&format!("Host: {own}\r\n")).await.starts_with("HTTP/1.1 200"), "{own}");
+    }
+    for other in [
+        "evil.example",
+        "evil.example:9464",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil.example.",
+        "@",
+        "",
+    ] {
+        let answer = ask(&format!("Host: {other}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains("latchkey_"), "{other}: {answer}");
+        assert!(answer.contains("Ask for an address"), "{answer}");
+    }
+    assert!(ask("Host: localhost\r\nHost: evil.example\r\n").await.starts_with("HTTP/1.1 400"));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let far = ["--public-url", "https://accounts.example.com", "--smtp-url", "smtp://localhost:1"];
+    let mail = ["--mail-from", "no-reply@example.com", "--metrics-listen", &listen];
+    let _app = TestApp::start_with(&[&far[..], &mail].concat()).await;
+    let asked = Client::new().get(format!("http://{listen}/metrics")).header("host", "accounts.example.com:9464");
+    assert_eq!(asked.send().await.unwrap().status(), 200, "the site's own name");
 }
 
 #[tokio::test]

@@ -322,3 +322,106 @@ async fn fields_that_are_not_on_the_form_make_no_other_account() {
         assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
     }
 }
+
+/// Asks for an account with this username, and says what the page says of it.
+async fn problem_of(app: &TestApp, username: &str) -> String {
+    let page = app.browser().sign_up("new@example.com", username, OTTER).await;
+    if page.path == "/signup/sent" { String::new() } else { page.problem_at("username") }
+}
+
+/// Unicode TS 39: a name that looks like the site's would let its owner speak for the site.
+#[tokio::test]
+async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
+    let app = TestApp::start_with(&["--site-name", "Acme Gym", "--rate-limits", "off"]).await;
+    for mixed in ["s\u{430}mantha", "раypal", "samαntha", "sam\u{e2a}ย", "ニコсам"] {
+        let said = problem_of(&app, mixed).await;
+        assert_eq!(said, "Username cannot mix scripts, such as Latin and Cyrillic letters", "{mixed}");
+    }
+    for like in [
+        "adrnin",
+        "r00t",
+        "he1p",
+        "adm1n",
+        "ad-min",
+        "ádmin",
+        "аӏӏ",
+        "арі",
+        "AlI",
+        "acmegym",
+        "Acme.Gym",
+        "acrnegyrn",
+        "acme_gým",
+    ] {
+        let said = problem_of(&app, like).await;
+        assert_eq!(said, "Choose another username: this one looks like a name that is kept for the site", "{like}");
+    }
+    for fine in [
+        "Ali",
+        "ALI",
+        "samantha",
+        "саманта",
+        "σαμάνθα",
+        "张小明",
+        "张wei",
+        "ニコniko大",
+        "김sam",
+        "acme",
+        "administer",
+        "helper",
+        "o0o",
+        "1lil1",
+    ] {
+        assert_eq!(problem_of(&app, fine).await, "", "{fine}");
+    }
+    let fields = [("username", "adrnin"), ("email", "new@example.com"), ("password", OTTER)];
+    let fields: std::collections::BTreeMap<_, _> = fields.into();
+    let answer = reqwest::Client::new().post(format!("{}/users/", app.url)).json(&fields).send().await.unwrap();
+    assert_eq!(answer.status(), 422);
+    assert!(answer.text().await.unwrap().contains("looks like a name that is kept for the site"));
+}
+
+#[tokio::test]
+async fn a_username_from_before_the_rule_still_logs_in_but_is_not_given_again() {
+    let app = TestApp::start().await;
+    app.someone("acme", OTTER).await;
+    let mut waiting = app.browser();
+    waiting.sign_up("first@example.com", "sam", OTTER).await;
+    let link = app.letters_to("first@example.com", 1).await[0].links[0].clone();
+    app.someone("sam", HERON).await;
+    let dir = app.stop().await;
+
+    let app = TestApp::start_in(dir, &["--site-name", "Acme"]).await;
+    assert_eq!(app.browser().log_in("acme", OTTER).await.path, "/profile");
+    assert_eq!(app.browser().log_in("ACME", OTTER).await.path, "/profile");
+    waiting.base = app.url.clone();
+    let page = waiting.open(&format!("/signup/confirm?{}", link.split_once('?').unwrap().1)).await;
+    let page = waiting.submit(page.form("/signup/confirm")).await;
+    let page = waiting.submit(page.form("/signup/confirm").fill("username", "acrne")).await;
+    page.assert_framed(422);
+    assert!(page.problem_at("username").contains("looks like a name that is kept"), "{}", page.problem_at("username"));
+}
+
+/// zxcvbn sees the first 32 characters only, in which an own name that is longer is no name that it knows.
+#[tokio::test]
+async fn a_password_that_is_ones_own_names_is_refused_however_long_it_is() {
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
+    let address = "wilhelmina.konstantinopolska-okonkwo@subsidiary.example.com";
+    for own in [
+        address.to_owned(),
+        address.to_uppercase(),
+        address.replace(['.', '@', '-'], " "),
+        address.chars().rev().collect(),
+        address.repeat(2),
+        format!("{address}1!"),
+        "wilhelmina konstantinopolska okonkwo subsidiary".to_owned(),
+        "w1lh3lm1n4-k0nst4nt1n0p0lsk4-0k0nkw0".to_owned(),
+        "w i l h e l m i n a k o n s t a n t i n o p o l s k a".to_owned(),
+    ] {
+        let page = app.browser().sign_up(address, "minna", &own).await;
+        page.assert_framed(422);
+        assert!(page.problem_at("password").contains("your own names"), "{own}: {}", page.problem_at("password"));
+    }
+    for good in ["wilhelmina otter bakes velvet rye", OTTER] {
+        assert_eq!(app.browser().sign_up(address, "minna", good).await.path, "/signup/sent", "{good}");
+    }
+}

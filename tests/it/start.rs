@@ -5,10 +5,12 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use latchkey::db::Db;
 use rustix::process::getuid;
 
 use crate::OTTER;
-use crate::process::{Process, try_to_serve};
+use crate::process::{Process, fault, try_to_serve};
+use crate::smtp::make_certificate;
 
 /// Nobody, to whom root can give a file.
 const NOBODY: u32 = 65534;
@@ -142,4 +144,119 @@ async fn a_second_server_on_the_same_file_is_refused_and_a_killed_one_leaves_no_
     assert!(try_to_serve(process.command(&second)).out.contains("is ready"), "the lock went with the process");
     process.start().await;
     assert!(sam.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_succeed() {
+    for _ in 0..4 {
+        let mut process = Process::new(&[]);
+        let commands = [["user", "list"].as_slice(), &["migrate"]];
+        let ran = commands.into_iter().cycle().take(8).map(|arguments| {
+            let mut command = process.command(arguments);
+            tokio::task::spawn_blocking(move || command.output().unwrap())
+        });
+        let ran: Vec<_> = ran.collect();
+        process.start().await;
+        for output in ran {
+            let output = output.await.unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        process.someone("sam", OTTER).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_only_reads_does_not_wait_for_a_writer() {
+    let process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    let db = Db::open(&format!("sqlite://{}", process.path("data/latchkey.db").display())).await.unwrap();
+    let writer = db.begin().await.unwrap();
+    let ran = process.run(&["user", "list"]);
+    assert!(ran.code == Some(0) && ran.out.contains("sam@example.com"), "{ran:?}");
+    writer.rollback().await.unwrap();
+}
+
+#[test]
+fn a_setting_that_opens_the_site_to_an_attacker_is_refused() {
+    let (far, off) = (("LATCHKEY_LISTEN", "0.0.0.0:0"), ("LATCHKEY_RATE_LIMITS", "off"));
+    let here = ("LATCHKEY_PUBLIC_URL", "http://localhost:3000");
+    let smtp = ("LATCHKEY_SMTP_URL", "smtp://localhost:2525");
+    let from = ("LATCHKEY_MAIL_FROM", "a@example.com");
+    let proxies = |networks| ("LATCHKEY_TRUSTED_PROXIES", networks);
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("LATCHKEY_TRUSTED_PROXIES: 0.0.0.0/0", &[proxies("0.0.0.0/0")]),
+        ("LATCHKEY_TRUSTED_PROXIES: ::/0", &[proxies("10.0.0.0/8,::/0")]),
+        ("LATCHKEY_TRUSTED_PROXIES: 128.0.0.0/1", &[proxies("128.0.0.0/1,0.0.0.0/1")]),
+        ("LATCHKEY_TRUSTED_PROXIES: 2000::/3", &[proxies("2000::/3")]),
+        ("LATCHKEY_REMEMBER_DAYS (--remember-days): \"31\"", &[("LATCHKEY_REMEMBER_DAYS", "31")]),
+        ("LATCHKEY_REMEMBER_IDLE_DAYS", &[("LATCHKEY_REMEMBER_IDLE_DAYS", "0")]),
+        ("LATCHKEY_SESSION_HOURS", &[("LATCHKEY_SESSION_HOURS", "721")]),
+        ("LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_LISTEN", &[far, off, here, smtp, from]),
+    ];
+    let faults: Vec<_> = cases.iter().filter_map(|(words, settings)| fault(words, settings)).collect();
+    assert!(faults.is_empty(), "{}", faults.join(""));
+    let wide = proxies("10.0.0.0/8,fc00::/7");
+    assert!(try_to_serve(Process::new(&[wide]).command(&["serve"])).out.contains("is ready"));
+}
+
+#[test]
+fn a_postgresql_elsewhere_must_prove_who_it_is() {
+    let secret = ("LATCHKEY_SECRET", "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy");
+    let words = "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full";
+    for url in [
+        "postgres://sam:tell-nobody@db.invalid/latchkey",
+        "postgresql://sam:tell-nobody@192.0.2.1:5433/latchkey?sslmode=require",
+        "postgres://sam:tell-nobody@db.invalid/latchkey?sslmode=verify-ca",
+        "postgres://sam:tell-nobody@localhost/latchkey?host=db.invalid",
+        "postgres://sam:tell-nobody@localhost/latchkey?hostaddr=192.0.2.1",
+        "postgres://sam:tell-nobody@localhost/latchkey?sslmode=verify-full&sslmode=disable&host=db.invalid",
+    ] {
+        assert_eq!(fault(words, &[secret, ("LATCHKEY_DATABASE_URL", url)]), None);
+    }
+    let unverified = ("LATCHKEY_DATABASE_TLS", "unverified");
+    for (url, more) in [
+        ("postgres://sam:tell-nobody@db.invalid/latchkey?sslmode=verify-full", None),
+        ("postgres://sam:tell-nobody@db.invalid/latchkey", Some(unverified)),
+        ("postgres://sam:tell-nobody@localhost/latchkey?host=/no/such/socket", None),
+    ] {
+        let settings = [secret, ("LATCHKEY_DATABASE_URL", url)];
+        let process = Process::new(&settings.into_iter().chain(more).collect::<Vec<_>>());
+        let ran = try_to_serve(process.command(&["serve"]));
+        assert!(ran.err.contains("LATCHKEY_DATABASE_URL: cannot open the database"), "it was tried: {ran:?}");
+    }
+}
+
+#[test]
+fn a_tls_key_that_others_can_read_is_refused() {
+    let settings = [("LATCHKEY_TLS_CERT", "server.pem"), ("LATCHKEY_TLS_KEY", "server.key")];
+    let process = Process::new(&settings);
+    make_certificate(process.dir.path());
+    if getuid().is_root() {
+        chown(process.path("server.key"), Some(NOBODY), None).unwrap();
+    }
+    for mode in [0o644, 0o640, 0o604, 0o660] {
+        chmod(process.path("server.key"), mode);
+        assert_refused(process.command(&["serve"]), &["LATCHKEY_TLS_KEY", "chmod 600 server.key"]);
+    }
+    for mode in [0o600, 0o400] {
+        chmod(process.path("server.key"), mode);
+        assert!(try_to_serve(process.command(&["serve"])).out.contains("is ready"), "{mode:o}");
+    }
+    if getuid().is_root() {
+        chown(process.path("server.key"), Some(0), None).unwrap();
+        chmod(process.path("server.key"), 0o640);
+        assert!(try_to_serve(process.command(&["serve"])).out.contains("is ready"), "root may hand it to a group");
+    }
+}
+
+#[test]
+fn a_server_that_runs_as_root_warns_once() {
+    let warnings = |process: &Process, command| {
+        let ran = try_to_serve(command);
+        assert!(ran.out.contains("is ready"), "{ran:?}");
+        assert!(!process.run(&["user", "list"]).err.contains("root"), "commands of an operator do not");
+        ran.err.lines().filter(|line| line.contains("WARN") && line.contains("runs as root")).count()
+    };
+    let process = Process::new(&[]);
+    assert_eq!(warnings(&process, process.command(&["serve"])), usize::from(getuid().is_root()));
 }

@@ -1,0 +1,48 @@
+//! Lines of the log that a stranger can cause: at most one a minute, with a count.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often such a line may be written.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Counts what is worth a line of the log. A line for each would let an attacker fill the disk, and bury the lines that
+/// tell of the attack (CWE-779, logging of excessive data).
+#[derive(Debug, Default)]
+pub struct Notice(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    since: u64,
+    written: Option<Instant>,
+}
+
+impl Notice {
+    /// Nothing was counted yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Counted { since: 0, written: None }))
+    }
+
+    /// Counts one more. When a line is due, returns how many there were since the last line.
+    pub fn count(&self, now: Instant) -> Option<u64> {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.since += 1;
+        if counted.written.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
+            return None;
+        }
+        counted.written = Some(now);
+        Some(std::mem::take(&mut counted.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_a_line_and_the_next_line_a_minute_later_counts_the_rest() {
+        let (notice, now) = (Notice::new(), Instant::now());
+        let at = |seconds| notice.count(now + Duration::from_secs(seconds));
+        assert_eq!([at(0), at(1), at(59), at(60), at(61), at(121)], [Some(1), None, None, Some(3), None, Some(2)]);
+    }
+}

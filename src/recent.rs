@@ -1,0 +1,57 @@
+//! Values that cost work, made at most once in a while, however many requests ask for them.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// The last value, and when it was made.
+#[derive(Debug)]
+pub struct Recent<T> {
+    kept: Duration,
+    last: Mutex<Option<(Instant, T)>>,
+}
+
+impl<T: Clone> Recent<T> {
+    /// Keeps each value for this long.
+    pub fn new(kept: Duration) -> Self {
+        Self { kept, last: Mutex::default() }
+    }
+
+    /// Returns the last value if it is young enough, or else makes a new one. All who ask while it is being made wait
+    /// for that one: a crowd that asks is no more work than one client.
+    pub async fn get(&self, make: impl Future<Output = T>) -> T {
+        let mut last = self.last.lock().await;
+        if let Some((at, value)) = &*last
+            && at.elapsed() < self.kept
+        {
+            return value.clone();
+        }
+        let value = make.await;
+        *last = Some((Instant::now(), value.clone()));
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::join;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_is_made_once_for_all_who_ask_while_it_is_young() {
+        for (kept, most) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
+            let (recent, made) = (Recent::new(kept), AtomicU32::new(0));
+            let make = async || {
+                tokio::task::yield_now().await; // the others ask meanwhile
+                made.fetch_add(1, Ordering::Relaxed)
+            };
+            let (one, two, three) = join!(recent.get(make()), recent.get(make()), recent.get(make()));
+            assert_eq!((made.load(Ordering::Relaxed), one.max(two).max(three)), (most, most - 1));
+        }
+    }
+}

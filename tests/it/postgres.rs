@@ -1,0 +1,115 @@
+//! On PostgreSQL: a throw-away cluster for each test, and servers that share its database.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use futures_util::future::join_all;
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use tempfile::TempDir;
+
+use crate::OTTER;
+use crate::process::{Process, free_port, try_to_serve, until};
+use crate::smtp::make_certificate;
+
+/// A secret that all servers of one database share.
+const SECRET: &str = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
+
+/// A PostgreSQL server of our own with an empty database. It stops when this is dropped.
+struct Cluster {
+    dir: TempDir,
+    server: Child,
+    url: String,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        make_certificate(dir.path());
+        if getuid().is_root() {
+            let ids = Command::new("id").args(["-u", "postgres"]).output().unwrap().stdout;
+            let postgres = String::from_utf8(ids).unwrap().trim().parse().unwrap();
+            for path in [dir.path().to_owned(), dir.path().join("server.key")] {
+                chown(path, Some(postgres), None).unwrap();
+            }
+        }
+        let (data, port) = (dir.path().join("data"), free_port());
+        let mut initdb = command("initdb");
+        initdb.args(["--no-sync", "--auth=trust", "--username=latchkey", "--pgdata"]).arg(&data);
+        let ran = initdb.output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let mut postgres = command("postgres");
+        postgres.args(["-F", "-h", "localhost", "-k", "", "-p", &port.to_string(), "-D"]).arg(&data);
+        let file = |name: &str| dir.path().join(name).display().to_string();
+        let tls = [format!("ssl_cert_file={}", file("server.pem")), format!("ssl_key_file={}", file("server.key"))];
+        postgres.args(["-c", "ssl=on", "-c", &tls[0], "-c", &tls[1]]);
+        let server = postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let url = format!("postgres://latchkey@localhost:{port}/postgres");
+        let cluster = Self { dir, server, url };
+        until("PostgreSQL is ready", async || {
+            let asked = command("pg_isready").args(["-q", "-h", "localhost", "-p", &port.to_string()]).status();
+            asked.unwrap().success().then_some(())
+        })
+        .await;
+        cluster
+    }
+
+    /// A server on this database, with a query behind its URL; it does not run yet.
+    fn process(&self, query: &str) -> Process {
+        Process::new(&[("LATCHKEY_DATABASE_URL", &format!("{}{query}", self.url)), ("LATCHKEY_SECRET", SECRET)])
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // PostgreSQL's immediate shutdown, which ends its children too.
+        kill_process(Pid::from_child(&self.server), Signal::QUIT).unwrap();
+        self.server.wait().unwrap();
+    }
+}
+
+/// A program of the newest PostgreSQL that is installed. The server refuses to run as root, so root becomes its user.
+fn command(program: &str) -> Command {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: apt-get install postgresql");
+    let newest: PathBuf = versions.map(|entry| entry.unwrap().path()).max().unwrap();
+    let program = newest.join("bin").join(program);
+    let mut command = if getuid().is_root() {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+#[tokio::test]
+async fn four_servers_that_start_at_once_on_an_empty_database_all_serve() {
+    let cluster = Cluster::start().await;
+    let mut servers: Vec<_> = (0..4).map(|_| cluster.process("")).collect();
+    join_all(servers.iter_mut().map(Process::start)).await;
+    servers[0].someone("sam", OTTER).await;
+    for server in &servers {
+        assert_eq!(server.browser().log_in("sam", OTTER).await.path, "/profile");
+    }
+    for mut server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_a_certificate_of_its_operators_own_authority_is_verified() {
+    let cluster = Cluster::start().await;
+    let strangers = tempfile::tempdir().unwrap();
+    make_certificate(strangers.path());
+    let verify = |dir: &Path| format!("?sslmode=verify-full&sslrootcert={}", dir.join("ca.pem").display());
+    let ours = cluster.process(&verify(cluster.dir.path()));
+    let ran = try_to_serve(ours.command(&["serve"]));
+    assert!(ran.out.contains("is ready"), "{ran:?}");
+    for query in [verify(strangers.path()), "?sslmode=verify-full".to_owned()] {
+        let ran = try_to_serve(cluster.process(&query).command(&["serve"]));
+        assert!(ran.err.contains("LATCHKEY_DATABASE_URL") && ran.err.contains("certificate"), "{query}: {ran:?}");
+    }
+}
