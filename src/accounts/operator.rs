@@ -6,7 +6,7 @@ use super::email::Email;
 use super::event::{self, Kind};
 use super::token::Token;
 use super::user::{self, User};
-use super::{Asked, Fault, Result, outbox, password_reset};
+use super::{Asked, Fault, Result, outbox, password_reset, pending_signup};
 use crate::db::Db;
 
 /// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted a moment ago.
@@ -20,7 +20,7 @@ pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Opt
     Ok(made.map(|(_, token)| token))
 }
 
-/// Deletes a user with all sessions, links and events, and every letter to the user's address.
+/// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -28,6 +28,7 @@ pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     let tx = db.begin().await?;
     user::delete(&tx, user.id).await?;
     outbox::forget(&tx, &user.email_canonical).await?;
+    pending_signup::delete_all(&tx, &user.email_canonical).await?;
     event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;
     tx.commit().await?;
     Ok(())

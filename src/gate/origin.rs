@@ -31,7 +31,12 @@ pub fn check(app: &App, request: &Request) -> Result<(), Error> {
     if reads_only(request) {
         return Ok(());
     }
-    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+    // A browser sends each of them once. Of two that differ, another reader might believe the other.
+    let header = |name: &str| {
+        let mut all = request.headers().get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+        let first = all.next()?;
+        Some(if all.next().is_some() { "?" } else { first })
+    };
     let ours = app.public_url.origin();
     match (header("sec-fetch-site"), header("origin")) {
         (None | Some("same-origin" | "none"), None) => Ok(()),

@@ -147,6 +147,22 @@ async fn show_shows_the_password_and_hide_hides_it() {
     sam.finds("#errors").await;
 }
 
+#[tokio::test]
+async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
+    let app = TestApp::start().await;
+    let sam = Person::at(&app, DESK, Script::On).await;
+    sam.opens("/login").await;
+    sam.types("login", "sam").await;
+    sam.types("password", HERON).await;
+    sam.presses("/login").await;
+    sam.sees("#errors").await;
+    sam.driver.refresh().await.unwrap(); // and the form is sent again
+    sam.sees("#errors").await;
+    let page = app.app.metrics.text(false).unwrap();
+    let misses = page.lines().find(|line| line.starts_with("latchkey_log_ins_total{outcome=\"failed\"}")).unwrap();
+    assert!(misses.ends_with(" 2"), "{misses}");
+}
+
 /// The cookies of the browser, by name.
 async fn cookies(person: &Person) -> BTreeMap<String, String> {
     let all = person.cdp("Network.getCookies", json!({})).await;

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Args;
-use latchkey::accounts::event;
+use latchkey::accounts::{event, pending_signup};
 use latchkey::config::Config;
 use latchkey::visit_store;
-use sea_orm::{EntityTrait, QueryOrder};
+use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder};
 
 use crate::process::Process;
 use crate::{HERON, OTTER};
@@ -203,16 +203,22 @@ async fn a_deleted_user_leaves_no_address_behind() {
         process.browser().ask_reset(typed).await;
         process.link(&format!("{name}@example.com"), 2).await;
     }
+    // A stranger asks for an account with the address: it waits in the outbox, in the visit and in a row of its own.
+    process.browser().sign_up("Sam@example.com", "stranger", HERON).await;
+    process.link("sam@example.com", 3).await;
     let visits = async || {
         let rows = visit_store::Entity::find().all(process.db().await.read()).await.unwrap();
         rows.into_iter().map(|row| row.data.to_lowercase()).collect::<Vec<_>>()
     };
     let outbox =
         async || process.outbox().await.into_iter().map(|row| row.to_address.to_lowercase()).collect::<Vec<_>>();
+    let waiting = async || pending_signup::Entity::find().count(process.db().await.read()).await.unwrap();
     let count = |rows: Vec<String>| ["sam@", "ada@"].map(|who| rows.iter().filter(|row| row.contains(who)).count());
-    assert_eq!((count(outbox().await), count(visits().await)), ([2, 2], [1, 1]));
+    assert_eq!((count(outbox().await), count(visits().await)), ([3, 2], [2, 1]));
+    assert_eq!(waiting().await, 1);
     assert_eq!(process.run(&["user", "delete", "sam", "--yes"]).code, Some(0));
     assert_eq!((count(outbox().await), count(visits().await)), ([0, 2], [0, 1]));
+    assert_eq!(waiting().await, 0);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ async fn what_another_site_makes_a_browser_send_is_refused() {
         &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost.evil.example")],
         &[("sec-fetch-site", "same-origin"), ("origin", "null")],
         &[("sec-fetch-site", "none"), ("origin", "https://evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("origin", own), ("origin", "https://evil.example")],
+        &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site"), ("origin", own)],
         &[("referer", own)],
         &[],
     ] {

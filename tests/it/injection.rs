@@ -47,6 +47,7 @@ const JSON_FIELDS: &[(&str, &[&str])] = &[
 const OURS: &[&str] = &[
     "allow",
     "cache-control",
+    "clear-site-data",
     "content-language",
     "content-length",
     "content-security-policy",
@@ -62,6 +63,7 @@ const OURS: &[&str] = &[
     "vary",
     "www-authenticate",
     "x-content-type-options",
+    "x-frame-options",
     "x-request-id",
 ];
 

@@ -277,7 +277,7 @@ fn foreign_hash(password: &str, memory: u32, passes: u32) -> String {
 #[tokio::test]
 async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() {
     use sea_orm::ConnectionTrait;
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     app.someone("sam", OTTER).await;
     let plant = async |hash: &str| {
         let statement = format!("UPDATE users SET hashed_password = '{hash}'");
