@@ -21,7 +21,7 @@ use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
 use crate::secret::Secret;
-use crate::throttle::Throttle;
+use crate::throttle::{OnceAMinute, Throttle};
 use crate::urls::PublicUrl;
 
 /// The shared state; one a process.
@@ -49,6 +49,8 @@ pub struct App {
     pub accounts: Accounts,
     /// What clients have tried.
     pub throttle: Throttle,
+    /// Whether the log was told lately that the site takes in no more.
+    pub told_of_flood: OnceAMinute,
     /// What a new password must be.
     pub policy: PasswordPolicy,
     /// Rung when a letter was put into the outbox.
@@ -103,6 +105,7 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
+            told_of_flood: OnceAMinute::default(),
             accounts: Accounts { db: db.clone(), hasher, limits, metrics: metrics.clone() },
             policy: PasswordPolicy { min_length: config.password_min_length, site_name: config.site_name.clone() },
             clock: Clock::default(),

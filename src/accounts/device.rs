@@ -8,8 +8,8 @@ use sea_orm::entity::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
 use super::token::{Token, TokenDigest};
+use super::{Result, user};
 use crate::chance;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -42,6 +42,17 @@ pub(super) async fn find(
     let this = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
     let known = this.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
     Ok(known.one(conn).await?.map(|row| row.id))
+}
+
+/// Returns the canonical addresses of the accounts that know this browser.
+pub(super) async fn addresses(
+    conn: &impl ConnectionTrait,
+    device: &TokenDigest,
+    now: OffsetDateTime,
+) -> Result<Vec<String>> {
+    let rows = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
+    let rows = rows.filter(Column::LastSeenAt.gt(now - LIFETIME)).all(conn).await?;
+    user::addresses(conn, rows.into_iter().map(|row| row.user_id)).await
 }
 
 /// Whether the account knows any browser.

@@ -53,6 +53,8 @@ const MOST: u64 = 100_000;
 pub enum TooMany {
     /// This client has tried too much, at whatever account.
     Client(Duration),
+    /// All clients together have asked for too much. It is nobody's account and nobody's mistake.
+    Site(Duration),
     /// The account was tried too often. A reset opens it at once.
     Account(Duration),
     /// So often that waiting does not help: only a reset does, or a browser that the account knows.
@@ -64,6 +66,8 @@ impl TooMany {
     pub fn wait(self) -> Duration {
         match self {
             Self::Client(wait) | Self::Account(wait) => wait,
+            // Not sooner than others who are told that the site is busy.
+            Self::Site(wait) => wait.max(Duration::seconds(5)),
             Self::Closed => Duration::HOUR,
         }
     }
@@ -124,9 +128,10 @@ impl Limits {
         self.bucket(kind, to.canonical(), LETTERS, None)
     }
 
-    /// Letters of sign-ups to one address: those that this client asks for, and all.
+    /// Letters of sign-ups to one address: those that this client asks for, and all. Here a /48 is one client, or its
+    /// 65 536 networks would each have letters sent.
     pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> [Bucket; 2] {
-        let from = format!("{} {}", throttle::client(&client.ip), to.canonical());
+        let from = format!("{} {}", throttle::widest(&client.ip), to.canonical());
         let own = self.bucket("signup-letter of a client", &from, LETTERS, None);
         [own, self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None)]
     }

@@ -32,6 +32,18 @@ pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: Offse
     Ok(())
 }
 
+/// Returns whether the account of this address knows the browser that asks. The site's limit on letters is for strangers.
+///
+/// The work depends on the browser only, not on the address, so it does not tell who has an account.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn knows(db: &Db, email: &Email, client: &Client, now: OffsetDateTime) -> Result<bool> {
+    let Some(device) = &client.device else { return Ok(false) };
+    let addresses = device::addresses(db.read(), &device.digest(), now).await?;
+    Ok(addresses.iter().any(|address| address == email.canonical()))
+}
+
 /// Makes the bucket of the account's letters whole, when the links that went out are dead and their owner may need
 /// another, or has proven to read them.
 pub(super) async fn allow_letters(conn: &impl ConnectionTrait, limits: &Limits, user: &User) -> Result<()> {

@@ -101,6 +101,12 @@ pub(super) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) 
     Ok(this.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
+/// Returns the canonical addresses of these users.
+pub(super) async fn addresses(conn: &impl ConnectionTrait, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<String>> {
+    let addresses = Entity::find().select_only().column(Column::EmailCanonical).filter(Column::Id.is_in(ids));
+    Ok(addresses.into_tuple().all(conn).await?)
+}
+
 /// The user with this username.
 ///
 /// # Errors
