@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::token::{Token, TokenDigest};
 use super::{Result, user};
 use crate::chance;
+use crate::db::delete_in_batches;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "devices")]
@@ -108,5 +109,6 @@ pub(super) async fn forget_all(conn: &impl ConnectionTrait, user: Uuid, keep: Op
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::LastSeenAt.lte(now - LIFETIME)).exec(conn).await?.rows_affected)
+    let old = Column::LastSeenAt.lte(now - LIFETIME);
+    Ok(delete_in_batches::<Entity>(conn, old).await?)
 }
