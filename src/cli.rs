@@ -290,7 +290,7 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
         UserCommand::ResetLink { login } => {
             let user = find(&app, &login).await?;
             let email = Email::parse(&user.email).map_err(|_| anyhow::anyhow!("{} is not an address", user.email))?;
-            let Some((_, token)) = password_reset::issue(&app.db, &email, None, app.now()).await? else {
+            let Some((_, token)) = password_reset::issue(&app.accounts, &email, None, app.now()).await? else {
                 anyhow::bail!("{login} was deleted a moment ago");
             };
             out(app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal()))

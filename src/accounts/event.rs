@@ -6,12 +6,14 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Asked, Result};
+use super::limit::Limits;
+use super::{Accounts, Asked, Result};
 use crate::chance;
-use crate::db::Db;
+use crate::db::delete_in_batches;
+use crate::metrics::Metrics;
 use crate::throttle::Taken;
 
 /// Something that happened.
@@ -80,6 +82,24 @@ pub enum Kind {
 /// How long events are kept that are nobody's, which anybody can make as many of as they like.
 const NOBODYS_KEPT: Duration = Duration::days(7);
 
+/// Notes what anybody can cause, unless there is too much of it: see [`flood::Events`]. What is left out is counted, with one
+/// line a minute in the log.
+pub(super) async fn record_of_stranger(
+    conn: &impl ConnectionTrait,
+    (limits, metrics): (&Limits, &Metrics),
+    (kind, user): (Kind, Option<Uuid>),
+    asked: &Asked,
+) -> Result<()> {
+    if !limits.is_on() || limits.events.admit(user, asked.at) {
+        return record(conn, kind, user, asked).await;
+    }
+    metrics.events_left_out.inc();
+    if limits.events.is_to_be_told(asked.at) {
+        warn!("strangers cause more events than are written; some are left out");
+    }
+    Ok(())
+}
+
 /// Notes what happened, in the table and in the log. Without a user it is for the operator only.
 pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
     let row = ActiveModel {
@@ -104,11 +124,16 @@ pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option
 }
 
 /// Notes a password that was not right, and that it was the last for now.
-pub(super) async fn record_miss(db: &Db, user: Option<Uuid>, taken: Taken, asked: &Asked) -> Result<()> {
+pub(super) async fn record_miss(
+    Accounts { db, limits, metrics, .. }: &Accounts,
+    user: Option<Uuid>,
+    taken: Taken,
+    asked: &Asked,
+) -> Result<()> {
     let tx = db.begin().await?;
-    record(&tx, Kind::LogInFailed, user, asked).await?;
+    record_of_stranger(&tx, (limits, metrics), (Kind::LogInFailed, user), asked).await?;
     if taken.last {
-        record(&tx, Kind::LimitHit, user, asked).await?;
+        record_of_stranger(&tx, (limits, metrics), (Kind::LimitHit, user), asked).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -129,5 +154,5 @@ pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, by_anybody: 
 pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {
     let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::At.lte(now - NOBODYS_KEPT));
     let old = Condition::any().add(Column::At.lte(now - kept)).add(nobodys);
-    Ok(Entity::delete_many().filter(old).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(conn, old).await?)
 }

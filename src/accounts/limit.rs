@@ -1,6 +1,8 @@
 //! `limits`: what was tried at one account, or sent to one address, lately. In the database, so that a restart
 //! forgives nothing and several machines count together.
 
+use std::sync::Arc;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
@@ -9,8 +11,8 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::username::Username;
-use super::{Client, Result};
-use crate::db::Db;
+use super::{Client, Result, flood};
+use crate::db::{Db, delete_in_batches};
 use crate::keys::Fingerprint;
 use crate::throttle::{self, Rate, Taken};
 
@@ -78,6 +80,8 @@ impl TooMany {
 pub struct Limits {
     on: bool,
     names: Fingerprint,
+    /// Of strangers.
+    pub(super) events: Arc<flood::Events>,
 }
 
 /// One thing that is counted. Its name in the table is a keyed digest: people type passwords into the wrong field,
@@ -92,7 +96,11 @@ pub(super) struct Bucket {
 impl Limits {
     /// Counts under names that only this key makes.
     pub fn new(on: bool, names: Fingerprint) -> Self {
-        Self { on, names }
+        Self { on, names, events: Arc::default() }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on
     }
 
     fn bucket(&self, what: &str, who: &str, rate: Rate, misses_max: Option<i32>) -> Bucket {
@@ -210,13 +218,14 @@ impl Limits {
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
     let quiet = (now - KEPT).unix_timestamp();
     let mut gone = Condition::any().add(Column::WholeAt.lte(quiet));
     let ranked = Entity::find().order_by_desc(Column::Misses).order_by_desc(Column::WholeAt);
-    if let Some(first) = ranked.offset(MOST).one(conn).await? {
+    // Sorted where the only writer does not have to wait for it.
+    if let Some(first) = ranked.offset(MOST).one(db.read()).await? {
         let as_many = Condition::all().add(Column::Misses.eq(first.misses)).add(Column::WholeAt.lte(first.whole_at));
         gone = gone.add(Column::Misses.lt(first.misses)).add(as_many);
     }
-    Ok(Entity::delete_many().filter(gone).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(db.write(), gone).await?)
 }

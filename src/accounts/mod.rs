@@ -8,6 +8,7 @@
 pub mod device;
 pub mod email;
 pub mod event;
+mod flood;
 pub mod hasher;
 pub mod limit;
 pub mod login;

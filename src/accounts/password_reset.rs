@@ -60,7 +60,7 @@ pub(super) async fn allow_letters(conn: &impl ConnectionTrait, limits: &Limits, 
 /// # Errors
 /// When the database is out of reach.
 pub async fn issue(
-    db: &Db,
+    Accounts { db, limits, metrics, .. }: &Accounts,
     email: &Email,
     asked: Option<&Asked>,
     now: OffsetDateTime,
@@ -70,7 +70,8 @@ pub async fn issue(
     let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
     if let Some(asked) = asked {
-        event::record(&tx, Kind::ResetAsked, Some(user.id), asked).await?;
+        let what = (Kind::ResetAsked, Some(user.id));
+        event::record_of_stranger(&tx, (limits, metrics), what, asked).await?;
     }
     tx.commit().await?;
     Ok(Some((user, token)))

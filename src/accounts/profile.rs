@@ -76,7 +76,7 @@ pub async fn change_password(
     };
     let asked = Asked::new(client, now);
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
-        event::record_miss(db, Some(user.id), taken, &asked).await?;
+        event::record_miss(accounts, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
     }
     let hashed_password = hasher.hash(new.into_inner()).await?;

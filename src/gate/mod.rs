@@ -157,7 +157,7 @@ pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Res
     })?;
     // A few times, not for each that follows: what is noted must not be a way to fill the disk.
     if taken.last && app.throttle.take(Limit::Note, &client.ip, now).is_ok() {
-        security::note(&app.db, Kind::LimitHit, None, client, now).await?;
+        security::note(&app.accounts, Kind::LimitHit, None, client, now).await?;
     }
     Ok(())
 }

@@ -355,11 +355,11 @@ async fn what_is_swept_first_has_the_fewest_misses() {
         let rows = (0..1000).map(|n| row(thousand * 1000 + n));
         Entity::insert_many(rows).exec_without_returning(app.app.db.write()).await.unwrap();
     }
-    limit::sweep(app.app.db.write(), app.app.now()).await.unwrap();
+    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 100_000);
     assert_eq!(guess(&mut app.browser(), "sam").await.0, 0, "a flood of letters forgives no misses");
     app.app.clock.advance(Duration::days(33));
-    limit::sweep(app.app.db.write(), app.app.now()).await.unwrap();
+    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 0);
 }
 
