@@ -205,7 +205,7 @@ fn due(now: OffsetDateTime) -> Condition {
 /// # Errors
 /// When the database is out of reach.
 pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
-    flood::sort(db).await?;
+    flood::sort(db, now).await?;
     loop {
         let next = Entity::find().filter(due(now)).order_by_asc(Column::Priority);
         let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
