@@ -308,7 +308,7 @@ async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
         }
         UserCommand::ResetLink { login } => {
             let user = find(&app, &login).await?;
-            let Some(token) = operator::reset_link(&app.db, &user, app.now()).await? else {
+            let Some(token) = operator::reset_link(&app.accounts, &user, app.now()).await? else {
                 anyhow::bail!("{login} was deleted a moment ago");
             };
             out(app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal()))

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
+use sea_orm::sea_query::IntoCondition;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
 };
 
 /// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
@@ -164,6 +166,33 @@ pub fn is_unverified(url: &str) -> bool {
     let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let here = loopback || host.starts_with('/') || options.get_socket().is_some();
     !here && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
+}
+
+/// Deletes the rows that `these` are true of, a thousand in a statement; returns how many.
+///
+/// A flood leaves a million rows to delete. In one statement they would hold SQLite's only writer for seconds, and
+/// every log-in with it. Between two statements others write: the pool serves those who wait in turn.
+///
+/// # Errors
+/// When the database is out of reach. Some rows may be gone then.
+pub async fn delete_in_batches<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    these: impl IntoCondition,
+) -> Result<u64, DbErr> {
+    const BATCH: u64 = 1000;
+    let these = these.into_condition();
+    let mut deleted = 0;
+    for key in E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).take(1) {
+        loop {
+            let batch = E::find().select_only().column(key).filter(these.clone()).limit(BATCH).into_query();
+            let gone = E::delete_many().filter(key.in_subquery(batch)).exec(conn).await?.rows_affected;
+            deleted += gone;
+            if gone < BATCH {
+                break;
+            }
+        }
+    }
+    Ok(deleted)
 }
 
 /// The file of a `sqlite:` URL, as the library will open it.

@@ -27,6 +27,10 @@ pub struct Metrics {
     pub log_ins: LogIns,
     /// How far those come who forgot theirs.
     pub resets: Resets,
+    /// Requests turned away, because all clients together asked for too much.
+    pub site_refused: Counter,
+    /// Events of strangers that were not written, because there were too many.
+    pub events_left_out: Counter,
     /// The wait for the hash.
     pub hashing: Hashing,
     /// Connections of clients.
@@ -101,6 +105,8 @@ impl Default for Metrics {
         let mut metrics = Self {
             log_ins: LogIns::new(&log_ins),
             resets: Resets::new(&resets),
+            site_refused: Counter::default(),
+            events_left_out: Counter::default(),
             hashing: Hashing { queue: Gauge::default(), wait: Histogram::new(BUCKETS), busy: Counter::default() },
             connections: Gauge::default(),
             letters: Family::default(),
@@ -120,6 +126,10 @@ impl Default for Metrics {
         all.register("connections", "Connections of clients", metrics.connections.clone());
         all.register("log_ins", "Log-ins with a password", log_ins);
         all.register("password_resets", "Resets that came to this step", resets);
+        let refused = "Requests turned away, because all clients together asked for too much";
+        all.register("site_refused", refused, metrics.site_refused.clone());
+        let left_out = "Events of strangers that were not written, because there were too many";
+        all.register("events_left_out", left_out, metrics.events_left_out.clone());
         all.register("hash_queue", "Passwords that wait for a thread", metrics.hashing.queue.clone());
         let waited = "How long passwords waited for a thread";
         all.register_with_unit("hash_wait", waited, Unit::Seconds, metrics.hashing.wait.clone());

@@ -6,8 +6,8 @@
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect, Set};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -17,7 +17,7 @@ use tower_sessions::session_store::{self, Error};
 
 use crate::accounts::email::Email;
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, delete_in_batches};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "visits")]
@@ -117,10 +117,20 @@ fn mentions(data: &Value, canonical: &str) -> bool {
     }
 }
 
-/// Deletes what has expired; returns how many.
+/// The most visits that a sweep leaves; the ones written last stay. Each form of a stranger may begin one, and without a
+/// bound a flood would fill the disk with them. An owner's visit holds the word for the next page or a form to go on with,
+/// and is written again when it is needed.
+const MOST: u64 = 100_000;
+
+/// Deletes what has expired, and what there is too much of; returns how many.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64, DbErr> {
-    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(db.write()).await?.rows_affected)
+    let mut last = now;
+    let newest = Entity::find().select_only().column(Column::ExpiresAt).order_by_desc(Column::ExpiresAt);
+    if let Some(expires_at) = newest.offset(MOST).into_tuple::<OffsetDateTime>().one(db.read()).await? {
+        last = last.max(expires_at);
+    }
+    delete_in_batches::<Entity>(db.write(), Column::ExpiresAt.lte(last)).await
 }

@@ -8,6 +8,7 @@ mod m20261122_000001_accounts;
 mod m20261122_000002_language;
 mod m20261122_000003_api;
 mod m20261122_000004_limits;
+mod m20261127_000006_floods;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_language::Migration),
             Box::new(m20261122_000003_api::Migration),
             Box::new(m20261122_000004_limits::Migration),
+            Box::new(m20261127_000006_floods::Migration),
         ]
     }
 }

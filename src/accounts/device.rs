@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::session::Kind;
 use super::token::{Token, TokenDigest};
-use super::{Client, Result, keep_newest};
+use super::{Client, Result, keep_newest, user};
 use crate::chance;
+use crate::db::delete_in_batches;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "devices")]
@@ -45,6 +46,17 @@ pub(super) async fn find(
     let this = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
     let known = this.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
     Ok(known.one(conn).await?.map(|row| row.id))
+}
+
+/// Returns the canonical addresses of the accounts that know this browser.
+pub(super) async fn addresses(
+    conn: &impl ConnectionTrait,
+    device: &TokenDigest,
+    now: OffsetDateTime,
+) -> Result<Vec<String>> {
+    let rows = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
+    let rows = rows.filter(Column::LastSeenAt.gt(now - LIFETIME)).all(conn).await?;
+    user::addresses(conn, rows.into_iter().map(|row| row.user_id)).await
 }
 
 /// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
@@ -118,5 +130,6 @@ pub(super) async fn forget_all(conn: &impl ConnectionTrait, user: Uuid, keep: Op
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::LastSeenAt.lte(now - LIFETIME)).exec(conn).await?.rows_affected)
+    let old = Column::LastSeenAt.lte(now - LIFETIME);
+    Ok(delete_in_batches::<Entity>(conn, old).await?)
 }

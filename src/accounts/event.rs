@@ -3,15 +3,20 @@
 //! A row is written in the transaction of its cause, and carries the number of the request, which is on every line
 //! that the request left in the log (OWASP, Logging Cheat Sheet).
 
+use std::time::Instant;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Asked, Result};
+use super::limit::Limits;
+use super::{Accounts, Asked, Result};
 use crate::chance;
-use crate::db::Db;
+use crate::db::delete_in_batches;
+use crate::metrics::Metrics;
+use crate::notice::Notice;
 use crate::throttle::Taken;
 
 /// Something that happened.
@@ -95,6 +100,25 @@ pub enum Kind {
 /// How long events are kept that are nobody's, which anybody can make as many of as they like.
 const NOBODYS_KEPT: Duration = Duration::days(7);
 
+/// Notes what anybody can cause, unless there is too much of it: see [`flood::Events`]. What is left out is counted, with one
+/// line a minute in the log.
+pub(super) async fn record_of_stranger(
+    conn: &impl ConnectionTrait,
+    (limits, metrics): (&Limits, &Metrics),
+    (kind, user): (Kind, Option<Uuid>),
+    asked: &Asked,
+) -> Result<()> {
+    if !limits.is_on() || limits.events.admit(user, asked.at) {
+        return record(conn, kind, user, asked).await;
+    }
+    static LEFT_OUT: Notice = Notice::new();
+    metrics.events_left_out.inc();
+    if let Some(count) = LEFT_OUT.count(Instant::now()) {
+        warn!(count, "strangers cause more events than are written; these were left out");
+    }
+    Ok(())
+}
+
 /// Notes what happened, in the table and in the log. Without a user it is for the operator only.
 pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
     insert(conn, kind, user, asked).await?;
@@ -136,11 +160,16 @@ fn log(kind: Kind, user: Option<Uuid>, asked: &Asked) {
 }
 
 /// Notes a password that was not right, and that it was the last for now.
-pub(super) async fn record_miss(db: &Db, user: Option<Uuid>, taken: Taken, asked: &Asked) -> Result<()> {
+pub(super) async fn record_miss(
+    Accounts { db, limits, metrics, .. }: &Accounts,
+    user: Option<Uuid>,
+    taken: Taken,
+    asked: &Asked,
+) -> Result<()> {
     let tx = db.begin().await?;
-    record(&tx, Kind::LogInFailed, user, asked).await?;
+    record_of_stranger(&tx, (limits, metrics), (Kind::LogInFailed, user), asked).await?;
     if taken.last {
-        record(&tx, Kind::LimitHit, user, asked).await?;
+        record_of_stranger(&tx, (limits, metrics), (Kind::LimitHit, user), asked).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -168,5 +197,5 @@ pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateT
     let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::Kind.is_in(Kind::BY_ANYBODY));
     let nobodys = nobodys.add(Column::At.lte(now - NOBODYS_KEPT));
     let old = Condition::any().add(Column::At.lte(now - kept)).add(nobodys);
-    Ok(Entity::delete_many().filter(old).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(conn, old).await?)
 }

@@ -1,6 +1,8 @@
 //! `limits`: what was tried at one account, or sent to one address, lately. In the database, so that a restart
 //! forgives nothing and several machines count together.
 
+use std::sync::Arc;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
@@ -10,8 +12,8 @@ use uuid::Uuid;
 use super::email::Email;
 use super::user::User;
 use super::username::Username;
-use super::{Client, Result};
-use crate::db::Db;
+use super::{Client, Result, flood};
+use crate::db::{Db, delete_in_batches};
 use crate::keys::Fingerprint;
 use crate::throttle::{self, Rate, Taken};
 
@@ -61,6 +63,8 @@ const MOST: u64 = 100_000;
 pub enum TooMany {
     /// This client has tried too much, at whatever account.
     Client(Duration),
+    /// All clients together have asked for too much. It is nobody's account and nobody's mistake.
+    Site(Duration),
     /// The account was tried too often. A reset opens it at once.
     Account(Duration),
     /// So often that waiting does not help: only a reset does, or a browser that the account knows.
@@ -72,6 +76,8 @@ impl TooMany {
     pub fn wait(self) -> Duration {
         match self {
             Self::Client(wait) | Self::Account(wait) => wait,
+            // Not sooner than others who are told that the site is busy.
+            Self::Site(wait) => wait.max(Duration::seconds(5)),
             Self::Closed => Duration::HOUR,
         }
     }
@@ -102,6 +108,8 @@ impl Mailed {
 pub struct Limits {
     on: bool,
     names: Fingerprint,
+    /// Of strangers.
+    pub(super) events: Arc<flood::Events>,
 }
 
 /// One thing that is counted. Its name in the table is a keyed digest: people type passwords into the wrong field,
@@ -116,7 +124,11 @@ pub(super) struct Bucket {
 impl Limits {
     /// Counts under names that only this key makes.
     pub fn new(on: bool, names: Fingerprint) -> Self {
-        Self { on, names }
+        Self { on, names, events: Arc::default() }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on
     }
 
     fn bucket(&self, what: &str, who: &str, rate: Rate, misses_max: Option<i32>) -> Bucket {
@@ -159,9 +171,9 @@ impl Limits {
     }
 
     /// The first letter of a sign-up that this client asks for to this address, and further ones: those of this client,
-    /// and those of all.
+    /// and those of all. Here a /48 is one client, or its 65 536 networks would each have letters sent.
     pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> ([Bucket; 1], [Bucket; 2]) {
-        let from = format!("{} {}", throttle::client(&client.ip), to.canonical());
+        let from = format!("{} {}", throttle::widest(&client.ip), to.canonical());
         let own = |what, rate| self.bucket(what, &from, rate, None);
         let all = self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None);
         (
@@ -302,13 +314,14 @@ pub(super) fn canonical(login: &str) -> String {
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
     let quiet = (now - KEPT).unix_timestamp();
     let mut gone = Condition::any().add(Column::WholeAt.lte(quiet));
     let ranked = Entity::find().order_by_desc(Column::Misses).order_by_desc(Column::WholeAt);
-    if let Some(first) = ranked.offset(MOST).one(conn).await? {
+    // Sorted where the only writer does not have to wait for it.
+    if let Some(first) = ranked.offset(MOST).one(db.read()).await? {
         let as_many = Condition::all().add(Column::Misses.eq(first.misses)).add(Column::WholeAt.lte(first.whole_at));
         gone = gone.add(Column::Misses.lt(first.misses)).add(as_many);
     }
-    Ok(Entity::delete_many().filter(gone).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(db.write(), gone).await?)
 }

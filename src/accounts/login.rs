@@ -86,7 +86,7 @@ async fn attempt(
         verdict => verdict?,
     };
     let Some(mut user) = user.filter(|_| verdict.matches) else {
-        event::record_miss(db, id, taken, &asked).await?;
+        event::record_miss(accounts, id, taken, &asked).await?;
         return Ok(Attempt::Failed);
     };
     if verdict.outdated {

@@ -9,6 +9,7 @@ mod confusable;
 pub mod device;
 pub mod email;
 pub mod event;
+mod flood;
 pub mod hasher;
 pub mod limit;
 pub mod login;

@@ -6,17 +6,17 @@ use super::email::Email;
 use super::event::{self, Kind};
 use super::token::Token;
 use super::user::{self, User};
-use super::{Asked, Fault, Result, outbox, password_reset, pending_signup};
+use super::{Accounts, Asked, Fault, Result, outbox, password_reset, pending_signup};
 use crate::db::Db;
 
 /// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted a moment ago.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
+pub async fn reset_link(accounts: &Accounts, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
     let fault = |_| Fault::Internal(format!("{} is not an address", user.email));
     let (email, asked) = (Email::parse(&user.email).map_err(fault)?, Asked::of_a_command(now));
-    let made = password_reset::issue(db, &email, Some((Kind::ResetLinkMade, &asked)), now).await?;
+    let made = password_reset::issue(accounts, &email, Some((Kind::ResetLinkMade, &asked)), now).await?;
     Ok(made.map(|(_, token)| token))
 }
 

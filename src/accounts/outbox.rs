@@ -8,8 +8,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::email::Email;
-use super::{Asked, Fault, Result, pending_signup, reset_token};
+use super::{Asked, Fault, Result, flood, pending_signup, reset_token};
 use crate::chance;
+use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
 
 /// A row of the outbox.
@@ -26,6 +27,7 @@ pub struct Model {
     pub to_address: String,
     pub locale: String,
     pub state: State,
+    pub priority: Priority,
     pub attempts: i32,
     pub next_attempt_at: OffsetDateTime,
     pub leased_until: Option<OffsetDateTime>,
@@ -54,6 +56,20 @@ pub enum State {
     Dropped,
     /// Given up; `last_error` says why.
     Failed,
+}
+
+/// Which letters go first. An attacker decides how many letters of strangers there are, so nothing may wait behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "i32", db_type = "Integer")]
+pub enum Priority {
+    /// A reset whose address was not looked up yet. It is not sent before it is sorted (`flood::sort`).
+    Unsorted = 0,
+    /// A reset for an address that has an account: its owner is waiting at the page.
+    Reset = 1,
+    /// Word to an owner about the account.
+    Owner = 2,
+    /// What strangers have sent, to any address: sign-ups.
+    Stranger = 3,
 }
 
 /// What a letter is about. No secrets: tokens are minted when it is sent.
@@ -89,6 +105,14 @@ pub enum Letter {
 }
 
 impl Letter {
+    fn priority(&self) -> Priority {
+        match self {
+            Self::ResetPassword { .. } => Priority::Unsorted,
+            Self::PasswordChanged { .. } | Self::NewDevice { .. } => Priority::Owner,
+            Self::Signup { .. } => Priority::Stranger,
+        }
+    }
+
     /// How long it is worth sending.
     fn worth_sending(&self) -> Duration {
         match self {
@@ -113,6 +137,8 @@ const PAUSES: [Duration; 6] = [
 const KEPT: Duration = Duration::days(30);
 /// How long rows are kept that had nobody to be sent to, which anybody can make as many of as they like.
 const DROPPED_KEPT: Duration = Duration::days(1);
+/// The most rows done with that a sweep leaves of those that strangers caused; the newest stay.
+const STRANGERS_MAX: u64 = 10_000;
 /// What is kept of a mail server's words, in characters.
 const ERROR_MAX: usize = 500;
 
@@ -134,6 +160,7 @@ pub(super) async fn insert(
         to_address: Set(to.to_owned()),
         locale: Set(locale.tag().to_owned()),
         state: Set(State::Waiting),
+        priority: Set(letter.priority()),
         attempts: Set(0),
         next_attempt_at: Set(now),
         leased_until: Set(None),
@@ -169,21 +196,26 @@ impl Model {
 
 fn due(now: OffsetDateTime) -> Condition {
     let unleased = Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now));
-    Condition::all().add(Column::State.eq(State::Waiting)).add(Column::NextAttemptAt.lte(now)).add(unleased)
+    let sorted = Column::Priority.ne(Priority::Unsorted);
+    Condition::all().add(Column::State.eq(State::Waiting)).add(sorted).add(Column::NextAttemptAt.lte(now)).add(unleased)
 }
 
-/// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one.
+/// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account overtakes
+/// all others.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn lease(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
+pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
+    flood::sort(db, now).await?;
     loop {
-        let next = Entity::find().filter(due(now)).order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
-        let Some(row) = next.one(conn).await? else { return Ok(None) };
+        let next = Entity::find().filter(due(now)).order_by_asc(Column::Priority);
+        let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
+        // Looked for where the postman need not wait in line with everybody who writes.
+        let Some(row) = next.one(db.read()).await? else { return Ok(None) };
         let (attempts, leased_until) = (row.attempts + 1, Some(now + LEASE));
         let changes = ActiveModel { attempts: Set(attempts), leased_until: Set(leased_until), ..Default::default() };
-        let taken =
-            Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id)).exec(conn).await?;
+        let taken = Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id));
+        let taken = taken.exec(db.write()).await?;
         if taken.rows_affected == 1 {
             return Ok(Some(OutboxRow { attempts, leased_until, ..row }));
         }
@@ -295,13 +327,20 @@ pub(super) async fn forget(conn: &impl ConnectionTrait, canonical: &str) -> Resu
     Ok(())
 }
 
-/// Deletes what was done with long ago; returns how many.
+/// Deletes what was done with long ago, and what there is too much of; returns how many.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    let old = Condition::all().add(Column::State.ne(State::Waiting)).add(Column::CreatedAt.lte(now - KEPT));
+pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
+    let done = Condition::all().add(Column::State.ne(State::Waiting));
+    let old = done.clone().add(Column::CreatedAt.lte(now - KEPT));
     let dropped = Condition::all().add(Column::State.eq(State::Dropped)).add(Column::CreatedAt.lte(now - DROPPED_KEPT));
-    let old = Entity::delete_many().filter(Condition::any().add(old).add(dropped));
-    Ok(old.exec(conn).await?.rows_affected)
+    let mut gone = Condition::any().add(old).add(dropped);
+    // A flood must not fill the disk with letters that are done with. The ids are in the order of time.
+    let strangers = done.add(Column::Priority.is_in([Priority::Unsorted, Priority::Stranger]));
+    let newest = Entity::find().filter(strangers.clone()).order_by_desc(Column::Id);
+    if let Some(first) = newest.offset(STRANGERS_MAX).one(db.read()).await? {
+        gone = gone.add(strangers.add(Column::Id.lte(first.id)));
+    }
+    Ok(delete_in_batches::<Entity>(db.write(), gone).await?)
 }

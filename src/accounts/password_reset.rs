@@ -42,6 +42,18 @@ pub(super) async fn send(
         .await
 }
 
+/// Returns whether the account of this address knows the browser that asks. The site's limit on letters is for strangers.
+///
+/// The work depends on the browser only, not on the address, so it does not tell who has an account.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn knows(db: &Db, email: &Email, client: &Client, now: OffsetDateTime) -> Result<bool> {
+    let Some(device) = &client.device else { return Ok(false) };
+    let addresses = device::addresses(db.read(), &device.digest(), now).await?;
+    Ok(addresses.iter().any(|address| address == email.canonical()))
+}
+
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
 /// the one that was typed: two that look the same need not be the same mailbox. Only here is it known whose account
 /// the `event` is about.
@@ -49,7 +61,7 @@ pub(super) async fn send(
 /// # Errors
 /// When the database is out of reach.
 pub async fn issue(
-    db: &Db,
+    Accounts { db, limits, metrics, .. }: &Accounts,
     email: &Email,
     event: Option<(Kind, &Asked)>,
     now: OffsetDateTime,
@@ -58,8 +70,12 @@ pub async fn issue(
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
-    if let Some((kind, asked)) = event {
-        event::record(&tx, kind, Some(user.id), asked).await?;
+    match event {
+        Some((Kind::ResetAsked, asked)) => {
+            event::record_of_stranger(&tx, (limits, metrics), (Kind::ResetAsked, Some(user.id)), asked).await?;
+        }
+        Some((kind, asked)) => event::record(&tx, kind, Some(user.id), asked).await?,
+        None => {}
     }
     tx.commit().await?;
     Ok(Some((user, token)))

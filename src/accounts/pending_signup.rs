@@ -9,6 +9,7 @@ use super::Result;
 use super::password::HashedPassword;
 use super::token::{Token, TokenDigest};
 use crate::chance;
+use crate::db::delete_in_batches;
 
 /// An account that is asked for and not yet confirmed.
 pub type PendingSignup = Model;
@@ -96,5 +97,5 @@ pub(super) async fn delete_all(conn: &impl ConnectionTrait, email_canonical: &st
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

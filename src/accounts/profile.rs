@@ -85,7 +85,7 @@ pub async fn change_password(
     let asked = Asked::new(client, now);
     let _one_of_two = hasher.hold(&user.id.to_string()).await?;
     if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
-        event::record_miss(db, Some(user.id), taken, &asked).await?;
+        event::record_miss(accounts, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
     }
     let hashed_password = hasher.hash(new.into_inner()).await?;

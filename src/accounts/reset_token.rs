@@ -9,6 +9,7 @@ use super::token::{Token, TokenDigest};
 use super::user::{self, User};
 use super::{Result, keep_newest};
 use crate::chance;
+use crate::db::delete_in_batches;
 
 /// A link that was mailed.
 pub type ResetToken = Model;
@@ -110,5 +111,5 @@ pub(super) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

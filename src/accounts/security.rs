@@ -91,8 +91,14 @@ pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn note(db: &Db, kind: Kind, user: Option<Uuid>, client: &Client, now: OffsetDateTime) -> Result<()> {
-    event::record(db.write(), kind, user, &Asked::new(client, now)).await
+pub async fn note(
+    Accounts { db, limits, metrics, .. }: &Accounts,
+    kind: Kind,
+    user: Option<Uuid>,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<()> {
+    event::record_of_stranger(db.write(), (limits, metrics), (kind, user), &Asked::new(client, now)).await
 }
 
 /// Returns the user that a link “this was not me” is about, or `None` if its session belongs to another user. A session

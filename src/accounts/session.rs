@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::user::{self, User};
 use super::{Client, Fault, Result, keep_newest};
 use crate::chance;
+use crate::db::delete_in_batches;
 
 /// A browser or a program that is logged in.
 pub type Session = Model;
@@ -266,5 +267,5 @@ pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime)
 /// # Errors
 /// When the database is out of reach.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
-    Ok(Entity::delete_many().filter(Column::ExpiresAt.lte(now)).exec(conn).await?.rows_affected)
+    Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

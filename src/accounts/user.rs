@@ -1,5 +1,7 @@
 //! `users`: the people.
 
+use std::collections::HashSet;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
 use sea_orm::{QuerySelect, Set, SqlErr};
@@ -104,6 +106,22 @@ pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Opti
 pub(super) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
     let this = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
     Ok(this.lock(LockType::NoKeyUpdate).one(conn).await?)
+}
+
+/// Returns the canonical addresses of these users.
+pub(super) async fn addresses(conn: &impl ConnectionTrait, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<String>> {
+    let addresses = Entity::find().select_only().column(Column::EmailCanonical).filter(Column::Id.is_in(ids));
+    Ok(addresses.into_tuple().all(conn).await?)
+}
+
+/// Returns those of these canonical addresses that have an account.
+pub(super) async fn with_account(
+    conn: &impl ConnectionTrait,
+    addresses: impl IntoIterator<Item = String>,
+) -> Result<HashSet<String>> {
+    let found = Entity::find().select_only().column(Column::EmailCanonical);
+    let found = found.filter(Column::EmailCanonical.is_in(addresses)).into_tuple().all(conn).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// The user with this username.

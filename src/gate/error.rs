@@ -55,7 +55,12 @@ impl From<StatusCode> for Error {
 impl From<TooMany> for Error {
     fn from(too_many: TooMany) -> Self {
         let cause = Some(format!("too many tries: {too_many:?}"));
-        Self { too_many: Some(too_many), cause, ..StatusCode::TOO_MANY_REQUESTS.into() }
+        let status = match too_many {
+            // 429 is about the one client (RFC 6585, 4).
+            TooMany::Site(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Self { too_many: Some(too_many), cause, ..status.into() }
     }
 }
 

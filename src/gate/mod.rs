@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::chance;
 use crate::locale::Locale;
 use crate::notice::Notice;
-use crate::throttle::Limit;
+use crate::throttle::{Full, Limit};
 use client::{Language, RequestId};
 use error::Error;
 
@@ -115,6 +115,8 @@ fn explained(gate: &Gate, locale: Locale, request_id: &str, mut response: Respon
     let error = Error { status, ..known.unwrap_or_else(|| status.into()) };
     match (&error.cause, status.is_server_error()) {
         (Some(cause), _) if error.is_busy => turned_away(cause),
+        // Metrics count these, and the first one of a client is an event. A line for each would be a way to fill the disk.
+        (cause, _) if error.too_many.is_some() => debug!(status = status.as_u16(), cause, "refused"),
         (cause, true) => error!(status = status.as_u16(), cause = cause.as_deref().unwrap_or("unknown"), "failed"),
         (Some(cause), false) => refused(status, cut(cause)),
         (None, false) => {}
@@ -154,21 +156,36 @@ fn turned_away(cause: &str) {
     }
 }
 
+/// Notes a request that was refused because all clients together ask for more than the site takes in.
+fn flooded(app: &App, limit: Limit) {
+    static FLOODED: Notice = Notice::new();
+    app.metrics.site_refused.inc();
+    if let Some(count) = FLOODED.count(Instant::now()) {
+        warn!(count, ?limit, "more clients ask than the site takes in; they were told to come again");
+    }
+}
+
 /// Takes one of the tries that this client has, at whatever account.
 ///
 /// # Errors
-/// 429 when there are none left.
+/// 429 when there are none left, 503 when all clients together have used up the site's.
 pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Result<(), Error> {
     let now = app.now();
-    let taken = app.throttle.take(limit, &client.ip, now).map_err(|wait| {
+    let taken = app.throttle.take(limit, &client.ip, now).map_err(|full| {
         if matches!(limit, Limit::LogIn | Limit::KnownLogIn) {
             app.metrics.log_ins.refused.inc();
         }
-        TooMany::Client(wait)
+        match full {
+            Full::Client(wait) => TooMany::Client(wait),
+            Full::Site(wait) => {
+                flooded(app, limit);
+                TooMany::Site(wait)
+            }
+        }
     })?;
     // A few times, not for each that follows: what is noted must not be a way to fill the disk.
     if taken.last && app.throttle.take(Limit::Note, &client.ip, now).is_ok() {
-        security::note(&app.db, Kind::LimitHit, None, client, now).await?;
+        security::note(&app.accounts, Kind::LimitHit, None, client, now).await?;
     }
     Ok(())
 }

@@ -54,6 +54,7 @@ impl Words for TooMany {
         let minutes = |wait: &Duration| (wait.whole_seconds() + 59) / 60;
         match self {
             Self::Client(wait) => t.too_many_client(minutes(wait)),
+            Self::Site(_) => t.failure_busy_advice(),
             Self::Account(wait) => t.too_many_account(minutes(wait)),
             Self::Closed => t.too_many_closed(),
         }

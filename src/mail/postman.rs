@@ -33,7 +33,7 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() < AT_ONCE {
-            match outbox::lease(app.db.write(), app.now()).await {
+            match outbox::lease(&app.db, app.now()).await {
                 Ok(Some(row)) => {
                     let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
                     under_way.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
@@ -129,7 +129,8 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
             let first = row.attempts == 1; // one wish is one event, however often its letter is tried
             let Some((user, token)) =
-                password_reset::issue(&app.db, &email, first.then_some((Kind::ResetAsked, &asked)), app.now()).await?
+                password_reset::issue(&app.accounts, &email, first.then_some((Kind::ResetAsked, &asked)), app.now())
+                    .await?
             else {
                 return Ok(None);
             };

@@ -140,9 +140,9 @@ async fn sweep_once(app: &App) -> Result<(), Fault> {
     let (conn, now) = (app.db.write(), app.now());
     let sessions = session::sweep(conn, now).await?;
     let links = reset_token::sweep(conn, now).await? + pending_signup::sweep(conn, now).await?;
-    let letters = outbox::sweep(conn, now).await?;
+    let letters = outbox::sweep(&app.db, now).await?;
     let events = event::sweep(conn, time::Duration::days(app.config.event_days.into()), now).await?;
-    let limits = limit::sweep(conn, now).await? + device::sweep(conn, now).await?;
+    let limits = limit::sweep(&app.db, now).await? + device::sweep(conn, now).await?;
     app.throttle.sweep(now);
     let visits = visit_store::sweep(&app.db, now).await?;
     if sessions + links + letters + visits + events + limits > 0 {

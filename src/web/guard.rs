@@ -61,7 +61,8 @@ async fn refused(app: &Arc<App>, request: Request, error: Error) -> Response {
             Some(session) => session::find(app.db.read(), SessionKind::Browser, session, now).await?,
             None => None,
         };
-        security::note(&app.db, Kind::CrossSiteRefused, found.map(|(_, user)| user.id), &client, now).await
+        let user = found.map(|(_, user)| user.id);
+        security::note(&app.accounts, Kind::CrossSiteRefused, user, &client, now).await
     };
     if app.throttle.take(Limit::Note, &client.ip, now).is_ok()
         && let Err(fault) = noted.await

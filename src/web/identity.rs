@@ -148,7 +148,7 @@ impl FromRequest<Arc<App>> for Posted {
             Some(CurrentUser { user, session }) => Ok(Self { user, session, client, fields }),
             None => {
                 // What is kept for nobody is counted, or it would be a way to fill the database.
-                gate::throttle(app, Limit::Link, &client).await.map_err(IntoResponse::into_response)?;
+                gate::throttle(app, Limit::Draft, &client).await.map_err(IntoResponse::into_response)?;
                 visit.remember_draft(&Draft::of(&page, &fields)).await;
                 visit.flash(Flash::LogInToGoOn).await;
                 Err(log_in_first(&page))

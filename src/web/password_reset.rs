@@ -62,7 +62,8 @@ pub async fn ask(
             return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
         }
     }
-    gate::throttle(&app, Limit::Letter, &client).await?;
+    let known = password_reset::knows(&app.db, &email, &client, now).await?;
+    gate::throttle(&app, if known { Limit::OwnLetter } else { Limit::Letter }, &client).await?;
     password_reset::ask(&app.accounts, &email, &client, now).await?;
     if fields.ticked("again") {
         visit.flash(Flash::SentAgain).await;

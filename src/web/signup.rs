@@ -159,7 +159,7 @@ pub async fn ask_again(State(app): State<Arc<App>>, Client(client): Client, visi
         if now - sent.at < SEND_AGAIN_AFTER {
             visit.flash(Flash::SentJustNow).await;
         } else {
-            gate::throttle(&app, Limit::Letter, &client).await?;
+            gate::throttle(&app, Limit::SignUp, &client).await?;
             signup::ask_again(&app.accounts, pending, &client, now).await?;
             app.bell.notify_one();
             visit.remember_signup(&Sent { at: now, ..sent }).await;

@@ -1,6 +1,7 @@
 //! What happened to an account: in the table, and on the page in plain words.
 
 use latchkey::accounts::event::{Entity, Event, Kind};
+use latchkey::accounts::{Client, security};
 use sea_orm::{EntityTrait, QueryOrder};
 
 use crate::app::TestApp;
@@ -136,4 +137,29 @@ async fn events_go_with_their_user_and_after_their_time() {
     latchkey::accounts::user::delete(app.app.db.write(), user).await.unwrap();
     assert_eq!(events(&app).await.len(), 1, "what is nobody's stays, for a week");
     assert_eq!((sweep(6).await, sweep(8).await), (0, 1));
+}
+
+/// A hash is all that a guess costs an attacker: at a hundred a second, eight million rows a day.
+#[tokio::test]
+async fn a_flood_of_guesses_at_names_of_nobody_is_noted_a_thousand_times_and_hides_no_guess_at_an_account() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let (now, client) = (app.app.now(), Client { ip: "198.51.100.7".to_owned(), ..Client::default() });
+    for _ in 0..1100 {
+        // From inside: by the door each costs a hash.
+        security::note(&app.app.accounts, Kind::LogInFailed, None, &client, now).await.unwrap();
+    }
+    let count = |all: &[Event], kind: Kind| all.iter().filter(|event| event.kind == kind).count();
+    let all = events(&app).await;
+    assert_eq!(count(&all, Kind::LogInFailed), 1000);
+    assert_eq!(app.app.metrics.events_left_out.get(), 100);
+
+    app.browser().log_in("sam", HERON).await.assert_framed(422);
+    sam.log_out().await;
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    let more = events(&app).await;
+    assert_eq!(more.len(), all.len() + 3, "the guess at the account, the log-out and the log-in");
+    app.app.clock.advance(time::Duration::minutes(1));
+    app.browser().log_in("nobody", HERON).await;
+    assert_eq!(count(&events(&app).await, Kind::LogInFailed), 1002);
 }

@@ -1,6 +1,8 @@
 //! Tries are counted: at an account, from a client, and letters to an address. The owner is never kept out.
 
+use futures_util::{StreamExt, stream};
 use latchkey::accounts::password::Password;
+use latchkey::throttle::Limit;
 use reqwest::StatusCode;
 use time::Duration;
 
@@ -517,11 +519,11 @@ async fn what_is_swept_first_has_the_fewest_misses() {
         let rows = (0..1000).map(|n| row(thousand * 1000 + n));
         Entity::insert_many(rows).exec_without_returning(app.app.db.write()).await.unwrap();
     }
-    limit::sweep(app.app.db.write(), app.app.now()).await.unwrap();
+    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 100_000);
     assert_eq!(guess(&mut app.browser(), "sam").await.0, 0, "a flood of letters forgives no misses");
     app.app.clock.advance(Duration::days(33));
-    limit::sweep(app.app.db.write(), app.app.now()).await.unwrap();
+    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 0);
 }
 
@@ -563,4 +565,97 @@ async fn a_clock_that_ran_ahead_and_was_set_right_locks_nobody_out() {
     assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
     let (looked_at, page) = guess(&mut app.browser(), "sam").await;
     assert!(looked_at <= 1 && retry_after(&page) <= 360, "the state is an ordinary one again: {}", retry_after(&page));
+}
+
+/// Sends `count` forms with nothing in them to `path`, the one with number n from the address `from(n)`, many at once,
+/// and returns the status of each answer.
+async fn send_from(app: &TestApp, path: &'static str, count: u32, from: impl Fn(u32) -> String) -> Vec<u16> {
+    let client = reqwest::Client::new();
+    let send = |n| {
+        let request = client.post(format!("{}{path}", app.url)).header("x-forwarded-for", from(n)).form(&[("a", "b")]);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    stream::iter((0..count).map(send)).buffered(32).collect().await
+}
+
+fn count_of(answers: &[u16], status: u16) -> usize {
+    answers.iter().filter(|answer| **answer == status).count()
+}
+
+/// Anybody gets an IPv6 /48, with 65 536 networks of the size that each household has (RIPE-690).
+#[tokio::test]
+async fn an_ipv6_network_gets_a_few_times_what_one_client_gets_however_many_subnets_it_has() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let looked_at = |answers: &[u16]| {
+        assert_eq!(count_of(answers, 410) + count_of(answers, 429), answers.len());
+        count_of(answers, 410)
+    };
+    let small = send_from(&app, "/not-me", 200, |n| format!("2001:db8:1:{n:x}::1")).await;
+    let small = looked_at(&small);
+    assert!((120..=130).contains(&small), "a /56: four clients, and what is refilled meanwhile: {small}");
+    let large = send_from(&app, "/not-me", 1200, |n| format!("2001:db8:2:{:x}::1", n << 6)).await;
+    let large = looked_at(&large);
+    assert!((960..=1010).contains(&large), "a /48: 32 clients, and what is refilled meanwhile: {large}");
+    for neighbour in ["2001:db8:1:200::1", "2001:db8:3::1", "203.0.113.9"] {
+        assert_eq!(send_from(&app, "/not-me", 1, |_| neighbour.to_owned()).await, [410], "{neighbour}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_room_to_clients_that_have_not_asked_yet() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let fifty = |n: u32| format!("198.18.0.{}", n % 50);
+    let answers = send_from(&app, "/signup", 1300, fifty).await;
+    assert_eq!(answers.len(), count_of(&answers, 422) + count_of(&answers, 503));
+    let let_in = count_of(&answers, 422);
+    assert!((1000..=1150).contains(&let_in), "half of 2000, and what is refilled meanwhile: {let_in}");
+
+    let newcomer = async |ip: &'static str| {
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&[("a", "b")]);
+        app.browser().send(reqwest::Method::POST, "/signup", from).await
+    };
+    newcomer("203.0.113.9").await.assert_framed(422);
+
+    // More networks than anybody has, one form from each: then newcomers wait too, as long as everybody else.
+    let answers = send_from(&app, "/signup", 1500, |n| format!("198.19.{}.{}", n / 200, n % 200)).await;
+    assert!(count_of(&answers, 503) > 0, "there is an end to it");
+    let page = newcomer("198.18.0.1").await;
+    page.assert_framed(503);
+    assert_eq!(page.heading(), "We are busy at the moment");
+    assert!(retry_after(&page) >= 5);
+    app.app.clock.advance(Duration::minutes(1));
+    newcomer("203.0.113.10").await.assert_framed(422);
+}
+
+#[tokio::test]
+async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_turns_strangers_away() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut eve = app.someone("eve", OTTER).await;
+    // Taken from inside: a flood as large as this one would take a test too long.
+    let mut addresses = (0..60_000).map(|n| format!("198.18.{}.{}", n / 250, n % 250));
+    let now = app.app.now();
+    let mut drain = || assert!(addresses.any(|ip| app.app.throttle.take(Limit::Letter, &ip, now).is_err()), "no end");
+    for (email, known) in [("nobody@example.com", false), ("sam@example.com", false), ("sam@example.com", true)] {
+        drain();
+        let browser = if known { &mut sam } else { &mut eve };
+        let page = browser.post("/forgot-password", &[("email", email)]).await;
+        assert_eq!(page.status, if known { 303 } else { 503 }, "{email}");
+    }
+    app.letters_to("sam@example.com", 2).await;
+}
+
+/// The first letter of every client goes out, so a /48 must not be 65 536 clients here either.
+#[tokio::test]
+async fn an_ipv6_network_is_one_client_when_it_has_letters_of_sign_ups_sent_to_one_address() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    for n in 0..5 {
+        let name = format!("planted{n}");
+        let fields = [("email", "new@example.com"), ("username", &name), ("password", OTTER)];
+        let ip = format!("2001:db8:1:{n:x}00::1");
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&fields);
+        assert_eq!(app.browser().send(reqwest::Method::POST, "/signup", from).await.status, 303);
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("new@example.com", 3).await.len(), 3);
 }

@@ -1,9 +1,13 @@
 //! Letters: written with their cause, sent at least once, kept with the reason when they cannot be.
 
 use std::fs;
+use std::time::Duration;
 
-use latchkey::accounts::outbox::{self, Entity, State};
-use sea_orm::EntityTrait;
+use futures_util::future::join_all;
+use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, Priority, State};
+use latchkey::chance;
+use latchkey::db::Db;
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 
 use crate::app::TestApp;
 use crate::{HERON, OTTER};
@@ -42,9 +46,8 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     let now = latchkey::clock::Clock::default().now();
     let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
     latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
-    let conn = accounts.db.write();
-    assert!(outbox::lease(conn, now).await.unwrap().is_some());
-    assert!(outbox::lease(conn, now).await.unwrap().is_none(), "no second postman gets it meanwhile");
+    assert!(outbox::lease(&accounts.db, now).await.unwrap().is_some());
+    assert!(outbox::lease(&accounts.db, now).await.unwrap().is_none(), "no second postman gets it meanwhile");
     drop(accounts);
 
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
@@ -124,6 +127,79 @@ async fn rows_that_are_done_with_are_swept_after_a_month() {
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     app.outbox_is_done().await;
     let now = app.app.now();
-    assert_eq!(outbox::sweep(app.app.db.write(), now + time::Duration::days(29)).await.unwrap(), 0);
-    assert_eq!(outbox::sweep(app.app.db.write(), now + time::Duration::days(31)).await.unwrap(), 2);
+    assert_eq!(outbox::sweep(&app.app.db, now + time::Duration::days(29)).await.unwrap(), 0);
+    assert_eq!(outbox::sweep(&app.app.db, now + time::Duration::days(31)).await.unwrap(), 2);
+}
+
+/// Writes as many rows as a flood does: a form for each would take a test too long.
+async fn write_rows(db: &Db, like: &OutboxRow, count: usize, change: impl Fn(usize, &mut OutboxRow)) {
+    let rows = (0..count).map(|n| {
+        let mut row = OutboxRow { id: chance::id(), ..like.clone() };
+        change(n, &mut row);
+        row.into_active_model().reset_all()
+    });
+    for some in rows.collect::<Vec<ActiveModel>>().chunks(1000) {
+        Entity::insert_many(some.to_vec()).exec_without_returning(db.write()).await.unwrap();
+    }
+}
+
+/// An attacker decides how many of these there are, so an owner must not wait behind them.
+#[tokio::test]
+async fn a_reset_for_an_account_overtakes_all_letters_of_strangers_and_resets_for_nobody() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    app.reset_link("sam@example.com", 2).await;
+    app.outbox_is_done().await;
+    let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
+    let dir = app.stop().await;
+    let db = &accounts.db;
+    let rows = Entity::find().all(db.read()).await.unwrap();
+    let like = |letter| rows.iter().find(|row| row.letter == letter).unwrap();
+    let waits = |row: &mut OutboxRow| (row.state, row.attempts, row.sent_at) = (State::Waiting, 0, None);
+    write_rows(db, like("signup"), 20, |_, row| waits(row)).await;
+    let nobodys = |n: usize, row: &mut OutboxRow| {
+        waits(row);
+        (row.priority, row.to_address) = (Priority::Unsorted, format!("nobody{n}@example.com"));
+        row.next_attempt_at = latchkey::clock::Clock::default().now();
+    };
+    write_rows(db, like("reset_password"), 3000, nobodys).await;
+    let now = latchkey::clock::Clock::default().now();
+    let email = latchkey::accounts::email::Email::parse("SAM@example.com").unwrap();
+    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
+
+    // Nor does it wait for the end of the flood.
+    let flood = join_all((1..9).map(async |part| {
+        for n in (part * 1_000_000..).step_by(50) {
+            write_rows(db, like("reset_password"), 50, |more, row| nobodys(n + more, row)).await;
+        }
+    }));
+    let first = tokio::select! {
+        leased = outbox::lease(db, now) => leased.unwrap().unwrap(),
+        _ = flood => unreachable!("it goes on for ever"),
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("no letter goes out during a flood"),
+    };
+    assert_eq!((first.letter.as_str(), first.to_address.as_str()), ("reset_password", "SAM@example.com"));
+    assert_eq!(outbox::lease(db, now).await.unwrap().unwrap().letter, "signup");
+    let rows = Entity::find().all(db.read()).await.unwrap();
+    let count = |state| rows.iter().filter(|row| row.state == state && row.letter == "reset_password").count();
+    assert!(count(State::Dropped) >= 3000);
+
+    let app = TestApp::start_in(dir, &["--public-url", &url]).await;
+    app.letters_to("sam@example.com", 3).await;
+}
+
+#[tokio::test]
+async fn a_flood_leaves_no_more_than_ten_thousand_letters_that_are_done_with_and_none_of_an_owner_goes() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    app.outbox_is_done().await;
+    let rows = Entity::find().all(app.app.db.read()).await.unwrap();
+    let signup = rows.iter().find(|row| row.letter == "signup").unwrap();
+    write_rows(&app.app.db, signup, 10_500, |_, _| ()).await;
+    assert_eq!(outbox::sweep(&app.app.db, app.app.now()).await.unwrap(), 501);
+    let rows = Entity::find().all(app.app.db.read()).await.unwrap();
+    assert_eq!(rows.len(), 10_001);
+    assert!(rows.iter().any(|row| row.letter == "password_changed"), "the owner's stays");
 }

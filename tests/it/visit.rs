@@ -1,7 +1,8 @@
 //! The visit: nothing is written until there is something to remember.
 
 use latchkey::visit_store;
-use sea_orm::{EntityTrait, PaginatorTrait};
+use sea_orm::{EntityTrait, PaginatorTrait, Set};
+use time::Duration;
 
 use crate::OTTER;
 use crate::app::TestApp;
@@ -64,4 +65,30 @@ async fn a_broken_visit_cookie_is_a_new_visitor() {
         sam.cookies.insert("latchkey_visit".into(), broken.to_owned());
         assert_eq!(sam.open("/login").await.status, 200, "{broken}");
     }
+}
+
+/// One statement that deletes them all would hold SQLite's only writer for seconds, and every log-in with it.
+#[tokio::test]
+async fn a_sweep_leaves_the_newest_visits_and_lets_others_write_meanwhile() {
+    const TOO_MANY: u64 = 30_000;
+    let app = TestApp::start().await;
+    let (db, now) = (&app.app.db, app.app.now());
+    let row = |n: u64| visit_store::ActiveModel {
+        id: Set(format!("visit {n}")),
+        data: Set("{}".to_owned()),
+        expires_at: Set(now + Duration::seconds(n as i64 + 1)),
+    };
+    for thousand in 0..(100_000 + TOO_MANY) / 1000 {
+        let rows = (0..1000).map(|n| row(thousand * 1000 + n));
+        visit_store::Entity::insert_many(rows).exec_without_returning(db.write()).await.unwrap();
+    }
+    let write = async {
+        assert_eq!(app.browser().post("/forgot-password", &[("email", "nobody@example.com")]).await.status, 303);
+        rows(&app).await
+    };
+    let (swept, left_meanwhile) = tokio::join!(visit_store::sweep(db, now), write);
+    assert!(left_meanwhile > 101_000, "the form did not wait for the end of the sweep: {left_meanwhile}");
+    assert!((TOO_MANY..=TOO_MANY + 1).contains(&swept.unwrap()), "the form's own visit may count");
+    let oldest = visit_store::Entity::find_by_id(format!("visit {}", TOO_MANY - 1));
+    assert!(oldest.one(db.read()).await.unwrap().is_none(), "the oldest go");
 }
