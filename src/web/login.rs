@@ -60,7 +60,7 @@ pub async fn log_in(
     Extension(cookies): Extension<Cookies>,
     Form(fields): Form,
 ) -> Result<Response, Error> {
-    let (typed, keep) = (fields.text("login"), fields.ticked("remember"));
+    let (typed, keep) = (fields.shown("login"), fields.ticked("remember"));
     let lasting = if keep { Lasting::Remembered } else { Lasting::UntilClosed };
     let next = Next::parse(fields.text("next"));
     let password = Password::new(fields.text("password"));

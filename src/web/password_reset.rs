@@ -47,7 +47,9 @@ pub async fn ask(
     visit: Visit,
     Form(fields): Form,
 ) -> Result<Response, Error> {
-    let typed = fields.text("email").to_owned();
+    // Before anything is looked at: a form that is sent back to be corrected costs an attempt too.
+    gate::throttle(&app, Limit::Letter, &client).await?;
+    let typed = fields.shown("email").to_owned();
     let mut problems = Problems::default();
     let Some(email) = problems.note(client.locale.t(), "email", Email::parse(&typed)) else {
         let page = Page::plain(&app, client.locale);
@@ -61,7 +63,6 @@ pub async fn ask(
             return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
         }
     }
-    gate::throttle(&app, Limit::Letter, &client).await?;
     password_reset::ask(&app.accounts, &email, &client, now).await?;
     if fields.ticked("again") {
         visit.flash(Flash::SentAgain).await;

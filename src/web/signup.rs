@@ -77,7 +77,7 @@ pub async fn ask(
     }
     gate::throttle(&app, Limit::SignUp, &client).await?;
     let t = client.locale.t();
-    let text = |name| fields.text(name).to_owned();
+    let text = |name| fields.shown(name).to_owned();
     let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
     let mut problems = Problems::default();
     let parsed = (
@@ -232,7 +232,7 @@ pub async fn confirm(
     let gone = || html(StatusCode::GONE, client.locale, &GonePage { page: Page::plain(&app, client.locale) });
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, pending)) = pending(&app, &cookies).await? else { return gone() };
-    let (now, t, typed) = (app.now(), client.locale.t(), fields.text("username").to_owned());
+    let (now, t, typed) = (app.now(), client.locale.t(), fields.shown("username").to_owned());
     let mut problems = Problems::default();
     let other = if typed.is_empty() { None } else { problems.note(t, "username", Username::parse(&typed)) };
     if problems.is_empty() {
