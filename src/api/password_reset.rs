@@ -64,9 +64,9 @@ pub async fn ask(
     Query(query): Query,
     mut fields: Fields,
 ) -> Answer {
+    gate::throttle(&app, Limit::Letter, &client).await?;
     let typed = query.once("email").map_or_else(|| fields.text("email"), str::to_owned);
     let Some(email) = fields.note("email", Email::parse(&typed)) else { return Err(fields.problems()) };
-    gate::throttle(&app, Limit::Letter, &client).await?;
     password_reset::ask(&app.accounts, &email, &client, app.now()).await?;
     app.bell.notify_one();
     let message = client.locale.t().reset_sent_somewhere();

@@ -9,6 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::error::Error;
 
+/// How much of a value a page shows again, in bytes. The longest that is taken, a name of 100 characters, has 400, so
+/// what is cut is still too long.
+const SHOWN_MAX: usize = 1024;
+
 /// The fields of a form or a query.
 ///
 /// A field that is missing is empty, and so is one that came twice: two readers of a doubled field may each
@@ -24,6 +28,14 @@ impl Fields {
     /// The field's text.
     pub fn text(&self, name: &str) -> &str {
         self.once(name).unwrap_or_default()
+    }
+
+    /// The field's text as a page may show it again: its first [`SHOWN_MAX`] bytes.
+    ///
+    /// HTML writes a quote as five characters. 16 KB of them would be answered with 80 KB, as often as a client likes.
+    pub fn shown(&self, name: &str) -> &str {
+        let text = self.text(name);
+        &text[..text.floor_char_boundary(SHOWN_MAX)]
     }
 
     /// The field's text, if the field came, and once.

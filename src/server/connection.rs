@@ -2,21 +2,26 @@
 //!
 //! hyper's own timers know HTTP/1 heads only. This clock knows the whole connection, whatever it speaks: it has
 //! [`Limits::first_request`] for its first request, the TLS handshake included, and after that may not stay in one
-//! state, waiting or busy, for longer than [`Limits::pause`]. So it ends who sends a byte a second (slowloris), who
-//! never reads the answer, who holds back the windows of HTTP/2, and who has gone without a word. How long a
-//! request may take is for `gate` to say.
+//! state, waiting or busy, for longer than [`Limits::pause`]. So it ends who sends a byte a second (slowloris), and who
+//! has gone without a word. A client that takes nothing of its answer for [`Limits::unread`] is cut sooner, because the
+//! answer is in memory: it does not read, or holds back the windows of HTTP/2. How long a request may take is for
+//! `gate` to say.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
-use hyper::body::{Frame, Incoming, SizeHint};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use futures_util::future::Either;
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -24,16 +29,19 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::activity::Activity;
+use super::exchange::Exchange;
 use super::linger::Lingering;
-use super::listener::Limits;
 
 /// The most bytes of a request's head; also what a connection may have in each of its buffers.
 const HEAD_MAX: u32 = 16 * 1024;
+/// The most fields of a request's head, over HTTP/2 as hyper has it for HTTP/1. HPACK writes a field in one byte
+/// (RFC 7541, 6.1), and a map of 425 fields takes 40 KB.
+const FIELDS_MAX: usize = 100;
 /// How long a connection that was told to end may take to do so, when nothing is under way on it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -58,8 +66,9 @@ fn http() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().header_read_timeout(None).max_buf_size(HEAD_MAX as usize);
     http.http2()
-        // What RFC 9113, 6.5.2, asks for at least; a page needs four.
-        .max_concurrent_streams(100)
+        // RFC 9113, 6.5.2, recommends 100, but each stream is a request that an attacker can hold open, and a page
+        // needs four. A client that wants more waits for its first answers.
+        .max_concurrent_streams(16)
         // From these two follows how many CONTINUATION frames one head may have (CVE-2024-27316).
         .max_header_list_size(HEAD_MAX)
         .max_frame_size(16 * 1024)
@@ -67,10 +76,11 @@ fn http() -> auto::Builder<TokioExecutor> {
         // (CVE-2025-8671): more of them end the connection. Honest browsers cancel a few.
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(100)
-        // What may wait in memory: forms and answers are small.
-        .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(256 * 1024)
-        .max_send_buf_size(64 * 1024);
+        // What may wait in memory before a handler reads it, or after it answered: forms and answers are small. The
+        // window of the connection is the least that HTTP/2 has.
+        .initial_stream_window_size(32 * 1024)
+        .initial_connection_window_size(65_535)
+        .max_send_buf_size(16 * 1024);
     http
 }
 
@@ -107,25 +117,50 @@ async fn converse(
     let router = TowerToHyperService::new(router);
     let counted = activity.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let under_way = counted.begin();
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = router.call(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| Counted { body, _under_way: under_way })) }
+        let (head, body) = request.into_parts();
+        let refused = match head.headers.len() {
+            // What the client had sent before its connection was cut.
+            _ if counted.is_cut() => Some(StatusCode::SERVICE_UNAVAILABLE),
+            fields if fields > FIELDS_MAX => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            _ => None,
+        };
+        let has_body = !body.is_end_stream();
+        let exchange = Exchange::begin(&counted, &head, has_body);
+        let answer = if let Some(status) = refused {
+            drop(head); // now, and not when the task of its stream has its turn: a thousand may wait for theirs
+            Either::Left(ready(Ok::<_, Infallible>(status.into_response())))
+        } else {
+            let body = if has_body { exchange.reading(body) } else { Body::empty() };
+            let mut request = hyper::Request::from_parts(head, body);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            Either::Right(router.call(request))
+        };
+        async move { Ok::<_, Infallible>(exchange.answered(answer.await?)) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut clock = pin!(sleep_until(activity.deadline()));
     let mut ending = false;
     loop {
+        let polled = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            // An answer may have been made just now, and its client has less time than it had before.
+            let deadline = activity.deadline();
+            if !ending && deadline < clock.deadline() {
+                clock.as_mut().reset(deadline);
+            }
+            clock.as_mut().poll(cx).map(|()| None)
+        });
         tokio::select! {
             biased; // what nearly always happens comes first
-            ended = &mut connection => {
-                if let Err(why) = ended {
-                    debug!(why, %peer, "a connection broke off");
+            ended_or_late = polled => {
+                if let Some(ended) = ended_or_late {
+                    if let Err(why) = ended {
+                        debug!(why, %peer, "a connection broke off");
+                    }
+                    return;
                 }
-                return;
-            }
-            () = &mut clock => {
                 let deadline = activity.deadline();
                 if !ending && deadline > Instant::now() {
                     clock.as_mut().reset(deadline); // it has moved on since the clock was set
@@ -135,108 +170,17 @@ async fn converse(
                     debug!(%peer, "a connection was cut");
                     return;
                 }
-                clock.as_mut().reset(Instant::now() + FAREWELL);
+                // Who takes nothing is told that it ends, and has had its time.
+                let farewell = if activity.is_stalled() { Duration::ZERO } else { FAREWELL };
+                clock.as_mut().reset(Instant::now() + farewell);
             }
             _ = stopped.changed(), if !ending => {
-                let busy = activity.idle_since().is_none();
+                let busy = !activity.is_idle();
                 clock.as_mut().reset(if busy { activity.deadline() } else { Instant::now() + FAREWELL });
             }
         }
         // HTTP/1 ends after the answer that is under way, or at once; HTTP/2 says that it takes no new streams.
         ending = true;
         connection.as_mut().graceful_shutdown();
-    }
-}
-
-/// What a connection is doing, and since when.
-#[derive(Debug)]
-pub struct Activity {
-    limits: Limits,
-    state: Mutex<State>,
-    /// The task that serves it, to end it when another needs the place.
-    pub task: OnceLock<AbortHandle>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Requests that have come and whose answers have not gone.
-    under_way: usize,
-    /// Whether nothing was asked so far.
-    new: bool,
-    /// When it last went from waiting to busy or back.
-    since: Instant,
-}
-
-impl Activity {
-    /// Of a connection that begins now.
-    pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State { under_way: 0, new: true, since: Instant::now() };
-        Arc::new(Self { limits, state: Mutex::new(state), task: OnceLock::new() })
-    }
-
-    /// Since when it has been waiting for a request, unless one is under way.
-    pub fn idle_since(&self) -> Option<Instant> {
-        let state = self.state();
-        (state.under_way == 0).then_some(state.since)
-    }
-
-    fn is_new(&self) -> bool {
-        self.state().new
-    }
-
-    /// When it has been in one state for too long. It only ever moves into the future.
-    fn deadline(&self) -> Instant {
-        let state = self.state();
-        state.since + if state.new { self.limits.first_request } else { self.limits.pause }
-    }
-
-    fn begin(self: &Arc<Self>) -> UnderWay {
-        let mut state = self.state();
-        if state.under_way == 0 {
-            state.since = Instant::now();
-        }
-        state.under_way += 1;
-        state.new = false;
-        UnderWay(self.clone())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request that is under way, until this goes away.
-struct UnderWay(Arc<Activity>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.since = Instant::now();
-        }
-    }
-}
-
-/// An answer's body, with the request that is under way until it has gone.
-struct Counted {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -1,8 +1,11 @@
-//! Who is connected: a bound on all of them, and on those of one client.
+//! Who is connected: a bound on all of them, on those of one client, and on the memory that their requests and answers
+//! hold.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,14 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::connection::Activity;
+use super::activity::Activity;
 use super::listener::Limits;
 use crate::config::Config;
 use crate::throttle;
 
 /// How soon to look again for somebody to send away, when all are busy.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How often the log says that the house is full.
+/// How often the log says that there are too many connections, or that they hold too much.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// All connections there are.
@@ -26,6 +29,8 @@ pub struct Crowd {
     limits: Limits,
     trusted_proxies: Vec<IpNet>,
     places: Arc<Semaphore>,
+    /// Bytes that requests and answers hold, of all connections.
+    held: AtomicUsize,
     guests: Mutex<Guests>,
 }
 
@@ -35,6 +40,7 @@ struct Guests {
     all: HashMap<u64, Arc<Activity>>,
     of_client: HashMap<IpAddr, usize>,
     said_full: Option<Instant>,
+    said_too_much: Option<Instant>,
 }
 
 impl Crowd {
@@ -44,6 +50,7 @@ impl Crowd {
             limits: Limits { per_client: if config.has_limits() { limits.per_client } else { usize::MAX }, ..limits },
             trusted_proxies: config.trusted_proxies.clone(),
             places: Arc::new(Semaphore::new(limits.connections)),
+            held: AtomicUsize::new(0),
             guests: Mutex::default(),
         })
     }
@@ -54,7 +61,7 @@ impl Crowd {
         let place = self.place().await;
         let mut guests = self.guests();
         guests.last_id += 1;
-        let (id, activity) = (guests.last_id, Activity::new(self.limits));
+        let (id, activity) = (guests.last_id, Activity::new(self.limits, self.clone(), of_client.client));
         guests.all.insert(id, activity.clone());
         Some(Guest { crowd: self.clone(), id, activity, _of_client: of_client, _place: place })
     }
@@ -74,33 +81,86 @@ impl Crowd {
         Some(OfClient { crowd: self.clone(), client })
     }
 
-    /// A place for one more. In a full house those go who have waited longest for something to ask: an honest
-    /// newcomer asks at once and is answered, and a browser whose idle connection goes opens another unseen.
+    /// Returns a place for one more connection. When there is none left, connections are ended that wait for their
+    /// client: an honest newcomer asks at once and is answered, and a browser opens another one unseen when its idle
+    /// connection goes.
     async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 return place;
             }
-            self.send_away_the_idlest();
-            // The rest wait outside, in the kernel's queue.
+            self.send_some_away();
+            // The others wait outside, in the kernel's queue.
             if let Ok(Ok(place)) = timeout(LOOK_AGAIN, self.places.clone().acquire_owned()).await {
                 return place;
             }
         }
     }
 
-    /// Sends away a hundredth at a time, so that looking through all of them is rare.
-    fn send_away_the_idlest(&self) {
+    /// Ends a hundredth of the connections, so that looking through all of them is rare: those that wait for their
+    /// client, the connections of the client that has most of them first, then those that have waited longest.
+    ///
+    /// Forty addresses with all the connections that one client may have fill the server. If only the time counted, an
+    /// attacker could open its connections anew, and honest visitors would be the ones that have waited longest.
+    fn send_some_away(&self) {
         let mut guests = self.guests();
-        if guests.said_full.is_none_or(|at| at.elapsed() > SAY_AGAIN) {
-            guests.said_full = Some(Instant::now());
-            warn!(connections = self.limits.connections, "as many connections as there may be: the idlest go");
+        if said_long_ago(&mut guests.said_full) {
+            warn!(
+                connections = self.limits.connections,
+                "as many connections as there may be: some that wait are ended"
+            );
         }
-        let idle = guests.all.values().filter_map(|activity| Some((activity.idle_since()?, activity)));
-        let mut idle: Vec<_> = idle.collect();
-        idle.sort_unstable_by_key(|(since, _)| *since);
-        for (_, activity) in idle.iter().take(self.limits.connections.div_ceil(100)) {
-            activity.task.get().inspect(|task| task.abort());
+        let count = |activity: &Activity| activity.client.map_or(1, |client| guests.of_client[&client]);
+        let waiting = guests.all.values().filter_map(|one| Some(((Reverse(count(one)), one.waits_since()?), one)));
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable_by_key(|(order, _)| *order);
+        for (_, activity) in waiting.iter().take(self.limits.connections.div_ceil(100)) {
+            activity.cut();
+        }
+    }
+
+    /// Counts that so many bytes become so many. Returns whether more are held now than may be.
+    pub fn hold(&self, before: usize, after: usize) -> bool {
+        if after <= before {
+            self.give_back(before - after);
+            return false;
+        }
+        let more = after - before;
+        self.held.fetch_add(more, Ordering::Relaxed) + more > self.limits.memory
+    }
+
+    /// Counts that so many bytes are no longer held.
+    pub fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Ends connections until a quarter of the memory is free again: those of the client whose connections hold most
+    /// first, and of them those that hold most.
+    ///
+    /// HTTP/2 lets a client ask on many streams and take no answer (window 0), or send many heads without their bodies.
+    /// A few hundred connections that do so held gigabytes.
+    pub fn cut_the_biggest(&self) {
+        let mut guests = self.guests();
+        let is_over = |most: usize| self.held.load(Ordering::Relaxed) > most;
+        if !is_over(self.limits.memory) {
+            return; // another thread has done it
+        }
+        if said_long_ago(&mut guests.said_too_much) {
+            warn!(bytes = self.limits.memory, "requests and answers hold too much memory: the biggest are ended");
+        }
+        let all: Vec<_> = guests.all.values().map(|activity| (activity, activity.held())).collect();
+        let mut of_client = HashMap::<_, usize>::new();
+        for (activity, held) in &all {
+            *of_client.entry(activity.client).or_default() += held;
+        }
+        let biggest = |activity: &Activity, held| (activity.client.map_or(held, |_| of_client[&activity.client]), held);
+        let mut all: Vec<_> = all.into_iter().map(|(one, held)| (biggest(one, held), one)).collect();
+        all.sort_unstable_by_key(|(size, _)| Reverse(*size));
+        for (_, activity) in all {
+            if !is_over(self.limits.memory / 4 * 3) {
+                break;
+            }
+            activity.cut();
         }
     }
 
@@ -112,6 +172,15 @@ impl Crowd {
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is time to say something in the log again, and notes that it is said now.
+fn said_long_ago(said: &mut Option<Instant>) -> bool {
+    let long_ago = said.is_none_or(|at| at.elapsed() > SAY_AGAIN);
+    if long_ago {
+        *said = Some(Instant::now());
+    }
+    long_ago
 }
 
 /// One connection's place, until this goes away.

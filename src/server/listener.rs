@@ -33,9 +33,14 @@ pub struct Limits {
     /// How long it may wait between two, or be busy without a pause. More than the minute for which proxies keep
     /// theirs: whoever closes an idle connection first should be the one who would write to it.
     pub pause: Duration,
+    /// How long a client may take nothing of an answer, of which 16 KB count as something.
+    pub unread: Duration,
+    /// How many bytes all requests that are half read and all answers that are not taken may hold.
+    pub memory: usize,
     /// How many there may be in all.
     pub connections: usize,
-    /// How many of them from one address (IPv6: from one /64). A proxy that is trusted is nobody's address.
+    /// How many of them from one address (IPv6: from one /64). A proxy that is trusted is nobody's address. Never more
+    /// than an eighth of all, or one client could fill the server.
     pub per_client: usize,
     /// How often to look for renewed TLS files.
     pub renew_every: Duration,
@@ -46,6 +51,8 @@ impl Default for Limits {
         Self {
             first_request: Duration::from_secs(10),
             pause: Duration::from_secs(75),
+            unread: Duration::from_secs(10),
+            memory: 32 << 20,
             connections: 10_000,
             per_client: 256,
             renew_every: Duration::from_secs(60),
@@ -112,6 +119,8 @@ impl Listener {
             self.limits.connections = fit;
             warn!(connections = fit, "the limit on open files (ulimit -n, LimitNOFILE=) has no room for more");
         }
+        // Where files are few, 256 connections of one client would be all that there may be.
+        self.limits.per_client = self.limits.per_client.min(self.limits.connections / 8).max(1);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Serving: the listener, with the postman and the sweeper beside it, until somebody says stop.
 
+mod activity;
 mod connection;
 mod crowd;
+mod exchange;
 mod linger;
 mod listener;
 mod metrics;

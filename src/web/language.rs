@@ -21,6 +21,10 @@ use crate::locale::Locale;
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
 
+/// The longest query that is carried along when the language changes, in bytes. No page of ours has a longer one; it
+/// stands in every link to another language, and as `Location` up to three times as long, before anything is limited.
+pub const QUERY_MAX: usize = 1024;
+
 /// The language for a browser of which nothing else is known: its cookie, what it asks for, the site's own.
 pub fn of_browser(app: &App, headers: &HeaderMap) -> Language {
     let chosen = cookie::value(headers, Name::Language.on(app)).and_then(|tag| tag.parse().ok());
@@ -59,6 +63,6 @@ pub async fn switch(parts: &mut Parts, app: &Arc<App>) -> Result<(), Response> {
     }
     let path = parts.uri.path();
     let rest = form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
-    let to = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    let to = if rest.is_empty() || rest.len() > QUERY_MAX { path.to_owned() } else { format!("{path}?{rest}") };
     Err(Redirect::to(&to).into_response())
 }

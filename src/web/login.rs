@@ -68,7 +68,7 @@ pub async fn log_in(
     Extension(cookies): Extension<Cookies>,
     Form(fields): Form,
 ) -> Result<Response, Error> {
-    let (typed, keep) = (fields.text("login"), fields.ticked("remember"));
+    let (typed, keep) = (fields.shown("login"), fields.ticked("remember"));
     let Lifetimes { until_closed, remembered } = app.accounts.lifetimes;
     let lasting = if keep { Lasting::Remembered(remembered) } else { Lasting::UntilClosed(until_closed) };
     let next = Next::parse(fields.text("next"));

@@ -80,7 +80,7 @@ impl FromRequestParts<Arc<App>> for Page {
         language::switch(parts, app).await?;
         let mut page = Self::plain(app, Language::of(parts).locale);
         if parts.method == Method::GET {
-            if let Some(query) = parts.uri.query() {
+            if let Some(query) = parts.uri.query().filter(|query| query.len() <= language::QUERY_MAX) {
                 page.in_other_languages = format!("?{query}&lang=");
             }
             let visit = Visit::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;

@@ -48,13 +48,19 @@ pub async fn ask(
     visit: Visit,
     Form(fields): Form,
 ) -> Result<Response, Error> {
-    let typed = fields.text("email").to_owned();
+    let (now, typed) = (app.now(), fields.shown("email").to_owned());
+    let email = Email::parse(&typed);
+    let known = match &email {
+        Ok(email) => password_reset::knows(&app.db, email, &client, now).await?,
+        Err(_) => false,
+    };
+    // A form that is sent back to be corrected costs an attempt too.
+    gate::throttle(&app, if known { Limit::OwnLetter } else { Limit::Letter }, &client).await?;
     let mut problems = Problems::default();
-    let Some(email) = problems.note(client.locale.t(), "email", Email::parse(&typed)) else {
+    let Some(email) = problems.note(client.locale.t(), "email", email) else {
         let page = Page::plain(&app, client.locale);
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &AskPage { page, problems, email: typed });
     };
-    let now = app.now();
     if fields.ticked("again") {
         let before = visit.reset().await?.filter(|sent| sent.email == typed);
         if before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER) {
@@ -62,8 +68,6 @@ pub async fn ask(
             return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
         }
     }
-    let known = password_reset::knows(&app.db, &email, &client, now).await?;
-    gate::throttle(&app, if known { Limit::OwnLetter } else { Limit::Letter }, &client).await?;
     password_reset::ask(&app.accounts, &email, &client, now).await?;
     if fields.ticked("again") {
         visit.flash(Flash::SentAgain).await;

@@ -60,7 +60,7 @@ pub async fn rename(
     Posted { user, client, fields, .. }: Posted,
 ) -> Result<Response, Error> {
     let mut problems = Problems::default();
-    let full_name = fields.text("full_name").to_owned();
+    let full_name = fields.shown("full_name").to_owned();
     let Some(name) = problems.note(client.locale.t(), "full_name", FullName::parse(&full_name)) else {
         let page = NamePage { page: Page::plain(&app, client.locale), problems, full_name };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);

@@ -78,7 +78,7 @@ pub async fn ask(
     }
     gate::throttle(&app, Limit::SignUp, &client).await?;
     let t = client.locale.t();
-    let text = |name| fields.text(name).to_owned();
+    let text = |name| fields.shown(name).to_owned();
     let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
     let mut problems = Problems::default();
     let parsed = (
@@ -246,7 +246,7 @@ pub async fn confirm(
     let began = began(&visit).await?;
     let Some((token, opened)) = opened(&app, &cookies, began).await? else { return gone() };
     let t = client.locale.t();
-    let (typed, about) = (fields.text("username"), &opened.pending);
+    let (typed, about) = (fields.shown("username"), &opened.pending);
     let mut page = ConfirmPage::new(Page::plain(&app, client.locale), opened.clone());
     if !typed.is_empty() {
         (page.username, page.taken) = (typed.to_owned(), true);

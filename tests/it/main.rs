@@ -12,6 +12,7 @@ mod chromium;
 mod cli;
 mod connection;
 mod cookies;
+mod crowd;
 mod device;
 mod docs;
 mod event;

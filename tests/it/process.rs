@@ -29,6 +29,8 @@ pub struct Process {
     pub dir: TempDir,
     /// Where it serves; the port stays the same over a restart.
     pub url: String,
+    /// How many files the server may open, if fewer than this process (`ulimit -n`).
+    pub files: Option<u32>,
     settings: Vec<(String, String)>,
     child: Option<Child>,
 }
@@ -67,7 +69,7 @@ impl Process {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut all = vec![("LATCHKEY_LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
         all.extend(settings.iter().map(owned));
-        Self { dir: tempfile::tempdir().unwrap(), url: String::new(), settings: all, child: None }
+        Self { dir: tempfile::tempdir().unwrap(), url: String::new(), files: None, settings: all, child: None }
     }
 
     /// A server in an empty folder, ready.
@@ -83,7 +85,11 @@ impl Process {
 
     /// Any command line, in the folder, with these settings and no others.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        let binary = env!("CARGO_BIN_EXE_latchkey");
+        let mut command = Command::new(if self.files.is_some() { "sh" } else { binary });
+        if let Some(files) = self.files {
+            command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(binary);
+        }
         command.args(arguments).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
         command.envs(self.settings.iter().cloned());
         command

@@ -1,9 +1,10 @@
 //! A bare socket, for what no well-behaved client sends.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Longer than anything takes that is not stuck.
@@ -15,10 +16,12 @@ pub struct Wire(pub TcpStream);
 /// Frames of HTTP/2 (RFC 9113), as bytes.
 pub mod frame {
     pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    pub const DATA: u8 = 0;
     pub const SETTINGS: u8 = 4;
     pub const HEADERS: u8 = 1;
     pub const RESET: u8 = 3;
     pub const GO_AWAY: u8 = 7;
+    pub const WINDOW_UPDATE: u8 = 8;
     pub const CONTINUATION: u8 = 9;
     pub const END_STREAM: u8 = 1;
     pub const END_HEADERS: u8 = 4;
@@ -32,6 +35,20 @@ pub mod frame {
     /// The head of `GET http://localhost/`, compressed.
     pub fn get() -> Vec<u8> {
         [b"\x82\x86\x84\x41\x09", &b"localhost"[..]].concat()
+    }
+
+    /// The head of a request to `http://localhost`, neither indexed nor compressed (RFC 7541, 6.2.2).
+    pub fn head(method: &str, path: &str) -> Vec<u8> {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")];
+        fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+    }
+
+    /// A connection that begins with so many requests, and has a window of so many bytes for each answer.
+    pub fn asks(head: &[u8], requests: u32, flags: u8, window: u8) -> Vec<u8> {
+        let settings = bytes(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, window]); // INITIAL_WINDOW_SIZE
+        let asks = (0..requests).flat_map(|number| bytes(HEADERS, flags | END_HEADERS, 2 * number + 1, head));
+        [PREFACE, &settings].concat().into_iter().chain(asks).collect()
     }
 
     /// The kinds of frames in what was received.
@@ -49,6 +66,37 @@ impl Wire {
     /// Connects to the address of a server.
     pub async fn to(url: &str) -> Self {
         Self(TcpStream::connect(url.rsplit("://").next().unwrap()).await.unwrap())
+    }
+
+    /// Connects likewise, from another address of this machine.
+    pub async fn from(address: Ipv4Addr, url: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((address, 0))).unwrap();
+        let server = url.rsplit("://").next().unwrap().replace("localhost", "127.0.0.1");
+        Self(socket.connect(server.parse().unwrap()).await.unwrap())
+    }
+
+    /// Reads frames of HTTP/2 until at least so many bytes of answers have come. Returns how many there were.
+    pub async fn data(&mut self, least: usize) -> usize {
+        let read = async {
+            let mut seen = 0;
+            loop {
+                let mut head = [0; 9];
+                self.0.read_exact(&mut head).await.unwrap();
+                let [a, b, c, kind, ..] = head;
+                let length = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.0.read_exact(&mut vec![0; length]).await.unwrap();
+                match kind {
+                    frame::DATA => seen += length,
+                    frame::HEADERS if least == 0 => return seen,
+                    _ => {}
+                }
+                if seen >= least && least > 0 {
+                    return seen;
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.expect("an answer")
     }
 
     /// Sends; the server may have ended the connection already.
