@@ -199,7 +199,7 @@ impl Buckets {
             self.sweep(now);
         }
         let (mut taken, mut last, mut newcomer) = (Vec::with_capacity(3), false, false);
-        for (network, clients) in networks(ip) {
+        for (network, clients) in networks(address(ip)) {
             let (key, rate) = ((limit, network), limit.rate().times(clients));
             let known = self.networks.get(&key).copied();
             let whole_at = rate.take_in_ms(0, known.unwrap_or(0), now).map_err(Full::Client)?;
@@ -229,7 +229,7 @@ impl Buckets {
 
     fn give_back(&mut self, limit: Limit, ip: &str) {
         let ms = |rate: Rate| i64::try_from(rate.every.whole_milliseconds()).unwrap_or_default();
-        for (network, clients) in networks(ip) {
+        for (network, clients) in networks(address(ip)) {
             if let Some(whole_at) = self.networks.get_mut(&(limit, network)) {
                 *whole_at -= ms(limit.rate().times(clients));
             }
@@ -252,10 +252,10 @@ fn in_ms(now: OffsetDateTime) -> i64 {
 
 /// The networks that an address counts for, the smallest first, and how many clients each of them may be. An
 /// IPv4 address is one by itself. A /48 may be a university or a provider of phones, so it has room for many.
-fn networks(ip: &str) -> impl Iterator<Item = (IpNet, u32)> {
+pub fn networks(ip: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     const V4: &[(u8, u32)] = &[(32, 1)];
     const V6: &[(u8, u32)] = &[(64, 1), (56, 4), (48, 32)];
-    let ip = address(ip);
+    let ip = ip.to_canonical();
     let sizes = if ip.is_ipv4() { V4 } else { V6 };
     sizes.iter().filter_map(move |(prefix, clients)| Some((IpNet::new(ip, *prefix).ok()?.trunc(), *clients)))
 }
@@ -272,11 +272,11 @@ pub fn client(ip: &str) -> IpAddr {
 
 /// The largest network around an address that is somebody's: the /48 in IPv6, of which anybody can get one.
 pub fn widest(ip: &str) -> IpAddr {
-    networks(ip).last().map_or(address(ip), |(network, _)| network.addr())
+    networks(address(ip)).last().map_or(address(ip), |(network, _)| network.addr())
 }
 
 /// Whom an address stands for: itself, or its /64 in IPv6, which gives everybody one to have any address in.
-pub fn network(ip: IpAddr) -> IpAddr {
+fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
         ip => ip,

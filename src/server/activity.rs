@@ -1,8 +1,8 @@
 //! What one connection is doing: what its requests wait for, since when, and how much memory they hold.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ipnet::IpNet;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -24,8 +24,8 @@ pub enum Phase {
 pub struct Activity {
     limits: Limits,
     crowd: Arc<Crowd>,
-    /// The client, unless it is a trusted proxy.
-    pub client: Option<IpAddr>,
+    /// The largest network around the client that one person may have, unless it is a trusted proxy.
+    pub network: Option<IpNet>,
     /// The task that serves the connection, to end it when another one needs the place.
     pub task: OnceLock<AbortHandle>,
     state: Mutex<State>,
@@ -60,11 +60,11 @@ impl State {
 
 impl Activity {
     /// The activity of a connection that begins now.
-    pub fn new(limits: Limits, crowd: Arc<Crowd>, client: Option<IpAddr>) -> Arc<Self> {
+    pub fn new(limits: Limits, crowd: Arc<Crowd>, network: Option<IpNet>) -> Arc<Self> {
         let now = Instant::now();
         let state =
             State { requests: [0; 3], new: true, since: now, waits_since: now, moved: now, held: 0, cut: false };
-        Arc::new(Self { limits, crowd, client, task: OnceLock::new(), state: Mutex::new(state) })
+        Arc::new(Self { limits, crowd, network, task: OnceLock::new(), state: Mutex::new(state) })
     }
 
     /// Whether no request is under way.

@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::activity::Activity;
 use super::listener::Limits;
 use crate::config::Config;
+use crate::notice::Notice;
 use crate::throttle;
 
 /// How soon to look again for somebody to send away, when all are busy.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How often the log says that there are too many connections, or that they hold too much.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// All connections there are.
 pub struct Crowd {
@@ -32,15 +31,16 @@ pub struct Crowd {
     /// Bytes that requests and answers hold, of all connections.
     held: AtomicUsize,
     guests: Mutex<Guests>,
+    full: Notice,
+    too_much: Notice,
 }
 
 #[derive(Default)]
 struct Guests {
     last_id: u64,
     all: HashMap<u64, Arc<Activity>>,
-    of_client: HashMap<IpAddr, usize>,
-    said_full: Option<Instant>,
-    said_too_much: Option<Instant>,
+    /// How many connections each network has. A client counts in each of its networks, see [`throttle::networks`].
+    of_network: HashMap<IpNet, usize>,
 }
 
 impl Crowd {
@@ -52,6 +52,8 @@ impl Crowd {
             places: Arc::new(Semaphore::new(limits.connections)),
             held: AtomicUsize::new(0),
             guests: Mutex::default(),
+            full: Notice::new(),
+            too_much: Notice::new(),
         })
     }
 
@@ -61,24 +63,34 @@ impl Crowd {
         let place = self.place().await;
         let mut guests = self.guests();
         guests.last_id += 1;
-        let (id, activity) = (guests.last_id, Activity::new(self.limits, self.clone(), of_client.client));
+        let (id, activity) = (guests.last_id, Activity::new(self.limits, self.clone(), of_client.network()));
         guests.all.insert(id, activity.clone());
         Some(Guest { crowd: self.clone(), id, activity, _of_client: of_client, _place: place })
     }
 
     fn count(self: &Arc<Self>, peer: IpAddr) -> Option<OfClient> {
-        let is_proxy = self.trusted_proxies.iter().any(|net| net.contains(&peer));
-        let client = (!is_proxy).then(|| throttle::network(peer));
-        if let Some(client) = client {
-            let mut guests = self.guests();
-            let count = guests.of_client.entry(client).or_default();
-            if *count >= self.limits.per_client {
-                debug!(%client, "too many connections of one client");
-                return None;
-            }
-            *count += 1;
+        if self.trusted_proxies.iter().any(|net| net.contains(&peer)) {
+            return Some(OfClient { crowd: self.clone(), client: None });
         }
-        Some(OfClient { crowd: self.clone(), client })
+        let mut guests = self.guests();
+        let is_full = |(network, clients): &(IpNet, u32)| {
+            guests.of_network.get(network).is_some_and(|count| *count >= self.most_of(*clients))
+        };
+        if let Some((network, _)) = throttle::networks(peer).find(is_full) {
+            debug!(%network, "too many connections of one client");
+            return None;
+        }
+        for (network, _) in throttle::networks(peer) {
+            *guests.of_network.entry(network).or_default() += 1;
+        }
+        Some(OfClient { crowd: self.clone(), client: Some(peer) })
+    }
+
+    /// How many connections a network may have that has room for so many clients. Never more than an eighth of all, or a
+    /// few IPv6 /48, of which an attacker can get as many as money buys, would fill the server.
+    fn most_of(&self, clients: u32) -> usize {
+        let of_all = self.limits.per_client.saturating_mul(clients as usize);
+        of_all.min(self.limits.per_client.max(self.limits.connections / 8))
     }
 
     /// Returns a place for one more connection. When there is none left, connections are ended that wait for their
@@ -103,14 +115,14 @@ impl Crowd {
     /// Forty addresses with all the connections that one client may have fill the server. If only the time counted, an
     /// attacker could open its connections anew, and honest visitors would be the ones that have waited longest.
     fn send_some_away(&self) {
-        let mut guests = self.guests();
-        if said_long_ago(&mut guests.said_full) {
+        if self.full.count(std::time::Instant::now()).is_some() {
             warn!(
                 connections = self.limits.connections,
                 "as many connections as there may be: some that wait are ended"
             );
         }
-        let count = |activity: &Activity| activity.client.map_or(1, |client| guests.of_client[&client]);
+        let guests = self.guests();
+        let count = |activity: &Activity| activity.network.map_or(1, |network| guests.of_network[&network]);
         let waiting = guests.all.values().filter_map(|one| Some(((Reverse(count(one)), one.waits_since()?), one)));
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(order, _)| *order);
@@ -140,20 +152,21 @@ impl Crowd {
     /// HTTP/2 lets a client ask on many streams and take no answer (window 0), or send many heads without their bodies.
     /// A few hundred connections that do so held gigabytes.
     pub fn cut_the_biggest(&self) {
-        let mut guests = self.guests();
+        let guests = self.guests();
         let is_over = |most: usize| self.held.load(Ordering::Relaxed) > most;
         if !is_over(self.limits.memory) {
             return; // another thread has done it
         }
-        if said_long_ago(&mut guests.said_too_much) {
+        if self.too_much.count(std::time::Instant::now()).is_some() {
             warn!(bytes = self.limits.memory, "requests and answers hold too much memory: the biggest are ended");
         }
         let all: Vec<_> = guests.all.values().map(|activity| (activity, activity.held())).collect();
-        let mut of_client = HashMap::<_, usize>::new();
+        let mut of_network = HashMap::<_, usize>::new();
         for (activity, held) in &all {
-            *of_client.entry(activity.client).or_default() += held;
+            *of_network.entry(activity.network).or_default() += held;
         }
-        let biggest = |activity: &Activity, held| (activity.client.map_or(held, |_| of_client[&activity.client]), held);
+        let biggest =
+            |activity: &Activity, held| (activity.network.map_or(held, |_| of_network[&activity.network]), held);
         let mut all: Vec<_> = all.into_iter().map(|(one, held)| (biggest(one, held), one)).collect();
         all.sort_unstable_by_key(|(size, _)| Reverse(*size));
         for (_, activity) in all {
@@ -172,15 +185,6 @@ impl Crowd {
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether it is time to say something in the log again, and notes that it is said now.
-fn said_long_ago(said: &mut Option<Instant>) -> bool {
-    let long_ago = said.is_none_or(|at| at.elapsed() > SAY_AGAIN);
-    if long_ago {
-        *said = Some(Instant::now());
-    }
-    long_ago
 }
 
 /// One connection's place, until this goes away.
@@ -205,14 +209,59 @@ struct OfClient {
     client: Option<IpAddr>,
 }
 
+impl OfClient {
+    /// The largest network that the connection counts in.
+    fn network(&self) -> Option<IpNet> {
+        throttle::networks(self.client?).last().map(|(network, _)| network)
+    }
+}
+
 impl Drop for OfClient {
     fn drop(&mut self) {
         let Some(client) = self.client else { return };
-        if let Entry::Occupied(mut count) = self.crowd.guests().of_client.entry(client) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+        let mut guests = self.crowd.guests();
+        for (network, _) in throttle::networks(client) {
+            if let Entry::Occupied(mut count) = guests.of_network.entry(network) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    /// A loopback has no IPv6 networks to come from, so the peers are made up here.
+    #[tokio::test]
+    async fn an_ipv6_network_gets_no_more_than_an_eighth_of_all_connections_however_many_subnets_it_has() {
+        let config = Arguments::parse_from(["test"]).config;
+        let crowd = Crowd::new(Limits { connections: 800, per_client: 20, ..Limits::default() }, &config);
+        let mut guests = vec![];
+        for n in 0..200 {
+            let peer = format!("2001:db8:1:{n:x}00::1").parse().expect("an address");
+            guests.extend(crowd.admit(peer).await);
+        }
+        assert_eq!(guests.len(), 100, "a /48");
+        for n in 0..200 {
+            let peer = format!("2001:db8:2:{n:x}::1").parse().expect("an address");
+            guests.extend(crowd.admit(peer).await);
+        }
+        assert_eq!(guests.len(), 180, "and a /56: four clients");
+        assert!(crowd.admit("2001:db8:3::1".parse().expect("an address")).await.is_some());
+        drop(guests);
+        assert!(crowd.guests().of_network.is_empty());
+        assert!(crowd.admit("2001:db8:1::1".parse().expect("an address")).await.is_some());
     }
 }

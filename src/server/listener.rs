@@ -39,7 +39,7 @@ pub struct Limits {
     pub memory: usize,
     /// How many there may be in all.
     pub connections: usize,
-    /// How many of them from one address (IPv6: from one /64). A proxy that is trusted is nobody's address. Never more
+    /// How many of them from one address (IPv6: from one /64; four times as many from a /56, 32 times from a /48). A proxy that is trusted is nobody's address. Never more
     /// than an eighth of all, or one client could fill the server.
     pub per_client: usize,
     /// How often to look for renewed TLS files.
