@@ -172,13 +172,10 @@ async fn heads_count_as_decoded_and_bodies_as_far_as_they_have_come() {
             wire.say(&bytes).await;
             crowd.push(wire);
         }
-        let mut unanswered = 0;
-        for wire in &mut crowd {
-            let seen = wire.rest().await;
-            let answered = seen.starts_with(b"HTTP/1.1 408") || frame::kinds(&seen).contains(&frame::HEADERS);
-            unanswered += usize::from(!answered);
-        }
-        assert!(unanswered > 0, "all {connections} were waited for");
+        // Sooner than a body is given up, which would be answered 408.
+        let ended = crowd.iter_mut().map(|wire| timeout(Duration::from_secs(5), wire.rest()));
+        let cut = join_all(ended).await.iter().filter(|ended| ended.is_ok()).count();
+        assert!(cut > 0, "all {connections} were waited for");
     }
 }
 
