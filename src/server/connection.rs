@@ -135,7 +135,12 @@ async fn converse(
             request.extensions_mut().insert(ConnectInfo(peer));
             Either::Right(router.call(request))
         };
-        async move { Ok::<_, Infallible>(exchange.answered(answer.await?)) }
+        async move {
+            // Over HTTP/2 its turn may come after the connection was cut, and the answer would only take memory.
+            let is_cut = exchange.is_cut();
+            let answer = if is_cut { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { answer.await? };
+            Ok::<_, Infallible>(exchange.answered(answer))
+        }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut clock = pin!(sleep_until(activity.deadline()));

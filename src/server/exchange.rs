@@ -45,6 +45,11 @@ impl Exchange {
         Body::new(Coming { body, exchange: self.clone() })
     }
 
+    /// Whether the connection was cut.
+    pub fn is_cut(&self) -> bool {
+        self.activity.is_cut()
+    }
+
     /// The answer is made, and takes the place of the request.
     pub fn answered(self: Arc<Self>, answer: Response<Body>) -> Response<Going> {
         let size = answer.body().size_hint().lower();
