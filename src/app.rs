@@ -15,7 +15,6 @@ use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
 use crate::accounts::session::{self, Lifetime, Lifetimes};
-use crate::accounts::user::User;
 use crate::accounts::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -144,17 +143,16 @@ impl App {
         self.judge(&self.accounts.hasher, typed, about).await
     }
 
-    /// Judges another password for a user who is logged in or has a link from an email. Nobody of this kind waits behind
+    /// As [`App::new_password`], for a person who is logged in or has a link from an email, and so does not wait behind
     /// strangers.
     ///
     /// # Errors
     /// When too many passwords are waiting.
-    pub async fn another_password(
+    pub async fn password_of_the_proven(
         &self,
         typed: &str,
-        user: &User,
+        about: [&str; 3],
     ) -> accounts::Result<Result<NewPassword, PasswordError>> {
-        let about = [user.email.as_str(), &user.username, &user.full_name];
         self.judge(&self.accounts.hasher.for_the_known(), typed, about).await
     }
 

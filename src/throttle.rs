@@ -42,8 +42,7 @@ impl Rate {
 
     /// As [`Rate::take_and_leave`], with both times in Unix milliseconds. The wait is rounded up to whole seconds.
     fn take_in_ms(self, left: u32, whole_at: i64, now: i64) -> Result<i64, Duration> {
-        let every = i64::try_from(self.every.whole_milliseconds()).unwrap_or(i64::MAX);
-        gcra(whole_at, now, every, self.burst, left).map_err(|wait| Duration::seconds((wait + 999) / 1000))
+        gcra(whole_at, now, every_ms(self), self.burst, left).map_err(|wait| Duration::seconds((wait + 999) / 1000))
     }
 
     /// The rate of so many clients together.
@@ -146,9 +145,19 @@ pub struct Throttle {
 /// When each bucket will be whole again, in Unix milliseconds.
 #[derive(Debug, Default)]
 struct Buckets {
-    networks: HashMap<(Limit, IpNet), i64>,
+    networks: HashMap<(Limit, IpNet), Counter>,
     site: HashMap<Limit, i64>,
     swept_at: i64,
+}
+
+/// What is kept of a network.
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    /// When its bucket will be refilled, in Unix milliseconds.
+    whole_at: i64,
+    /// When one client that asked last would count as a newcomer again. The bucket of a /48 is refilled 32 times as
+    /// fast: if that counted, 19 of them would keep every newcomer out of the site.
+    newcomer_at: i64,
 }
 
 impl Throttle {
@@ -202,11 +211,12 @@ impl Buckets {
         for (network, clients) in networks(address(ip)) {
             let (key, rate) = ((limit, network), limit.rate().times(clients));
             let known = self.networks.get(&key).copied();
-            let whole_at = rate.take_in_ms(0, known.unwrap_or(0), now).map_err(Full::Client)?;
+            let whole_at =
+                rate.take_in_ms(0, known.map_or(0, |counter| counter.whole_at), now).map_err(Full::Client)?;
             last |= rate.take_in_ms(0, whole_at, now).is_err();
             // The last one, which is the largest network, decides.
-            newcomer = known.is_none_or(|at| at <= now);
-            taken.push((key, whole_at));
+            newcomer = known.is_none_or(|counter| counter.newcomer_at <= now);
+            taken.push((key, Counter { whole_at, newcomer_at: now + every_ms(limit.rate()) }));
         }
         let room = Self::MOST.saturating_sub(self.networks.len());
         let uncounted = taken.iter().filter(|(key, _)| !self.networks.contains_key(key)).count() > room;
@@ -228,22 +238,25 @@ impl Buckets {
     }
 
     fn give_back(&mut self, limit: Limit, ip: &str) {
-        let ms = |rate: Rate| i64::try_from(rate.every.whole_milliseconds()).unwrap_or_default();
         for (network, clients) in networks(address(ip)) {
-            if let Some(whole_at) = self.networks.get_mut(&(limit, network)) {
-                *whole_at -= ms(limit.rate().times(clients));
+            if let Some(counter) = self.networks.get_mut(&(limit, network)) {
+                counter.whole_at -= every_ms(limit.rate().times(clients));
             }
         }
         if let Some((whole_at, rate)) = self.site.get_mut(&limit).zip(limit.of_the_site()) {
-            *whole_at -= ms(rate);
+            *whole_at -= every_ms(rate);
         }
     }
 
     fn sweep(&mut self, now: i64) {
-        self.networks.retain(|_, whole_at| *whole_at > now);
+        self.networks.retain(|_, counter| counter.whole_at.max(counter.newcomer_at) > now);
         self.networks.shrink_to_fit();
         self.swept_at = now;
     }
+}
+
+fn every_ms(rate: Rate) -> i64 {
+    i64::try_from(rate.every.whole_milliseconds()).unwrap_or(i64::MAX)
 }
 
 fn in_ms(now: OffsetDateTime) -> i64 {
@@ -372,5 +385,23 @@ mod tests {
         assert_eq!(throttle.lock().networks.len(), 2);
         throttle.sweep(at(3600));
         assert_eq!(throttle.lock().networks.len(), 0);
+    }
+
+    #[test]
+    fn a_large_network_is_no_newcomer_sooner_than_one_client() {
+        let throttle = Throttle::new(true);
+        let sign_up = |ip: &str, seconds| throttle.take(Limit::SignUp, ip, at(seconds));
+        let newcomers = |first: u32, count: u32, seconds| {
+            for n in first..first + count {
+                assert!(sign_up(&format!("198.18.{}.{}", n / 250, n % 250), seconds).is_ok());
+            }
+        };
+        newcomers(0, 1000, 0); // half of the site's room
+        assert!(sign_up("2001:db8:1::1", 0).is_ok(), "a newcomer");
+        newcomers(1000, 20, 4); // what was refilled meanwhile
+        assert!(matches!(sign_up("2001:db8:1:2::1", 4), Err(Full::Site(_))), "its /48 has asked before");
+        assert!(sign_up("2001:db8:2::1", 4).is_ok());
+        newcomers(1020, 580, 120);
+        assert!(sign_up("2001:db8:1:3::1", 120).is_ok(), "a newcomer again");
     }
 }

@@ -48,6 +48,10 @@ const NAME_MISSES_MAX: i32 = 50;
 const LETTERS: Rate = Rate { burst: 3, every: Duration::hours(1) };
 /// The first letter of a sign-up that a client asks for to an address. It goes out whatever others have asked for.
 const FIRST_SIGNUP_LETTER: Rate = Rate { burst: 1, every: Duration::hours(3) };
+/// Those first letters to one address, of all clients together: without a bound, an attacker with many addresses could
+/// send a hundred thousand of them to one mailbox in a day. Of fifty links any one is good for the owner, because the
+/// password is chosen where it is opened.
+const FIRST_SIGNUP_LETTERS: Rate = Rate { burst: 50, every: Duration::minutes(10) };
 /// Further letters of sign-ups that a client asks for to an address: with the first three, then one an hour.
 const MORE_SIGNUP_LETTERS: Rate = Rate { burst: 2, every: Duration::hours(1) };
 /// Letters of sign-ups to one address, of all clients together.
@@ -172,14 +176,17 @@ impl Limits {
 
     /// The first letter of a sign-up that this client asks for to this address, and further ones: those of this client,
     /// and those of all. Here a /48 is one client, or its 65 536 networks would each have letters sent.
-    pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> ([Bucket; 1], [Bucket; 2]) {
+    pub(super) fn signup_letters(&self, to: &Email, client: &Client) -> [[Bucket; 2]; 2] {
         let from = format!("{} {}", throttle::widest(&client.ip), to.canonical());
         let own = |what, rate| self.bucket(what, &from, rate, None);
-        let all = self.bucket("signup-letter", to.canonical(), SIGNUP_LETTERS, None);
-        (
-            [own("first signup-letter of a client", FIRST_SIGNUP_LETTER)],
-            [own("signup-letter of a client", MORE_SIGNUP_LETTERS), all],
-        )
+        let all = |what, rate| self.bucket(what, to.canonical(), rate, None);
+        [
+            [
+                own("first signup-letter of a client", FIRST_SIGNUP_LETTER),
+                all("first signup-letters", FIRST_SIGNUP_LETTERS),
+            ],
+            [own("signup-letter of a client", MORE_SIGNUP_LETTERS), all("signup-letter", SIGNUP_LETTERS)],
+        ]
     }
 
     /// Takes one attempt from each of the buckets, or from none of them.

@@ -8,7 +8,8 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::email::Email;
-use super::{Asked, Fault, Result, flood, pending_signup, reset_token};
+use super::user::User;
+use super::{Asked, Fault, Result, flood, pending_signup, reset_token, security};
 use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
@@ -311,6 +312,21 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
         .exec(conn)
         .await?;
     Ok(())
+}
+
+/// Returns the sessions that letters about new devices told this user of, as far as the links in them still work.
+pub(super) async fn sessions_told_of(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    now: OffsetDateTime,
+) -> Result<Vec<Uuid>> {
+    let recent = Column::CreatedAt.gt(now - security::NOT_ME_LIFETIME);
+    let letters = Entity::find().filter(Column::ToAddress.eq(&user.email)).filter(recent).all(conn).await?;
+    let told = letters.iter().filter_map(|row| match row.letter() {
+        Ok(Letter::NewDevice { user: of, session, .. }) if of == user.id => Some(session),
+        _ => None,
+    });
+    Ok(told.collect())
 }
 
 /// Deletes every letter to this address, a canonical one, however it was typed.

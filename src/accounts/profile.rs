@@ -12,7 +12,7 @@ use super::password::{NewPassword, Password};
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::username::FullName;
-use super::{Accounts, Asked, Client, Result, device, reset_token};
+use super::{Accounts, Asked, Client, Fault, Result, device, reset_token};
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -84,7 +84,14 @@ pub async fn change_password(
     };
     let asked = Asked::new(client, now);
     let _one_of_two = hasher.hold(&user.id.to_string()).await?;
-    if !hasher.verify(current, Some(user.hashed_password.clone())).await?.matches {
+    let verdict = match hasher.verify(current, Some(user.hashed_password.clone())).await {
+        Err(Fault::Busy) => {
+            limits.give_back(db.write(), &bucket).await?; // it was not looked at
+            return Err(Fault::Busy);
+        }
+        verdict => verdict?,
+    };
+    if !verdict.matches {
         event::record_miss(accounts, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
     }
@@ -97,7 +104,7 @@ pub async fn change_password(
         return Ok(Change::Wrong);
     }
     user::set_password(&tx, user.id, hashed_password, now).await?;
-    let Some(session) = session::keep_only(&tx, session).await? else { return Ok(Change::SessionEnded) };
+    let Some((session, _)) = session::keep_only(&tx, session).await? else { return Ok(Change::SessionEnded) };
     let device = device::recognise(&tx, session.kind, user.id, client, now).await?;
     device::forget_all(&tx, user.id, device.as_ref()).await?;
     limits.allow_strangers(&tx, user).await?;

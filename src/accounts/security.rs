@@ -9,7 +9,7 @@ use super::event::{self, Event, Kind};
 use super::login::LoggedIn;
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, password_reset};
+use super::{Accounts, Asked, Client, Result, device, outbox, password_reset};
 use crate::db::Db;
 
 /// How long the link in the letter about a log-in works.
@@ -46,7 +46,7 @@ pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: Offse
 pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
     let tx = db.begin().await?;
     user::lock(&tx, this.user_id).await?;
-    let Some(session) = session::keep_only(&tx, this).await? else { return Ok(None) };
+    let Some((session, ended)) = session::keep_only(&tx, this).await? else { return Ok(None) };
     // A browser that the account does not know stays unknown: whoever has only a stolen session cookie must not get
     // attempts at the password that are counted apart from those of strangers.
     let device = match &client.device {
@@ -56,7 +56,9 @@ pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDat
         _ => None,
     };
     device::forget_all(&tx, this.user_id, device.as_ref()).await?;
-    event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
+    if ended > 0 {
+        event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
+    }
     tx.commit().await?;
     Ok(Some(LoggedIn { session, device }))
 }
@@ -133,8 +135,9 @@ pub enum NotMe {
 
 /// Ends a session that the user says is not theirs, and emails them the way to a new password.
 ///
-/// A thief who logged in knows the password, may have changed it, and may have begun other sessions since. So every
-/// later session ends as well, no browser is known any more, and no password opens the account until the owner has
+/// A thief who logged in knows the password, may have changed it, and may have begun other sessions. So every session
+/// ends that began since the first log-in from an unknown browser that an email told of lately, no browser is known any
+/// more, and no password opens the account until the owner has
 /// chosen one by the emailed link. Only a reset by email proves that the owner was there after the thief; a change of
 /// password proves nothing.
 ///
@@ -156,7 +159,10 @@ pub async fn not_me(
     let asked = Asked::new(client, now);
     // The user's row first, as everywhere: it is locked while the rest is done.
     let first = user::take_password(&tx, user.id, now).await?;
-    session::end_since(&tx, user.id, session).await?;
+    // A thief who logged in twice has two emails told about, and the owner may press the button of the later one.
+    let earliest =
+        outbox::sessions_told_of(&tx, user, now).await?.into_iter().chain([session]).min().unwrap_or(session);
+    session::end_since(&tx, user.id, earliest).await?;
     device::forget_all(&tx, user.id, None).await?;
     if first {
         event::record(&tx, Kind::NotMe, Some(user.id), &asked).await?;

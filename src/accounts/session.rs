@@ -228,15 +228,16 @@ pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid)
 
 /// Ends every session of the user but this one, which gets another id: a copy of its cookie, wherever it is, then opens
 /// nothing (OWASP ASVS 5.0, 7.2.4). Its time of log-in stays, so that nobody prolongs it so. Returns `None` if it has
-/// ended meanwhile. Call it with the user's row locked: two sessions that end each other would wait for each other.
-pub(super) async fn keep_only(conn: &impl ConnectionTrait, session: &Session) -> Result<Option<Session>> {
+/// ended meanwhile, else also how many others there were. Call it with the user's row locked: two sessions that end each other would wait for each other.
+pub(super) async fn keep_only(conn: &impl ConnectionTrait, session: &Session) -> Result<Option<(Session, u64)>> {
     let id = chance::id();
     let update = Entity::update_many().col_expr(Column::Id, Expr::value(id)).filter(Column::Id.eq(session.id));
     if update.exec(conn).await?.rows_affected == 0 {
         return Ok(None);
     }
-    Entity::delete_many().filter(Column::UserId.eq(session.user_id)).filter(Column::Id.ne(id)).exec(conn).await?;
-    Ok(Some(Session { id, ..session.clone() }))
+    let others = Entity::delete_many().filter(Column::UserId.eq(session.user_id)).filter(Column::Id.ne(id));
+    let ended = others.exec(conn).await?.rows_affected;
+    Ok(Some((Session { id, ..session.clone() }, ended)))
 }
 
 /// Ends a session.

@@ -81,7 +81,7 @@ async fn may_send(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<bool> {
-    let (first, more) = limits.signup_letters(to, client);
+    let [first, more] = limits.signup_letters(to, client);
     if limits.take(db, &first, now).await?.is_ok() {
         let [_, all] = more;
         let _counted_if_there_is_room = limits.take(db, &[all], now).await?;
@@ -217,7 +217,8 @@ pub async fn confirm(
     let Some(Opened { pending, began_here }) = opened(db, token, began, now).await? else { return Ok(Confirmed::Gone) };
     let hashed_password = match (began_here, password) {
         (true, _) => pending.hashed_password,
-        (false, Some(password)) => accounts.hasher.hash(password.into_inner()).await?,
+        // Who has the link reads the email of that address, and does not wait behind strangers.
+        (false, Some(password)) => accounts.hasher.for_the_known().hash(password.into_inner()).await?,
         (false, None) => return Ok(Confirmed::PasswordNeeded),
     };
     let (username, username_canonical) = match username {

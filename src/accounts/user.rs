@@ -44,6 +44,11 @@ impl Model {
         !self.hashed_password.is_none()
     }
 
+    /// What an attacker would know of the user, and try in a password: address and names.
+    pub fn about(&self) -> [&str; 3] {
+        [&self.email, &self.username, &self.full_name]
+    }
+
     /// The language that the user has chosen, if it is one that we have.
     pub fn locale(&self) -> Option<Locale> {
         self.locale.as_deref()?.parse().ok()

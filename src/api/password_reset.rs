@@ -147,7 +147,7 @@ pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut f
     gate::throttle(&app, Limit::Link, &client).await?;
     let token = Token::parse(&token).ok_or_else(gone)?;
     let user = password_reset::holder(&app.db, &token, now).await?.ok_or_else(gone)?;
-    let judged = app.another_password(&typed, &user).await?;
+    let judged = app.password_of_the_proven(&typed, user.about()).await?;
     let Some(new) = fields.note("new_password", judged) else { return Err(fields.problems()) };
     match password_reset::reset(&app.accounts, (&token, new), Kind::Api, &client, now).await? {
         Reset::Done(_) => {}

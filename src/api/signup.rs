@@ -35,7 +35,8 @@ pub struct NewUser {
     /// How the person is called; may be left out.
     #[schema(examples("Sam Smith"), max_length = 100)]
     full_name: Option<String>,
-    /// 8 characters or more, and not easy to guess.
+    /// 8 characters or more, and not easy to guess. On a site that confirms addresses, the person chooses the password of
+    /// the account where they open the link in the email, and this one is not used.
     #[schema(examples("velvet otter bakes rye"), format = "password", min_length = 8, max_length = 256)]
     password: String,
 }

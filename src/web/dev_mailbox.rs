@@ -85,7 +85,8 @@ fn way_around(peer: Option<SocketAddr>, headers: &HeaderMap, version: Version) -
     if let Some(name) = headers.keys().find(by_a_proxy) {
         return Some(format!("a proxy that sends {name}"));
     }
-    // nginx adds none of these by itself, but asks in HTTP/1.0, which browsers have not spoken for decades.
+    // nginx adds none of these by itself, but many versions of it ask in HTTP/1.0, which browsers have not spoken for
+    // decades. A proxy on this machine that speaks HTTP/1.1, rewrites Host and adds nothing looks like a browser here.
     (version < Version::HTTP_11).then(|| format!("a proxy that speaks {version:?}"))
 }
 

@@ -171,7 +171,7 @@ pub async fn reset(
     gate::throttle(&app, Limit::Link, &client).await?;
     let Some((token, user)) = holder(&app, &cookies).await? else { return gone() };
     let mut problems = Problems::default();
-    let judged = app.another_password(fields.text("password"), &user).await?;
+    let judged = app.password_of_the_proven(fields.text("password"), user.about()).await?;
     let Some(new) = problems.note(client.locale.t(), "password", judged) else {
         let page = ResetPage { page: page(), problems, email: user.email };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);

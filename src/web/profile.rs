@@ -169,7 +169,8 @@ pub async fn change_password(
     let typed = fields.text("current_password");
     let current = if typed.is_empty() { Err(CurrentPasswordError::Empty) } else { Ok(Password::new(typed)) };
     let current = problems.note(t, "current_password", current);
-    let new = problems.note(t, "new_password", app.another_password(fields.text("new_password"), &user).await?);
+    let new =
+        problems.note(t, "new_password", app.password_of_the_proven(fields.text("new_password"), user.about()).await?);
     if let (Some(current), Some(new)) = (current, new) {
         let who = (&user, &session);
         match profile::change_password(&app.accounts, who, (current, new), &client, app.now()).await? {

@@ -122,6 +122,9 @@ pub async fn log_out(
     Extension(cookies): Extension<Cookies>,
     Posted { user, session: this, client, fields }: Posted,
 ) -> Result<Response, Error> {
+    // Each of these writes. Without a limit, a thief of one session could fill the disk, and push the log-in that gave it
+    // out of Recent activity.
+    gate::throttle(&app, Limit::Link, &client).await?;
     if fields.ticked("others") {
         let Some(logged_in) = security::end_others(&app.db, &this, &client, app.now()).await? else {
             return Ok(identity::log_in_first(urls::SECURITY));

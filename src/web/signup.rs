@@ -255,7 +255,7 @@ pub async fn confirm(
     let username = username.and_then(|name| page.problems.note(t, "username", name));
     let password = if page.elsewhere {
         let about = [about.email.as_str(), &page.username, &about.full_name];
-        let judged = app.new_password(fields.text("password"), about).await?;
+        let judged = app.password_of_the_proven(fields.text("password"), about).await?;
         page.problems.note(t, "password", judged)
     } else {
         None

@@ -137,6 +137,23 @@ async fn this_was_not_me_works_though_the_thief_has_changed_the_password() {
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }
 
+/// The owner may read the later of two emails first. The thief of both log-ins must not keep one of them.
+#[tokio::test]
+async fn this_was_not_me_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let (mut eve, mut again) = (app.browser(), app.browser());
+    eve.log_in("sam", OTTER).await;
+    app.letters_to("sam@example.com", 2).await;
+    again.log_in("sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 3).await[0].links[0].clone();
+    let mut anywhere = app.browser();
+    let page = anywhere.open(&link).await;
+    anywhere.submit(page.form("/not-me")).await;
+    assert!(!again.is_logged_in().await && !eve.is_logged_in().await);
+    assert!(sam.is_logged_in().await, "which began before");
+}
+
 #[tokio::test]
 async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
     let app = TestApp::start().await;

@@ -324,6 +324,21 @@ async fn the_first_sign_up_letter_that_a_client_asks_for_always_comes() {
     assert_eq!(app.letters_to("new@example.com", 12).await.len(), 12, "only the first");
 }
 
+/// A botnet must not send a hundred thousand of them to one mailbox in a day.
+#[tokio::test]
+async fn there_is_an_end_to_first_sign_up_letters_to_one_address() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    for n in 0..60 {
+        let ip = format!("203.0.113.{n}");
+        let name = format!("planted{n}");
+        let fields = [("email", "new@example.com"), ("username", &name), ("password", OTTER)];
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", &ip).form(&fields);
+        assert_eq!(app.browser().send(reqwest::Method::POST, "/signup", from).await.status, 303);
+    }
+    app.outbox_is_done().await;
+    assert_eq!(app.letters_to("new@example.com", 50).await.len(), 50);
+}
+
 #[tokio::test]
 async fn a_change_of_password_leaves_the_way_to_a_reset_open() {
     let app = TestApp::start().await;
@@ -376,6 +391,9 @@ async fn when_strangers_fill_the_line_for_the_hash_a_change_and_a_reset_of_the_p
     let mut sam = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let change = sam.open("/profile/password").await.form("/profile/password");
+    app.browser().sign_up("ada@example.com", "ada", OTTER).await;
+    let mut tablet = app.browser();
+    let confirm = tablet.open(&app.letters_to("ada@example.com", 1).await[0].links[0]).await.form("/signup/confirm");
     let mut phone = app.browser();
     let reset = phone.open(&link).await.form("/reset-password");
     let token = link.rsplit('=').next().unwrap();
@@ -393,6 +411,7 @@ async fn when_strangers_fill_the_line_for_the_hash_a_change_and_a_reset_of_the_p
     let answer = complete.header("content-type", "application/json").body(json).send().await.unwrap();
     assert_eq!(answer.status(), 422);
     assert_eq!(phone.submit(reset.fill("password", HERON)).await.path, "/login");
+    assert_eq!(tablet.submit(confirm.fill("password", HERON)).await.path, "/login");
     drop(line);
 }
 

@@ -115,6 +115,23 @@ async fn a_session_that_gets_another_id_lasts_no_longer() {
     assert!(!sam.is_logged_in().await);
 }
 
+/// A thief of one session could otherwise fill the disk, and push the log-in that gave it out of Recent activity.
+#[tokio::test]
+async fn logging_others_out_again_and_again_leaves_no_events_and_comes_to_an_end() {
+    use latchkey::accounts::event::Entity;
+    use sea_orm::{EntityTrait, PaginatorTrait};
+    let app = TestApp::start().await;
+    let mut thief = app.someone("sam", OTTER).await;
+    let before = Entity::find().count(app.app.db.read()).await.unwrap();
+    let mut last = 0;
+    for _ in 0..40 {
+        last = thief.post("/profile/security/log-out", &[("others", "1")]).await.status.as_u16();
+    }
+    assert_eq!(last, 429);
+    // One row of the client that tries too much, and none of sessions that nobody had.
+    assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap() - before, 1);
+}
+
 /// A thief of the session cookie alone must not make a browser known: it would get attempts of its own at the password.
 #[tokio::test]
 async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
