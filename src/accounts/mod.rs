@@ -84,9 +84,13 @@ async fn keep_newest<E: EntityTrait>(
     (newest, id): (E::Column, E::Column),
     most: u64,
 ) -> Result<()> {
-    let rows = E::find().select_only().column(id).filter(which.clone());
-    let kept = rows.order_by_desc(newest).order_by_desc(id).limit(most).into_tuple::<Uuid>().all(conn).await?;
-    E::delete_many().filter(which).filter(id.is_not_in(kept)).exec(conn).await?;
+    /// How many are deleted at once. It is seldom more than one.
+    const AT_ONCE: u64 = 100;
+    let rows = E::find().select_only().column(id).filter(which).order_by_desc(newest).order_by_desc(id);
+    let older = rows.offset(most).limit(AT_ONCE).into_tuple::<Uuid>().all(conn).await?;
+    if !older.is_empty() {
+        E::delete_many().filter(id.is_in(older)).exec(conn).await?;
+    }
     Ok(())
 }
 
