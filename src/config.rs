@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use crate::db;
 use crate::locale::Locale;
+use crate::outside::{Link, WebUrl};
 use crate::secret::Secret;
 use crate::urls::PublicUrl;
 
@@ -108,6 +109,16 @@ pub struct Config {
     /// The site's colours on dark screens.
     #[arg(long, env = "LATCHKEY_THEME_DARK", value_name = "COLOURS", global = true)]
     pub theme_dark: Option<String>,
+
+    /// Where home is, such as https://www.example.com: the logo leads there, and so does a log-in that no other page asked
+    /// for. Default: the site's own first page, and the profile.
+    #[arg(long, env = "LATCHKEY_HOME_URL", value_name = "URL", global = true)]
+    pub home_url: Option<WebUrl>,
+
+    /// Links at the foot of every page, such as "Terms=https://example.com/terms,Help=mailto:help@example.com".
+    /// A comma in an address is written %2C.
+    #[arg(long, env = "LATCHKEY_LINKS", value_name = "NAME=URL", value_delimiter = ',', global = true)]
+    pub links: Vec<Link>,
 
     /// Who may create an account.
     #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true)]

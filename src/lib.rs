@@ -11,6 +11,7 @@
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; settings; keys
 //!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
+//!     outside                               addresses of other sites, which the operator names
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
 //! ```
 
@@ -29,6 +30,7 @@ pub mod look;
 pub mod mail;
 pub mod metrics;
 pub mod notice;
+pub mod outside;
 pub mod recent;
 pub mod secret;
 pub mod server;

@@ -49,6 +49,17 @@ impl Locale {
         exact.or_else(|| Self::iter().find(|locale| sister(locale))).copied()
     }
 
+    /// Returns a name as it stands inside a sentence. Chinese text has a blank between a Chinese and a Latin character,
+    /// and none between two Chinese characters (W3C, Requirements for Chinese Text Layout, 3.2.2), so its messages
+    /// have no blanks and the name brings them.
+    pub fn inside(self, name: &str) -> String {
+        if self != Self::ZhCN {
+            return name.to_owned();
+        }
+        let blank = |end: Option<char>| if end.is_some_and(|c| c.is_ascii_alphanumeric()) { " " } else { "" };
+        format!("{}{name}{}", blank(name.chars().next()), blank(name.chars().next_back()))
+    }
+
     /// A day, in the language's own form.
     pub fn date(self, at: &OffsetDateTime) -> String {
         self.t().date(at.day().to_string(), u8::from(at.month()), at.year().to_string())
@@ -78,6 +89,15 @@ mod tests {
         }
         for none in ["", "fr-FR, de;q=0.7", "en;q=0", "*", ";;;,,q=", "en;q=x", "eng", "zhx-CN"] {
             assert_eq!(accepted(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn chinese_has_blanks_beside_latin_names_only() {
+        for (name, inside) in [("Acme", " Acme "), ("示例", "示例"), ("示例 Pro", "示例 Pro "), ("Acme！", " Acme！")]
+        {
+            assert_eq!(Locale::ZhCN.inside(name), inside);
+            assert_eq!(Locale::En.inside(name), name);
         }
     }
 

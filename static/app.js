@@ -23,6 +23,21 @@ for (const button of document.querySelectorAll("[data-pw]")) {
   button.hidden = false;
 }
 
+// Times in the time zone of this browser, written the way of the page's language.
+const { lang } = document.documentElement;
+const language = navigator.languages.find((theirs) => theirs.startsWith(lang)) ?? lang;
+for (const time of document.querySelectorAll("time")) {
+  const style = { dateStyle: "long", timeStyle: "day" in time.dataset ? undefined : "short" };
+  time.textContent = new Date(time.dateTime).toLocaleString(language, style);
+}
+
+// A form that comes back with errors is an answer to a POST. As a plain page it can be reloaded, and Back finds it again,
+// without “Confirm Form Resubmission”.
+if (document.getElementById("errors")) {
+  const next = document.querySelector("[name=next]")?.value;
+  history.replaceState(null, "", location.pathname + (next ? "?" + new URLSearchParams({ next }) : ""));
+}
+
 // A double click sends a form once. Not for ever: after a lost connection people press again.
 for (const form of document.forms) {
   let sent = false;

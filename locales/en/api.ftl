@@ -8,4 +8,4 @@ api-grant-type = The only grant_type here is password
 api-not-found = Not found
 api-method = Method not allowed
 api-media-type = Send the media type that the description names
-api-signup-sent = We sent a letter to the address. Press its button to finish.
+api-signup-sent = We emailed you a link. Open it to finish creating your account.

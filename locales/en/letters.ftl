@@ -1,9 +1,10 @@
 # Letters. Both parts, HTML and text, are made of the same sentences; the text part is wrapped at 72 columns.
 
-or-copy = Or copy this address into your browser:
+or-copy = Or copy this link into your browser:
 # $when (Element)
 # $ip (Element)
-asked-on = Asked on { $when } from { $ip }.
+# $browser (Element)
+asked-on = Asked on { $when } from { $ip } ({ $browser }).
 never-ask = We never ask for your password by email.
 
 # $site (String)
@@ -11,8 +12,8 @@ confirm-subject = Confirm your email address for { $site }
 confirm-preheader = The link works for 24 hours. If this was not you, ignore this email.
 # $site (String)
 # $address (Element)
-confirm-letter = Someone asked for an account at { $site } with the address { $address }. To create it, open this link within 24 hours and press “Create my account”:
-confirm-not-you = If this was not you, ignore this email: without the button no account is made.
+confirm-letter = Someone asked to create an account at { $site } with { $address }. To create it, open this link within 24 hours and select “Create my account”:
+confirm-not-you = If this was not you, ignore this email, and no account will be created.
 
 # $site (String)
 registered-subject = You already have an account at { $site }
@@ -20,8 +21,8 @@ registered-heading = You already have an account
 registered-preheader = Log in with the account you have. If this was not you, nothing has changed.
 # $site (String)
 # $address (Element)
-registered-letter = Someone asked for an account at { $site } with the address { $address }, which already has one. Log in with the account you have:
-registered-forgotten = If you no longer know the password, ask for a new one here:
+registered-letter = Someone asked to create an account at { $site } with { $address }, which already has one. Log in to it here:
+registered-forgotten = Forgot your password? Reset it here:
 registered-not-you = If this was not you, ignore this email: nothing has changed.
 
 # $site (String)
@@ -58,8 +59,8 @@ new-device-not-you = If this was not you, open this page and press its button. I
 test-subject = Mail from { $site } works
 test-heading = Mail works
 # $site (String)
-test-preheader = A test letter from { $site }.
+test-preheader = A test email from { $site }.
 # $address (Element)
 # $command (Element)
 # $when (Element)
-test-letter = This letter was sent to { $address } by { $command } on { $when }.
+test-letter = This email was sent to { $address } by { $command } on { $when }.

@@ -5,7 +5,7 @@ skip = Skip to main content
 error-mark = Error:{ " " }
 # $site (String)
 about = { $site } account
-development-mail = Development mail:
+development-mail = Development email:
 open-the-mailbox = open the mailbox
 
 # Words that many pages share. A link, its page's title and its heading are one message.
@@ -13,13 +13,15 @@ open-the-mailbox = open the mailbox
 sign-up = Create account
 log-in = Log in
 log-out = Log out
+# $username (String)
+logged-in-as = Logged in as { $username }
 reset-password = Reset your password
 change-password = Change password
 profile = Profile
 security = Security
 email = Email address
 username = Username
-username-hint = Letters, digits, - _ .
+username-hint = 3–32 letters, numbers, or - _ .
 full-name = Full name (optional)
 password = Password
 current-password = Current password
@@ -29,7 +31,7 @@ password-hint = { $least } characters or more. Three random words work well.
 account = Account
 forgot-password = Forgot password?
 send-again = Send again
-look-in-spam = Nothing there after a minute? Look in spam, or have it sent again.
+look-in-spam = Nothing after a minute? Check your spam folder, or send it again.
 wrong-address = Wrong address?
 start-again = Start again
 there-is-a-problem = There is a problem
@@ -59,23 +61,23 @@ home-lead = Your account for { $site }.
 # Creating an account.
 
 have-an-account = Already have an account?
-check-your-mail = Check your mail
+check-your-mail = Check your email
 # $email (Element)
-signup-sent = We sent a letter to { $email }. Press its button to finish.
-signup-sent-somewhere = If you have just asked for an account, a letter is on its way. Press its button to finish.
+signup-sent = We emailed a link to { $email }. Open it to finish creating your account.
+signup-sent-somewhere = If you just signed up, we emailed you a link. Open it to finish creating your account.
 confirm-email = Confirm your email address
 # $email (Element)
 # $username (Element)
-confirm-lead = One press, and { $email } has an account with the username { $username }.
-confirm-elsewhere = You did not start in this browser, so choose a password here. The one that was typed there is not used.
+confirm-lead = Confirm to create your account with { $email } (username { $username }).
+confirm-elsewhere = You signed up in another browser, so choose a password here. The password entered there is not used.
 # $email (Element)
-confirm-lead-taken = One press, and { $email } has an account. Somebody took your username meanwhile, so choose another one.
+confirm-lead-taken = Confirm to create your account with { $email }.
 create-my-account = Create my account
 link-is-gone = This link no longer works
-signup-link-is-gone = It was used already, is more than 24 hours old, or was cut short on its way. If you have pressed the button before, your account exists: log in.
+signup-link-is-gone = It has been used, is more than 24 hours old, or is incomplete. Already confirmed? Log in.
 no-account-yet = No account yet?
 signup-is-closed = Sign-up is closed
-signup-is-closed-lead = New accounts cannot be created here at the moment. If you have an account, log in.
+signup-is-closed-lead = New accounts can't be created right now. If you have an account, log in.
 
 # Logging in.
 
@@ -86,7 +88,7 @@ not-sure-of-password = Not sure of your password?
 
 # Getting back in.
 
-reset-lead = We send a link to your email address. It lets you choose a new password.
+reset-lead = Enter your email and we'll send you a link to reset your password.
 email-me-a-link = Email me a link
 remembered-it = Remembered it?
 # $email (Element)
@@ -94,15 +96,15 @@ reset-sent = If { $email } has an account, a link is on its way. It works for 1 
 reset-sent-somewhere = If the address has an account, a link is on its way. It works for 1 hour.
 choose-new-password = Choose a new password
 save-new-password = Save new password
-reset-link-is-gone = It was used already, is more than 1 hour old, or was cut short on its way. A newer link may have taken its place.
+reset-link-is-gone = It has been used, is more than 1 hour old, is incomplete, or we have sent you a newer one.
 email-me-a-new-link = Email me a new link
 know-your-password = Know your password?
 another-account = This link is for another account
 # $current (Element) - who is logged in here
 # $other (Element) - whose link it is
 another-account-lead = You are logged in as { $current }. The link lets you choose a new password for { $other }.
-another-account-choice = To use it, log out first. If you did not ask for this link, stay logged in: nothing changes.
-log-out-and-go-on = Log out and go on
+another-account-choice = To use it, log out first. If you didn't ask for this link, stay logged in: nothing changes.
+log-out-and-go-on = Log out and continue
 stay-logged-in = Stay logged in
 
 # Profile.
@@ -112,12 +114,12 @@ full-name-row = Full name
 not-given = Not given
 member-since = Member since
 language = Language
-language-of-browser = As your browser asks
+language-of-browser = Same as browser
 this-device = This device
 change-name = Change name
-change-name-lead = How you would like to be called. Leave it empty to take it away.
+change-name-lead = The name we show. Leave blank to remove it.
 change-language = Change language
-change-language-lead = For our pages and for the letters that we send you.
+change-language-lead = Used on this site and in our emails.
 
 # Security.
 
@@ -191,13 +193,13 @@ not-me-gone = It is more than 7 days old, or was cut short on its way. To be saf
 
 development-mailbox = Development mailbox
 # $setting (Element)
-development-mailbox-lead = There is no mail server ({ $setting }), so letters are kept here, newest first.
-first-page = First page
-no-letters = No letters yet. Create an account or ask for a password reset, and reload this page.
+development-mailbox-lead = There is no mail server ({ $setting }), so emails are kept here, newest first.
+first-page = Home page
+no-letters = No emails yet. Create an account or reset a password, then reload this page.
 # $to (Element)
 # $when (Element)
 letter-to = To { $to }, { $when }.
-all-letters = All letters
+all-letters = All emails
 links = Links
 as-html = As HTML
 as-text = As text
@@ -230,11 +232,12 @@ optional = optional
 request-body = Request body
 example = Example
 responses = Responses
+any-operation = What any operation may answer
 
 # What just happened, shown once.
 
 flash-welcome = Your account is ready and you are logged in.
-flash-account-created = Your account is ready. Log in with it.
+flash-account-created = Your account is ready. Log in to continue.
 flash-logged-out = You are logged out.
 flash-password-reset = Your password was changed. Log in with it. All other devices are logged out.
 flash-name-changed = Your name was changed.
@@ -243,33 +246,33 @@ flash-password-changed = Your password was changed. All other devices are logged
 flash-device-logged-out = That device is logged out.
 flash-others-logged-out = All other devices are logged out.
 flash-sent-again = We sent it again.
-flash-sent-just-now = We sent it less than a minute ago. Give it a moment, and look in spam.
-flash-log-in-to-go-on = You had been logged out, so nothing has been saved yet. Log in to go on where you were.
-flash-not-saved-yet = Nothing has been saved yet. Check the form, then send it again.
-flash-nothing-logged-out = Nothing was logged out yet. Choose again what to log out.
+flash-sent-just-now = We sent it less than a minute ago. Wait a moment, and check your spam folder.
+flash-log-in-to-go-on = Log in to continue. You were logged out, so nothing has been saved yet.
+flash-not-saved-yet = Nothing has been saved yet. Check the form, then save it.
+flash-nothing-logged-out = No device has been logged out yet. Choose again.
 
 # Failures: what happened, and what to do.
 
-go-to-first-page = Go to the first page
-request-number = Number of this request:
+go-to-first-page = Go to home page
+request-number = Request ID:
 failure-cross-site = This request came from another site
-failure-cross-site-advice = To keep your account safe, forms work only from our own pages. Open the page here and send it again.
+failure-cross-site-advice = For your security, forms only work from our own pages. Open the page here and try again.
 failure-not-found = Page not found
-failure-not-found-advice = There is nothing at this address. If you typed it, check it; if you followed a link, it may be an old one.
-failure-method = This address works differently
-failure-method-advice = It cannot be opened this way. Start again from the first page.
+failure-not-found-advice = There is nothing at this address. If you typed it, check it. If you followed a link, it may be out of date.
+failure-method = This page can't be opened directly
+failure-method-advice = Start from the home page.
 failure-timeout = That took too long
 failure-timeout-advice = The form did not arrive in full. Go back and send it again.
-failure-too-large = That is too much text
-failure-too-large-advice = The form was larger than we take. Go back, shorten it and send it again.
-failure-misdirected = There is no such site here
-failure-misdirected-advice = The address leads to us, but it is not ours. Check it, or follow the link that you were given.
+failure-too-large = The form is too large
+failure-too-large-advice = Go back, shorten it and send it again.
+failure-misdirected = This site can't be found
+failure-misdirected-advice = The address leads to our server, but no site here has that name. Check it, or use the link you were given.
 failure-media-type = This is not a form
-failure-media-type-advice = This address takes forms only. Open the page and fill in its form.
-failure-too-many = Too many tries
-failure-busy = We are busy at the moment
+failure-media-type-advice = This address only takes forms. Open the page and fill in its form.
+failure-too-many = Too many attempts
+failure-busy = We're busy right now
 failure-busy-advice = Wait a few seconds, then go back and try again.
-failure-client = We could not read this request
-failure-client-advice = Go back and try again, or start from the first page.
+failure-client = We couldn't read this request
+failure-client-advice = Go back and try again, or start from the home page.
 failure-server = Something went wrong on our side
-failure-server-advice = Try again in a moment. If it happens again, tell us the number below.
+failure-server-advice = Try again in a moment. If it keeps happening, send us the request ID below.

@@ -8,4 +8,4 @@ api-grant-type = grant_type 只能是 password
 api-not-found = 未找到
 api-method = 不支持此方法
 api-media-type = 请使用接口说明中的媒体类型
-api-signup-sent = 我们已向该邮箱发送邮件，请点击邮件中的按钮，完成注册。
+api-signup-sent = 我们已向你的邮箱发送链接，请打开链接，完成账号创建。

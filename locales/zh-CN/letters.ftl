@@ -1,27 +1,27 @@
 # 邮件。HTML 和文本两部分用同样的句子
 
 or-copy = 也可以复制以下链接，在浏览器中打开：
-asked-on = 操作时间：{ $when }，IP 地址：{ $ip }。
+asked-on = 操作时间：{ $when }，IP 地址：{ $ip }，浏览器：{ $browser }。
 never-ask = 我们绝不会通过邮件向你索要密码。
 
-confirm-subject = 验证邮箱，完成 { $site } 账号注册
+confirm-subject = 验证邮箱，完成{ $site }账号创建
 confirm-preheader = 链接 24 小时内有效。如果不是你本人操作，请忽略此邮件。
-confirm-letter = 有人用邮箱 { $address } 注册 { $site } 账号。如果是你本人操作，请在 24 小时内打开以下链接，再点击“完成注册”：
-confirm-not-you = 如果不是你本人操作，请忽略此邮件。不点击“完成注册”，就不会创建账号。
+confirm-letter = 有人用邮箱 { $address } 申请创建{ $site }账号。如果是你本人操作，请在 24 小时内打开以下链接，再点击“创建我的账号”：
+confirm-not-you = 如果不是你本人操作，请忽略此邮件，不会创建账号。
 
-registered-subject = 你已有 { $site } 账号
+registered-subject = 你已有{ $site }账号
 registered-heading = 你已有账号
 registered-preheader = 请用现有账号登录。如果不是你本人操作，请忽略此邮件。
-registered-letter = 有人用邮箱 { $address } 注册 { $site } 账号，但该邮箱已注册过。请用现有账号登录：
-registered-forgotten = 如果不记得密码，可以在这里重置：
+registered-letter = 有人用邮箱 { $address } 申请创建{ $site }账号，但该邮箱已有账号。请直接登录：
+registered-forgotten = 忘记密码？可以在这里重置：
 registered-not-you = 如果不是你本人操作，请忽略此邮件，你的账号没有任何变化。
 
-reset-subject = 重置你的 { $site } 密码
+reset-subject = 重置你的{ $site }密码
 reset-preheader = 链接 1 小时内有效。如果不是你本人操作，请忽略此邮件。
 reset-letter = 有人申请重置账号 { $address } 的密码。如果是你本人操作，请在 1 小时内打开以下链接，设置新密码：
 reset-not-you = 如果不是你本人操作，请忽略此邮件，密码不会改变。
 
-changed-subject = 你的 { $site } 密码已修改
+changed-subject = 你的{ $site }密码已修改
 changed-heading = 你的密码已修改
 changed-preheader = 其他设备已退出登录。如果不是你本人操作，请立即重置密码。
 changed-letter = 账号 { $address } 的密码已修改。时间：{ $when }，IP 地址：{ $ip }，浏览器：{ $browser }。其他设备已退出登录。
@@ -34,7 +34,7 @@ new-device-preheader = 如果是你本人操作，无需处理；如果不是，
 new-device-letter = 有人登录了账号 { $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备此前从未登录过此账号。
 new-device-not-you = 如果不是你本人操作，请打开以下链接并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
 
-test-subject = { $site } 的邮件发送正常
+test-subject = { $site }的邮件发送正常
 test-heading = 邮件发送正常
-test-preheader = 来自 { $site } 的测试邮件。
+test-preheader = 来自{ $site }的测试邮件。
 test-letter = 此邮件发送至 { $address }，发送命令：{ $command }，时间：{ $when }。

@@ -2,7 +2,7 @@
 
 skip = 跳到主要内容
 error-mark = 错误：
-about = { $site } 账号
+about = { $site }账号
 development-mail = 开发环境邮件：
 open-the-mailbox = 打开收件箱
 
@@ -11,18 +11,19 @@ open-the-mailbox = 打开收件箱
 sign-up = 创建账号
 log-in = 登录
 log-out = 退出登录
+logged-in-as = 当前登录：{ $username }
 reset-password = 重置密码
 change-password = 修改密码
 profile = 个人资料
 security = 安全
 email = 邮箱
 username = 用户名
-username-hint = 汉字、字母、数字和符号（- _ .）
-full-name = 姓名（选填）
+username-hint = 3–32 个汉字、字母、数字或符号（- _ .）
+full-name = 称呼（选填）
 password = 密码
 current-password = 当前密码
 new-password = 新密码
-password-hint = 至少 { $least } 个字符，推荐用三个随机词语组成。
+password-hint = 至少 { $least } 个字符，推荐用三个不相关的英文单词或拼音。
 account = 账号
 forgot-password = 忘记密码？
 send-again = 重新发送
@@ -47,24 +48,24 @@ password-is-hidden = 密码已隐藏
 # 首页
 
 welcome = 欢迎
-home-lead = 在这里管理你的 { $site } 账号。
+home-lead = 在这里管理你的{ $site }账号。
 
 # 创建账号
 
 have-an-account = 已有账号？
 check-your-mail = 查收邮件
-signup-sent = 我们已向 { $email } 发送邮件，请点击邮件中的按钮，完成注册。
-signup-sent-somewhere = 如果你刚提交了注册信息，请查收邮件，点击其中的按钮，完成注册。
+signup-sent = 我们已向 { $email } 发送链接，请打开链接，完成账号创建。
+signup-sent-somewhere = 如果你刚申请创建账号，我们已向你的邮箱发送链接，请打开链接，完成账号创建。
 confirm-email = 验证邮箱
-confirm-lead = 点击下方按钮，用 { $email } 创建账号，用户名为 { $username }。
-confirm-elsewhere = 你不是在此浏览器中开始注册的，请在这里设置密码。当时输入的密码不会被使用。
-confirm-lead-taken = 你填写的用户名刚被他人注册，请换一个，再用 { $email } 创建账号。
-create-my-account = 完成注册
+confirm-lead = 确认后，将用 { $email } 创建账号（用户名：{ $username }）。
+confirm-elsewhere = 你是在另一个浏览器中申请的，请在这里设置密码。在那里输入的密码不会被使用。
+confirm-lead-taken = 确认后，将用 { $email } 创建账号。
+create-my-account = 创建我的账号
 link-is-gone = 此链接已失效
-signup-link-is-gone = 链接可能已使用过、已超过 24 小时，或不完整。如果你之前点击过“完成注册”，账号就已创建，请直接登录。
+signup-link-is-gone = 链接已使用过、已超过 24 小时，或不完整。如果你已确认过，请直接登录。
 no-account-yet = 还没有账号？
-signup-is-closed = 暂停注册
-signup-is-closed-lead = 目前无法注册新账号。如果你已有账号，请直接登录。
+signup-is-closed = 未开放注册
+signup-is-closed-lead = 目前无法创建新账号。如果你已有账号，请直接登录。
 
 # 登录
 
@@ -75,14 +76,14 @@ not-sure-of-password = 记不清密码了？
 
 # 找回账号
 
-reset-lead = 我们会向你的邮箱发送链接，打开后即可设置新密码。
+reset-lead = 输入你的邮箱，我们会向你发送重置密码的链接。
 email-me-a-link = 发送重置链接
 remembered-it = 想起来了？
 reset-sent = 如果 { $email } 已注册账号，重置链接会发送到该邮箱，1 小时内有效。
 reset-sent-somewhere = 如果你填写的邮箱已注册账号，重置链接会发送到该邮箱，1 小时内有效。
 choose-new-password = 设置新密码
 save-new-password = 保存新密码
-reset-link-is-gone = 链接可能已使用过、已超过 1 小时、不完整，或已被之后发送的新链接取代。
+reset-link-is-gone = 链接已使用过、已超过 1 小时、不完整，或我们已发送更新的链接。
 email-me-a-new-link = 重新获取链接
 know-your-password = 还记得密码？
 another-account = 此链接属于另一个账号
@@ -94,16 +95,16 @@ stay-logged-in = 不退出，返回个人资料
 # 个人资料
 
 your-account = 账号信息
-full-name-row = 姓名
+full-name-row = 称呼
 not-given = 未填写
 member-since = 注册日期
 language = 语言
 language-of-browser = 跟随浏览器
 this-device = 当前设备
-change-name = 修改姓名
-change-name-lead = 你希望我们怎么称呼你？留空则删除姓名。
+change-name = 修改称呼
+change-name-lead = 我们会显示此称呼。留空则删除。
 change-language = 修改语言
-change-language-lead = 网页和发给你的邮件都会使用此语言。
+change-language-lead = 用于本站页面和我们发送的邮件。
 
 # 安全
 
@@ -119,7 +120,7 @@ unknown-browser = 未知浏览器
 api-token = API 令牌
 last-used = { $ip }，最近使用：{ $when }
 log-out-device = 退出登录：{ $browser }
-log-out-others = 让其他设备全部退出登录
+log-out-others = 退出所有其他设备
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
 
 newer = 较新
@@ -138,9 +139,9 @@ event-limit-hit = 密码错误次数过多，已暂时限制尝试
 event-log-out = 退出登录
 event-session-ended = 让其他设备退出登录
 event-not-me = 标记为非本人操作：已让该设备退出登录，旧密码已失效
-event-password-changed = 修改密码
-event-reset-asked = 发送重置密码链接
-event-reset-done = 重置密码
+event-password-changed = 密码已修改
+event-reset-asked = 已发送密码重置链接
+event-reset-done = 密码已重置
 event-cross-site-refused = 已拦截其他网站提交的表单
 event-reset-link-made = 管理员生成重置密码链接
 event-user-deleted = 管理员删除账号
@@ -192,6 +193,7 @@ optional = 选填
 request-body = 请求体
 example = 示例
 responses = 响应
+any-operation = 所有接口都可能返回的响应
 
 # 一次性提示
 
@@ -199,14 +201,14 @@ flash-welcome = 账号已创建，你已登录。
 flash-account-created = 账号已创建，请登录。
 flash-logged-out = 你已退出登录。
 flash-password-reset = 密码已重置，请用新密码登录。其他设备已全部退出登录。
-flash-name-changed = 姓名已修改。
+flash-name-changed = 称呼已修改。
 flash-language-changed = 语言已修改。
 flash-password-changed = 密码已修改。其他设备已全部退出登录。
 flash-device-logged-out = 该设备已退出登录。
 flash-others-logged-out = 其他设备已全部退出登录。
 flash-sent-again = 已重新发送。
 flash-sent-just-now = 邮件发送还不到一分钟，请稍等，也可查看垃圾邮件。
-flash-log-in-to-go-on = 登录已过期，内容尚未保存。请重新登录，然后继续刚才的操作。
+flash-log-in-to-go-on = 请登录以继续。你已退出登录，内容尚未保存。
 flash-not-saved-yet = 内容尚未保存，请核对后重新提交。
 flash-nothing-logged-out = 尚未退出任何设备，请重新选择。
 
@@ -218,14 +220,14 @@ failure-cross-site = 此请求来自其他网站
 failure-cross-site-advice = 为保护账号安全，我们只接受从本站页面提交的表单。请在本站打开页面，再提交一次。
 failure-not-found = 页面不存在
 failure-not-found-advice = 此网址没有内容。如果是手动输入的，请核对；如果是点击链接打开的，链接可能已失效。
-failure-method = 此网址不能直接打开
+failure-method = 此页面不能直接打开
 failure-method-advice = 请从首页进入。
 failure-timeout = 提交超时
 failure-timeout-advice = 表单没有完整提交。请返回上一页，重新提交。
-failure-too-large = 内容过长
-failure-too-large-advice = 提交的内容超出限制。请返回上一页，缩短后重新提交。
-failure-misdirected = 此处没有该网站
-failure-misdirected-advice = 该网址虽指向本服务器，但不是本站的地址。请核对网址，或使用你收到的链接打开。
+failure-too-large = 提交的内容过长
+failure-too-large-advice = 请返回上一页，缩短后重新提交。
+failure-misdirected = 找不到此网站
+failure-misdirected-advice = 此网址指向我们的服务器，但这里没有该网站。请核对网址，或使用你收到的链接。
 failure-media-type = 提交的不是表单
 failure-media-type-advice = 此网址只接受表单。请打开页面，填写表单后再提交。
 failure-too-many = 尝试次数过多
@@ -234,4 +236,4 @@ failure-busy-advice = 请稍等几秒，返回上一页再试。
 failure-client = 无法读取此请求
 failure-client-advice = 请返回上一页再试，或从首页重新进入。
 failure-server = 服务器出错了
-failure-server-advice = 请稍后再试。如果问题仍然出现，请把下面的编号告诉我们。
+failure-server-advice = 请稍后再试。如果问题仍然出现，请把下面的请求编号告诉我们。

@@ -30,6 +30,11 @@ impl Password {
         if self.code_points() > Self::MAX { b"" } else { self.0.as_bytes() }
     }
 
+    /// Whether another password is the same text.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
     fn code_points(&self) -> usize {
         self.0.chars().count()
     }
@@ -97,6 +102,8 @@ pub enum PasswordError {
     TooShort(u32),
     /// More than [`Password::MAX`] code points.
     TooLong,
+    /// It is the one that the account has already.
+    Same,
     /// It arrived in a broken encoding, so that it could never be typed again.
     Unreadable,
     /// It would be found early by somebody guessing; perhaps with the reason.

@@ -105,6 +105,8 @@ pub enum Reset {
     Done(Option<Token>),
     /// The link was used, has expired, or never was.
     Gone,
+    /// The new password is the one that the account has. Nothing has changed, and the link still works.
+    SamePassword,
 }
 
 /// Changes the password, for exactly one caller with this link. Every session of the user ends, every other link dies,
@@ -123,7 +125,13 @@ pub async fn reset(
     let Accounts { db, hasher, limits, metrics, .. } = accounts;
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(Reset::Gone) };
     // Who has the link reads the owner's email, and does not wait behind strangers.
-    let hashed_password = hasher.for_the_known().hash(new.into_inner()).await?;
+    let (hasher, new) = (hasher.for_the_known(), new.into_inner());
+    // A password that somebody may know must not come back. This is no way to find out the old password: every wrong
+    // guess resets it, and uses up the link.
+    if user.has_password() && hasher.verify(new.clone(), Some(user.hashed_password.clone())).await?.matches {
+        return Ok(Reset::SamePassword);
+    }
+    let hashed_password = hasher.hash(new).await?;
 
     let tx = db.begin().await?;
     if !reset_token::redeem(&tx, token, now).await? {

@@ -52,6 +52,10 @@ pub enum Change {
     SessionEnded,
     /// What was given as the current one is not it.
     Wrong,
+    /// It is right, and no new one was given. Nothing has changed.
+    Kept,
+    /// It is right, and the new one is the same again. Nothing has changed.
+    SamePassword,
     /// There is no current one: only a reset by email gives the account another.
     NoPassword,
     /// What was given was not looked at.
@@ -59,7 +63,8 @@ pub enum Change {
 }
 
 /// Changes the password of the user who knows the current one. The other sessions end, mailed links die, no other browser
-/// is known any more, and a letter says so. Copies of this browser's cookies die as well.
+/// is known any more, and a letter says so. Copies of this browser's cookies die as well. Without a new password it only
+/// looks at the current one, so that a form with two mistakes hears of both.
 ///
 /// A session alone is not enough: it may be a browser left open, or a stolen cookie (OWASP, Authentication
 /// Cheat Sheet, “Require Re-authentication for Sensitive Features”).
@@ -69,7 +74,7 @@ pub enum Change {
 pub async fn change_password(
     accounts: &Accounts,
     (user, session): (&User, &Session),
-    (current, new): (Password, NewPassword),
+    (current, new): (Password, Option<NewPassword>),
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Change> {
@@ -84,7 +89,7 @@ pub async fn change_password(
     };
     let asked = Asked::new(client, now);
     let _one_of_two = hasher.hold(&user.id.to_string()).await?;
-    let verdict = match hasher.verify(current, Some(user.hashed_password.clone())).await {
+    let verdict = match hasher.verify(current.clone(), Some(user.hashed_password.clone())).await {
         Err(Fault::Busy) => {
             limits.give_back(db.write(), &bucket).await?; // it was not looked at
             return Err(Fault::Busy);
@@ -95,7 +100,15 @@ pub async fn change_password(
         event::record_miss(accounts, Some(user.id), taken, &asked).await?;
         return Ok(Change::Wrong);
     }
-    let hashed_password = hasher.hash(new.into_inner()).await?;
+    let Some(new) = new.map(NewPassword::into_inner) else {
+        limits.forgive(db.write(), &bucket).await?;
+        return Ok(Change::Kept);
+    };
+    if new.is(&current) {
+        limits.forgive(db.write(), &bucket).await?;
+        return Ok(Change::SamePassword);
+    }
+    let hashed_password = hasher.hash(new).await?;
 
     let tx = db.begin().await?;
     // Links first, then the user, as in a reset: two that lock in different orders wait for each other.

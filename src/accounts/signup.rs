@@ -31,6 +31,26 @@ pub struct NewAccount {
     pub password: NewPassword,
 }
 
+/// Returns the names that are taken already, so that a form with several mistakes hears of all of them. Whether an
+/// address has an account is told on sites with open sign-up only, whose answer tells it anyway.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn taken(db: &Db, email: Option<&Email>, username: Option<&Username>) -> Result<Vec<Taken>> {
+    let mut taken = vec![];
+    if let Some(username) = username
+        && user::by_username(db.read(), username).await?.is_some()
+    {
+        taken.push(Taken::Username);
+    }
+    if let Some(email) = email
+        && user::by_email(db.read(), email).await?.is_some()
+    {
+        taken.push(Taken::Email);
+    }
+    Ok(taken)
+}
+
 /// Asks for an account: a pending row and a letter, whoever has the address. Whether it has an account
 /// already is said in the letter only, so the page tells nobody. Usernames are public, and a taken one is
 /// answered at once: `None`.
@@ -98,6 +118,14 @@ async fn send(
 ) -> Result<()> {
     let letter = Letter::Signup { pending: pending.id, asked: Asked::new(client, now) };
     outbox::insert(conn, &pending.email, client.locale, &letter, now).await
+}
+
+/// Returns what was typed in a sign-up that still waits for its letter.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn begun(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
+    pending_signup::find(db.read(), pending, now).await
 }
 
 /// Sends the letter once more, if the pending row is still there.

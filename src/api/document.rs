@@ -49,7 +49,7 @@ impl Failures {
         (StatusCode::PAYLOAD_TOO_LARGE, "A body of more than 16 KiB"),
         (StatusCode::MISDIRECTED_REQUEST, "A request for another host"),
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "A body of another type"),
-        (StatusCode::TOO_MANY_REQUESTS, "Too many tries"),
+        (StatusCode::TOO_MANY_REQUESTS, "Too many attempts"),
         (StatusCode::INTERNAL_SERVER_ERROR, "Our fault; the log says more"),
         (StatusCode::SERVICE_UNAVAILABLE, "Too much to do at the moment"),
     ];

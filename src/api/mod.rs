@@ -32,7 +32,7 @@ pub fn router(app: Arc<App>, openapi: &Value) -> Router {
     // Bytes that all answers share: anybody may ask, as often as they like.
     let openapi = Bytes::from(openapi.to_string());
     let described = async move || ([(header::CONTENT_TYPE, "application/json")], openapi.clone());
-    let gate = Gate { app: app.clone(), language: Language::accepted, failure: error::json };
+    let gate = Gate::new(app.clone(), Language::accepted, error::json);
     let doors = [
         (urls::USERS, post(signup::create)),
         (urls::USERS_ME, get(profile::me)),

@@ -12,6 +12,7 @@ use super::body::Fields;
 use super::error::{Answer, Detail, FieldProblems, Problem};
 use super::signup::Message;
 use crate::accounts::email::Email;
+use crate::accounts::password::PasswordError;
 use crate::accounts::password_reset::{self, Reset};
 use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
@@ -40,7 +41,7 @@ pub struct EmailQuery {
     email: Option<String>,
 }
 
-/// Ask for a reset letter
+/// Ask for a reset link
 ///
 /// The answer is the same whether or not the address has an account.
 #[utoipa::path(
@@ -51,7 +52,7 @@ pub struct EmailQuery {
     params(EmailQuery),
     request_body(content = Option<ResetRequest>, example = json!({"email": "sam@example.com"})),
     responses(
-        (status = 202, description = "If the address has an account, a letter is on its way", body = Message,
+        (status = 202, description = "If the address has an account, an email with a link is on its way", body = Message,
             example = json!({"message": "If the address has an account, a link is on its way. It works for 1 hour."})),
         (status = 422, description = "Not an address", body = FieldProblems,
             example = json!({"detail": [{"loc": ["body", "email"], "type": "value_error",
@@ -73,12 +74,12 @@ pub async fn ask(
     Ok((StatusCode::ACCEPTED, Json(Message { message })).into_response())
 }
 
-/// The token of a letter's link.
+/// The token of an emailed link.
 #[derive(IntoParams)]
 #[expect(dead_code, reason = "read field by field; this is its description")]
 #[into_params(parameter_in = Query)]
 pub struct TokenQuery {
-    /// From the letter.
+    /// From the link in the email.
     #[param(example = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")]
     token: Option<String>,
 }
@@ -109,7 +110,7 @@ pub async fn form(Query(query): Query) -> Response {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "read field by field; this is its description")]
 pub struct NewPasswordRequest {
-    /// From the letter.
+    /// From the link in the email.
     #[schema(examples("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"))]
     token: String,
     /// 8 characters or more, and not easy to guess.
@@ -132,7 +133,7 @@ pub struct NewPasswordRequest {
             example = json!({"message": "Your password was changed. Log in with it. All other devices are logged out."})),
         (status = 410, description = "The link was used, has expired, or never was", body = Detail,
             example = json!({"detail": "This link no longer works"})),
-        (status = 422, description = "Fields that will not do", body = FieldProblems,
+        (status = 422, description = "Fields that are not accepted", body = FieldProblems,
             example = json!({"detail": [{"loc": ["body", "new_password"], "type": "value_error",
                 "msg": "Choose a password"}]})),
     )
@@ -152,6 +153,10 @@ pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut f
     match password_reset::reset(&app.accounts, (&token, new), Kind::Api, &client, now).await? {
         Reset::Done(_) => {}
         Reset::Gone => return Err(gone()),
+        Reset::SamePassword => {
+            fields.note("new_password", Err::<(), _>(PasswordError::Same));
+            return Err(fields.problems());
+        }
     }
     app.bell.notify_one();
     Ok(Json(Message { message: t.flash_password_reset() }).into_response())

@@ -29,7 +29,7 @@ pub struct NewUser {
     /// 3 to 32 letters, digits, - _ and .
     #[schema(examples("sam"), min_length = 3, max_length = 32)]
     username: String,
-    /// Where the letter goes.
+    /// Where the email goes.
     #[schema(examples("sam@example.com"), format = "email", max_length = 254)]
     email: String,
     /// How the person is called; may be left out.
@@ -45,13 +45,13 @@ pub struct NewUser {
 #[derive(Serialize, ToSchema)]
 pub struct Message {
     /// In the language asked for.
-    #[schema(examples("We sent a letter to the address. Press its button to finish."))]
+    #[schema(examples("We emailed you a link. Open it to finish creating your account."))]
     pub message: String,
 }
 
 /// Create an account
 ///
-/// On a site that confirms addresses the answer is 202 whether or not the address has an account, and a letter says
+/// On a site that confirms addresses the answer is 202 whether or not the address has an account, and an email says
 /// the rest. On a site that does not, it is 201 with the account.
 #[utoipa::path(
     post,
@@ -61,13 +61,13 @@ pub struct Message {
     request_body(content = NewUser, example = json!({"username": "sam", "email": "sam@example.com",
         "full_name": "Sam Smith", "password": "velvet otter bakes rye"})),
     responses(
-        (status = 202, description = "A letter is on its way", body = Message,
-            example = json!({"message": "We sent a letter to the address. Press its button to finish."})),
+        (status = 202, description = "An email with a link is on its way", body = Message,
+            example = json!({"message": "We emailed you a link. Open it to finish creating your account."})),
         (status = 201, description = "The account exists (sites with open sign-up)", body = UserOut,
             example = json!({"id": "01a203d9-ab8e-76eb-ba49-c3e996b26789", "username": "sam",
                 "email": "sam@example.com", "full_name": "Sam Smith"})),
         (status = 403, description = "Sign-up is closed, or a page of another site made a browser send it", body = Detail, example = json!({"detail": "Sign-up is closed"})),
-        (status = 422, description = "Fields that will not do", body = FieldProblems,
+        (status = 422, description = "Fields that are not accepted", body = FieldProblems,
             example = json!({"detail": [{"loc": ["body", "email"], "type": "value_error",
                 "msg": "Enter an email address like name@example.com"}]})),
     )
@@ -81,16 +81,25 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
     let (username, email) = (fields.text("username"), fields.text("email"));
     let (full_name, password) = (fields.optional("full_name"), fields.text("password"));
     let judged = app.new_password(&password, [&email, &username, &full_name]).await?;
+    let open = app.config.signup == Signup::Open;
     let parsed = (
         fields.note("username", Username::choose(&username, &app.config.site_name)),
         fields.note("email", Email::parse(&email)),
         fields.note("full_name", FullName::parse(&full_name)),
         fields.note("password", judged),
     );
-    let (Some(username), Some(email), Some(full_name), Some(password)) = parsed else { return Err(fields.problems()) };
+    let told = (parsed.1.as_ref().filter(|_| open), parsed.0.as_ref());
+    let taken = signup::taken(&app.db, told.0, told.1).await?;
+    let any_taken = !taken.is_empty();
+    for name in taken {
+        fields.note(field_of(name), Err::<(), _>(name));
+    }
+    let (false, (Some(username), Some(email), Some(full_name), Some(password))) = (any_taken, parsed) else {
+        return Err(fields.problems());
+    };
     let (new, now) = (NewAccount { email, username, full_name, password }, app.now());
 
-    let taken = if app.config.signup == Signup::Open {
+    let taken = if open {
         match signup::open(&app.accounts, new, &client, now).await? {
             Ok(user) => return Ok((StatusCode::CREATED, Json(UserOut::from(user))).into_response()),
             Err(taken) => taken,
@@ -104,7 +113,13 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
             None => Taken::Username,
         }
     };
-    let field = if taken == Taken::Email { "email" } else { "username" };
-    fields.note(field, Err::<(), _>(taken));
+    fields.note(field_of(taken), Err::<(), _>(taken));
     Err(fields.problems())
+}
+
+fn field_of(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Email => "email",
+        Taken::Username => "username",
+    }
 }

@@ -39,14 +39,37 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long of that its body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Which language a request gets before anybody is known.
+type ToLanguage = fn(&App, &HeaderMap) -> Language;
+/// What a failure looks like, in a language, with the request's id.
+type ToFailure = fn(&App, Locale, &str, &Error) -> Response;
+
 /// What a door does its own way.
 pub struct Gate {
-    /// The shared state.
-    pub app: Arc<App>,
-    /// Which language a request gets before anybody is known.
-    pub language: fn(&App, &HeaderMap) -> Language,
-    /// What a failure looks like, in a language, with the request's id.
-    pub failure: fn(&App, Locale, &str, &Error) -> Response,
+    app: Arc<App>,
+    language: ToLanguage,
+    failure: ToFailure,
+    policy: HeaderValue,
+}
+
+impl Gate {
+    /// The gate of one door.
+    pub fn new(app: Arc<App>, language: ToLanguage, failure: ToFailure) -> Self {
+        let policy = content_security_policy(&app);
+        Self { app, language, failure, policy }
+    }
+}
+
+/// Nothing but our own files, no inline code, no frames around us: what slips into a page cannot run, load or send
+/// anything.
+fn content_security_policy(app: &App) -> HeaderValue {
+    // Chromium holds the redirect after a form to `form-action` too, and a log-in leads home.
+    let home = app.config.home_url.as_ref().map_or_else(String::new, |home| format!(" {}", home.origin()));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'{home}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).expect("an origin is ASCII")
 }
 
 /// Around everything: the request's id, span and language, a bound on its time, an answer to every failure, a
@@ -79,7 +102,7 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
         if response.status().is_client_error() || response.status().is_server_error() {
             response = explained(&gate, language.locale, &id, response);
         }
-        add_headers(&gate.app, &id, response.headers_mut());
+        add_headers(&gate, &id, response.headers_mut());
         let (status, took) = (response.status().as_u16(), began.elapsed());
         gate.app.metrics.answered(route.as_ref().map(MatchedPath::as_str), method.as_str(), status, took);
         debug!(status, took = took.as_secs_f64(), "answered");
@@ -190,11 +213,7 @@ pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Res
 }
 
 /// The headers of every answer, errors too.
-fn add_headers(app: &App, id: &str, headers: &mut HeaderMap) {
-    /// Nothing but our own files, no inline code, no frames around us: what slips into a page cannot run,
-    /// load or send anything.
-    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                          connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+fn add_headers(Gate { app, policy, .. }: &Gate, id: &str, headers: &mut HeaderMap) {
     const FIXED: [(HeaderName, &str); 5] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Not no-referrer: with that, Chromium sends `Origin: null` on our own forms.
@@ -212,7 +231,7 @@ fn add_headers(app: &App, id: &str, headers: &mut HeaderMap) {
     const HSTS_WITH_SUBDOMAINS: &str = "max-age=63072000; includeSubDomains";
 
     headers.reserve(FIXED.len() + 5); // once, not a few at a time
-    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -77,6 +77,7 @@ impl Words for PasswordError {
             Self::TooShort(least) => t.password_too_short(*least),
             Self::TooLong => t.password_too_long(Password::MAX),
             Self::Unreadable => t.password_unreadable(),
+            Self::Same => t.password_same(),
             Self::OwnNames => t.password_guessable(t.guessable_own()),
             Self::Guessable(why) => t.password_guessable(match why {
                 Some(Warning::StraightRowsOfKeysAreEasyToGuess | Warning::ShortKeyboardPatternsAreEasyToGuess) => {

@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::outside::Link;
 use crate::urls;
 use theme::Theme;
 
@@ -35,6 +36,10 @@ pub struct Look {
     pub icon: Asset,
     /// The colours, for letters, which cannot use the style sheet.
     pub theme: Theme,
+    /// Where the logo leads.
+    pub home: String,
+    /// The operator's links at the foot of every page.
+    pub links: Vec<Link>,
     has_logo: bool,
 }
 
@@ -54,6 +59,8 @@ impl Look {
             js: Asset::new("app", ("js", "text/javascript; charset=utf-8"), SCRIPT.into()),
             icon,
             theme,
+            home: config.home_url.as_ref().map_or(urls::HOME, |home| home.as_str()).to_owned(),
+            links: config.links.clone(),
             has_logo: config.logo.is_some(),
         })
     }

@@ -32,6 +32,13 @@ pub struct Site<'a> {
     pub theme: &'a Theme,
 }
 
+impl Site<'_> {
+    /// Returns the site's name as it stands inside a sentence.
+    pub fn inside(&self) -> String {
+        self.locale.inside(self.name)
+    }
+}
+
 /// A letter, rendered.
 #[derive(Clone, Debug)]
 pub struct Rendered {
@@ -70,7 +77,7 @@ macro_rules! letter {
                 let t = site.locale.t();
                 Ok(Rendered {
                     locale: site.locale,
-                    subject: t.$subject(site.name),
+                    subject: t.$subject(site.inside()).trim().to_owned(),
                     text: wrapped(&Text { site, t, $($field: self.$field),* }.render()?),
                     html: Html { site, t, $($field: self.$field),* }.render()?,
                 })

@@ -28,11 +28,21 @@ pub enum Name {
     Device,
     /// The token of a link that says “this was not me”, on its way from the link to the form.
     NotMeLink,
+    /// The address that was typed last, so that nobody types it twice.
+    Typed,
 }
 
 impl Name {
-    const ALL: [Self; 7] =
-        [Self::Session, Self::Visit, Self::ResetLink, Self::SignupLink, Self::Language, Self::Device, Self::NotMeLink];
+    const ALL: [Self; 8] = [
+        Self::Session,
+        Self::Visit,
+        Self::ResetLink,
+        Self::SignupLink,
+        Self::Language,
+        Self::Device,
+        Self::NotMeLink,
+        Self::Typed,
+    ];
 
     /// The name on this site.
     pub fn on(self, app: &App) -> &'static str {
@@ -51,6 +61,8 @@ impl Name {
             (Self::Device, false) => "latchkey_device",
             (Self::NotMeLink, true) => "__Host-latchkey_not_me",
             (Self::NotMeLink, false) => "latchkey_not_me",
+            (Self::Typed, true) => "__Host-latchkey_typed",
+            (Self::Typed, false) => "latchkey_typed",
         }
     }
 }

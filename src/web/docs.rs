@@ -20,7 +20,7 @@ use crate::urls::PublicUrl;
 const DEEPEST: usize = 5;
 
 /// The ids that the page has of its own.
-const TAKEN: [&str; 2] = ["main", "operations"];
+const TAKEN: [&str; 3] = ["main", "operations", "any-operation"];
 
 #[derive(Template)]
 #[template(path = "docs/docs.html")]
@@ -48,6 +48,8 @@ pub struct Api {
     /// The site's address, that all paths begin with.
     base: String,
     operations: Vec<Operation>,
+    /// What every operation may answer, in the same words. It is shown once.
+    common: Vec<Answer>,
 }
 
 /// A path and a method.
@@ -68,6 +70,7 @@ struct Operation {
 }
 
 /// A parameter, or a field of a body.
+#[derive(Clone, PartialEq)]
 struct Field {
     name: String,
     place: Option<Place>,
@@ -108,6 +111,7 @@ impl Place {
 }
 
 /// A body in one of its media types.
+#[derive(Clone, PartialEq)]
 struct Body {
     media_type: String,
     fields: Vec<Field>,
@@ -117,6 +121,7 @@ struct Body {
     sent: Option<String>,
 }
 
+#[derive(Clone, PartialEq)]
 struct Answer {
     status: String,
     description: Text,
@@ -128,13 +133,30 @@ impl Api {
     pub fn read(document: &Value, at: &PublicUrl) -> Self {
         let reader = Reader(document);
         let info = &document["info"];
+        let mut operations = reader.operations(at);
+        let common = take_common(&mut operations);
         Self {
             title: text(info, "title").to_owned(),
             description: paragraphs(text(info, "description")),
             base: at.to_string(),
-            operations: reader.operations(at),
+            operations,
+            common,
         }
     }
+}
+
+/// Takes the answers out of the operations that all of them have.
+fn take_common(operations: &mut [Operation]) -> Vec<Answer> {
+    let [first, others @ ..] = &*operations else { return vec![] };
+    if others.is_empty() {
+        return vec![];
+    }
+    let in_all = |answer: &&Answer| others.iter().all(|other| other.responses.contains(answer));
+    let common: Vec<_> = first.responses.iter().filter(in_all).cloned().collect();
+    for operation in operations {
+        operation.responses.retain(|answer| !common.contains(answer));
+    }
+    common
 }
 
 /// A text in an object, empty if there is none.

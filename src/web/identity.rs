@@ -27,6 +27,10 @@ use crate::keys::Pointer;
 use crate::throttle::Limit;
 use crate::urls::{self, Next};
 
+/// The username of the user who is logged in: [`CurrentUser`] leaves it with the request, for the header of the page.
+#[derive(Clone)]
+pub struct SignedIn(pub String);
+
 /// The person who is logged in, and the session that says so.
 pub struct CurrentUser {
     /// The person.
@@ -64,6 +68,7 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
             }
             None => session,
         };
+        parts.extensions.insert(SignedIn(user.username.clone()));
         Ok(Some(Self { user, session }))
     }
 }

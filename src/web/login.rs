@@ -12,6 +12,7 @@ use super::cookie::{self, Name};
 use super::identity::{self, CurrentUser, Guest};
 use super::page::{Page, html};
 use super::problems::Problems;
+use super::typed;
 use super::visit::{Flash, Visit};
 use crate::accounts::Fault;
 use crate::accounts::login::{self, Attempt};
@@ -54,9 +55,15 @@ impl LoginPage {
 }
 
 /// GET /login
-pub async fn show(_: Guest, Query(query): Query, page: Page) -> Result<Response, Error> {
+pub async fn show(
+    State(app): State<Arc<App>>,
+    _: Guest,
+    Query(query): Query,
+    Extension(cookies): Extension<Cookies>,
+    page: Page,
+) -> Result<Response, Error> {
     let next = Next::parse(query.text("next"));
-    let (problems, login) = (Problems::default(), String::new());
+    let (problems, login) = (Problems::default(), typed::address(&cookies, &app));
     html(StatusCode::OK, page.locale, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
 }
 
@@ -71,7 +78,26 @@ pub async fn log_in(
     let (typed, keep) = (fields.shown("login"), fields.ticked("remember"));
     let Lifetimes { until_closed, remembered } = app.accounts.lifetimes;
     let lasting = if keep { Lasting::Remembered(remembered) } else { Lasting::UntilClosed(until_closed) };
-    let next = Next::parse(fields.text("next"));
+    let (next, misses) = (Next::parse(fields.text("next")), fields.text("misses").parse().unwrap_or(0u8));
+    let again = |problems, misses| {
+        let mut page = Page::plain(&app, client.locale);
+        if let Some(next) = &next {
+            page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
+        }
+        let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next: next.clone(), misses };
+        html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page)
+    };
+    let (mut problems, t) = (Problems::default(), client.locale.t());
+    if typed.trim().is_empty() {
+        problems.add("login", t.login_empty());
+    }
+    if fields.text("password").is_empty() {
+        problems.add("password", t.password_needed());
+    }
+    if !problems.is_empty() {
+        // No attempt and no failure: nothing was guessed.
+        return again(problems, misses);
+    }
     let password = Password::new(fields.text("password"));
     let known = login::knows(&app.db, typed, &client, app.now()).await?;
     gate::throttle(&app, if known { Limit::KnownLogIn } else { Limit::LogIn }, &client).await?;
@@ -86,18 +112,16 @@ pub async fn log_in(
         Attempt::Refused(too_many) => return Err(too_many.into()),
     };
     let Some(logged_in) = logged_in else {
-        let problems = Problems::one("login", client.locale.t().wrong_log_in());
-        let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
-        let mut page = Page::plain(&app, client.locale);
-        if let Some(next) = &next {
-            page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
-        }
-        let page = LoginPage { page, problems, login: typed.to_owned(), remember: keep, next, misses };
-        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
+        typed::remember(&cookies, &app, typed);
+        return again(Problems::one("login", t.wrong_log_in()).mark("password"), misses.saturating_add(1));
     };
     visit.rotate().await;
+    typed::forget(&cookies, &app);
     identity::log_in(&cookies, &app, &logged_in).await?;
-    Ok(identity::onward(next))
+    Ok(match (&next, &app.config.home_url) {
+        (None, Some(home)) => Redirect::to(home.as_str()).into_response(),
+        _ => identity::onward(next),
+    })
 }
 
 /// POST /logout: open to everybody, so that a second click finds the same page. With `next` it goes on there.

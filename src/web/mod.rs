@@ -19,6 +19,7 @@ mod profile;
 mod replay;
 mod security;
 mod signup;
+mod typed;
 mod visit;
 
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::urls;
 /// Every path of the site, ready to be served. `openapi` describes the other door, and a page shows it.
 pub fn router(app: Arc<App>, openapi: &Value) -> Router {
     let described = Extension(Arc::new(docs::Api::read(openapi, &app.public_url)));
-    let gate = Arc::new(Gate { app: app.clone(), language: language::of_browser, failure: error::page });
+    let gate = Arc::new(Gate::new(app.clone(), language::of_browser, error::page));
     let guard = Arc::new(guard::Guard { app: app.clone(), answers: Arc::default() });
     let pages = Router::new()
         .route(urls::HOME, get(home::show))

@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::identity::SignedIn;
 use super::language;
 use super::visit::{Flash, Visit};
+use crate::accounts::user::User;
 use crate::app::App;
 use crate::config::Signup;
 use crate::gate::client::Language;
@@ -28,6 +30,8 @@ pub struct Page {
     pub locale: Locale,
     /// What the page says, in that language.
     pub t: &'static Translation,
+    /// The username of the user who is logged in, for the header.
+    pub user: Option<String>,
     /// Where the links to other languages lead: this page.
     pub in_other_languages: String,
     /// Its style sheet, script, icon and logo.
@@ -48,6 +52,7 @@ impl Page {
             site: app.config.site_name.clone(),
             locale,
             t: locale.t(),
+            user: None,
             in_other_languages: "?lang=".to_owned(),
             look: app.look.clone(),
             flash: None,
@@ -55,6 +60,11 @@ impl Page {
             signup: app.config.signup != Signup::Closed,
             password_min_length: app.config.password_min_length,
         }
+    }
+
+    /// The same page for a user who is logged in.
+    pub fn signed_in(self, user: &User) -> Self {
+        Self { user: Some(user.username.clone()), ..self }
     }
 
     /// What a password must be, for its hint.
@@ -79,6 +89,7 @@ impl FromRequestParts<Arc<App>> for Page {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         language::switch(parts, app).await?;
         let mut page = Self::plain(app, Language::of(parts).locale);
+        page.user = parts.extensions.get::<SignedIn>().map(|user| user.0.clone());
         if parts.method == Method::GET {
             if let Some(query) = parts.uri.query().filter(|query| query.len() <= language::QUERY_MAX) {
                 page.in_other_languages = format!("?{query}&lang=");

@@ -14,8 +14,10 @@ use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
 use super::signup::SEND_AGAIN_AFTER;
+use super::typed;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts::email::Email;
+use crate::accounts::password::PasswordError;
 use crate::accounts::password_reset::{self, Reset};
 use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
@@ -25,6 +27,7 @@ use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
+use crate::gate::words::Words;
 use crate::throttle::Limit;
 use crate::urls;
 
@@ -37,8 +40,19 @@ struct AskPage {
 }
 
 /// GET /forgot-password
-pub async fn show_ask(page: Page) -> Result<Response, Error> {
-    html(StatusCode::OK, page.locale, &AskPage { page, problems: Problems::default(), email: String::new() })
+pub async fn show_ask(
+    State(app): State<Arc<App>>,
+    Query(query): Query,
+    Extension(cookies): Extension<Cookies>,
+    (current, visit): (Option<CurrentUser>, Visit),
+    page: Page,
+) -> Result<Response, Error> {
+    let email = match (current, visit.reset().await?) {
+        (Some(current), _) => current.user.email,
+        (None, Some(sent)) if query.came("again") => sent.email,
+        (None, _) => typed::address(&cookies, &app),
+    };
+    html(StatusCode::OK, page.locale, &AskPage { page, problems: Problems::default(), email })
 }
 
 /// POST /forgot-password
@@ -119,7 +133,7 @@ pub async fn show(
     Query(query): Query,
     Extension(cookies): Extension<Cookies>,
     current: Option<CurrentUser>,
-    page: Page,
+    mut page: Page,
 ) -> Result<Response, Error> {
     let token = query.text("token");
     if !token.is_empty() {
@@ -127,11 +141,12 @@ pub async fn show(
     }
     match holder(&app, &cookies).await? {
         Some((_, user)) => match other_than(&user, current) {
-            Some(current) => html(
-                StatusCode::OK,
-                page.locale,
-                &AnotherAccountPage { page, current: current.username, other: user.email },
-            ),
+            Some(current) => {
+                // One way to log out: the one that goes on to the link.
+                page.user = None;
+                let (current, other) = (current.username, user.email);
+                html(StatusCode::OK, page.locale, &AnotherAccountPage { page, current, other })
+            }
             None => {
                 app.metrics.resets.opened.inc();
                 html(StatusCode::OK, page.locale, &ResetPage { page, problems: Problems::default(), email: user.email })
@@ -178,6 +193,11 @@ pub async fn reset(
     };
     match password_reset::reset(&app.accounts, (&token, new), Kind::Browser, &client, app.now()).await? {
         Reset::Done(device) => identity::name_device(&cookies, &app, device.as_ref()),
+        Reset::SamePassword => {
+            let problems = Problems::one("password", PasswordError::Same.words(client.locale.t()));
+            let page = ResetPage { page: page(), problems, email: user.email };
+            return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
+        }
         Reset::Gone => return gone(),
     }
     app.bell.notify_one();
@@ -185,6 +205,7 @@ pub async fn reset(
     visit.forget_reset().await;
     visit.rotate().await;
     visit.flash(Flash::PasswordReset).await;
+    typed::remember(&cookies, &app, &user.email);
     // To the log-in, not into the account: a link that leaked must not become a session.
     Ok(Redirect::to(urls::LOGIN).into_response())
 }

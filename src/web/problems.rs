@@ -13,6 +13,17 @@ impl Problems {
         Self(vec![(field, words)])
     }
 
+    /// Notes a problem that the page finds by itself.
+    pub fn add(&mut self, field: &'static str, words: String) {
+        self.0.push((field, words));
+    }
+
+    /// Marks a field whose problem is said at another one.
+    pub fn mark(mut self, field: &'static str) -> Self {
+        self.0.push((field, String::new()));
+        self
+    }
+
     /// Whether the form can be worked on.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -20,10 +31,10 @@ impl Problems {
 
     /// All of them, for the summary.
     pub fn iter(&self) -> impl Iterator<Item = &(&'static str, String)> {
-        self.0.iter()
+        self.0.iter().filter(|(_, words)| !words.is_empty())
     }
 
-    /// The one at this field.
+    /// The one at this field; empty if the field is only marked.
     pub fn of(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|(at, _)| *at == field).map(|(_, words)| words.as_str())
     }

@@ -13,7 +13,7 @@ use super::language;
 use super::page::{Page, html};
 use super::problems::Problems;
 use super::visit::{Flash, Visit};
-use crate::accounts::password::Password;
+use crate::accounts::password::{Password, PasswordError};
 use crate::accounts::profile::{self, Change};
 use crate::accounts::user::User;
 use crate::accounts::username::FullName;
@@ -62,7 +62,7 @@ pub async fn rename(
     let mut problems = Problems::default();
     let full_name = fields.shown("full_name").to_owned();
     let Some(name) = problems.note(client.locale.t(), "full_name", FullName::parse(&full_name)) else {
-        let page = NamePage { page: Page::plain(&app, client.locale), problems, full_name };
+        let page = NamePage { page: Page::plain(&app, client.locale).signed_in(&user), problems, full_name };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
     profile::rename(&app.db, &user, &name, app.now()).await?;
@@ -111,7 +111,8 @@ pub async fn choose_language(
     };
     let Ok(chosen) = chosen else {
         let problems = Problems::one("language", client.locale.t().language_unknown());
-        let page = LanguagePage { page: Page::plain(&app, client.locale), problems, chosen: user.locale() };
+        let page =
+            LanguagePage { page: Page::plain(&app, client.locale).signed_in(&user), problems, chosen: user.locale() };
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
     profile::choose_language(&app.db, user.id, chosen, app.now()).await?;
@@ -168,12 +169,11 @@ pub async fn change_password(
     let (mut problems, t) = (Problems::default(), client.locale.t());
     let typed = fields.text("current_password");
     let current = if typed.is_empty() { Err(CurrentPasswordError::Empty) } else { Ok(Password::new(typed)) };
-    let current = problems.note(t, "current_password", current);
-    let new =
-        problems.note(t, "new_password", app.password_of_the_proven(fields.text("new_password"), user.about()).await?);
-    if let (Some(current), Some(new)) = (current, new) {
-        let who = (&user, &session);
-        match profile::change_password(&app.accounts, who, (current, new), &client, app.now()).await? {
+    let new = app.password_of_the_proven(fields.text("new_password"), user.about()).await?;
+    let mut same = false;
+    if let Some(current) = problems.note(t, "current_password", current) {
+        let (who, passwords) = ((&user, &session), (current, new.clone().ok()));
+        match profile::change_password(&app.accounts, who, passwords, &client, app.now()).await? {
             Change::Done(logged_in) => {
                 identity::log_in(&cookies, &app, &logged_in).await?;
                 app.bell.notify_one();
@@ -184,11 +184,13 @@ pub async fn change_password(
             Change::SessionEnded => return Ok(identity::log_in_first(urls::PROFILE_PASSWORD)),
             Change::NoPassword => return Ok(Redirect::to(urls::FORGOT_PASSWORD).into_response()),
             Change::Refused(too_many) => return Err(too_many.into()),
-            Change::Wrong => {}
+            Change::Wrong => problems.add("current_password", CurrentPasswordError::Wrong.words(t)),
+            Change::Kept => {}
+            Change::SamePassword => same = true,
         }
-        problems = Problems::one("current_password", CurrentPasswordError::Wrong.words(t));
     }
-    let page = Page::plain(&app, client.locale);
+    problems.note(t, "new_password", if same { Err(PasswordError::Same) } else { new });
+    let page = Page::plain(&app, client.locale).signed_in(&user);
     html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &PasswordPage { page, problems, email: user.email })
 }
 

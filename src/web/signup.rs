@@ -11,10 +11,11 @@ use tower_cookies::Cookies;
 use uuid::Uuid;
 
 use super::cookie::{self, Name};
-use super::identity::{self, Guest};
+use super::identity::{self, CurrentUser, Guest};
 use super::link;
 use super::page::{Page, html};
 use super::problems::Problems;
+use super::typed;
 use super::visit::{Flash, Sent, Visit};
 use crate::accounts;
 use crate::accounts::email::Email;
@@ -52,17 +53,24 @@ struct ClosedPage {
     page: Page,
 }
 
-/// GET /signup
-pub async fn show(State(app): State<Arc<App>>, _: Guest, page: Page) -> Result<Response, Error> {
+/// GET /signup: with `again`, the form has what was typed in this browser, for an address that was wrong.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    _: Guest,
+    Query(query): Query,
+    visit: Visit,
+    page: Page,
+) -> Result<Response, Error> {
     if app.config.signup == Signup::Closed {
         return html(StatusCode::FORBIDDEN, page.locale, &ClosedPage { page });
     }
-    let empty = String::new;
-    html(
-        StatusCode::OK,
-        page.locale,
-        &SignupPage { page, problems: Problems::default(), email: empty(), username: empty(), full_name: empty() },
-    )
+    let begun = match began(&visit).await?.filter(|_| query.came("again")) {
+        Some(pending) => signup::begun(&app.db, pending, app.now()).await?,
+        None => None,
+    };
+    let typed = begun.map(|begun| (begun.email, begun.username, begun.full_name));
+    let ((email, username, full_name), problems) = (typed.unwrap_or_default(), Problems::default());
+    html(StatusCode::OK, page.locale, &SignupPage { page, problems, email, username, full_name })
 }
 
 /// POST /signup
@@ -80,25 +88,32 @@ pub async fn ask(
     let t = client.locale.t();
     let text = |name| fields.shown(name).to_owned();
     let (email, username, full_name) = (text("email"), text("username"), text("full_name"));
+    let open = app.config.signup == Signup::Open;
+    let names = (Email::parse(&email), Username::choose(&username, &app.config.site_name));
+    let (told_email, told_username) = (names.0.as_ref().ok().filter(|_| open), names.1.as_ref().ok());
+    let taken = signup::taken(&app.db, told_email, told_username).await?;
+    let password = app.new_password(fields.text("password"), [&email, &username, &full_name]).await?;
     let mut problems = Problems::default();
-    let parsed = (
-        problems.note(t, "email", Email::parse(&email)),
-        problems.note(t, "username", Username::choose(&username, &app.config.site_name)),
-        problems.note(t, "full_name", FullName::parse(&full_name)),
-        problems.note(t, "password", app.new_password(fields.text("password"), [&email, &username, &full_name]).await?),
-    );
-    let (Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) = parsed else {
-        let page = Page::plain(&app, client.locale);
-        return html(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            client.locale,
-            &SignupPage { page, problems, email, username, full_name },
-        );
+    let email_ok = problems.note(t, "email", names.0);
+    if taken.contains(&Taken::Email) {
+        problems.add("email", Taken::Email.words(t));
+    }
+    let username_ok = problems.note(t, "username", names.1);
+    if taken.contains(&Taken::Username) {
+        problems.add("username", Taken::Username.words(t));
+    }
+    let full_name_ok = problems.note(t, "full_name", FullName::parse(&full_name));
+    let password = problems.note(t, "password", password);
+    let (true, Some(email_ok), Some(username_ok), Some(full_name_ok), Some(password)) =
+        (problems.is_empty(), email_ok, username_ok, full_name_ok, password)
+    else {
+        let page = SignupPage { page: Page::plain(&app, client.locale), problems, email, username, full_name };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     };
     let new = NewAccount { email: email_ok, username: username_ok, full_name: full_name_ok, password };
     let now = app.now();
 
-    let taken = if app.config.signup == Signup::Open {
+    let taken = if open {
         match signup::open(&app.accounts, new, &client, now).await? {
             Ok(user) => {
                 visit.rotate().await;
@@ -201,7 +216,7 @@ pub async fn show_confirm(
     State(app): State<Arc<App>>,
     Query(query): Query,
     Extension(cookies): Extension<Cookies>,
-    visit: Visit,
+    (current, visit): (Option<CurrentUser>, Visit),
     page: Page,
 ) -> Result<Response, Error> {
     let token = query.text("token");
@@ -210,6 +225,11 @@ pub async fn show_confirm(
     }
     match opened(&app, &cookies, began(&visit).await?).await? {
         Some((_, opened)) => html(StatusCode::OK, page.locale, &ConfirmPage::new(page, opened)),
+        // An old link, most often of the very account that is logged in.
+        None if current.is_some() => {
+            cookie::remove(&cookies, &app, Name::SignupLink);
+            Ok(Redirect::to(urls::PROFILE).into_response())
+        }
         None => gone(&app, &cookies, page),
     }
 }
@@ -273,11 +293,12 @@ pub async fn confirm(
                     return Ok(Redirect::to(urls::PROFILE).into_response());
                 }
                 visit.flash(Flash::AccountCreated).await;
+                typed::remember(&cookies, &app, &user.email);
                 return Ok(Redirect::to(urls::LOGIN).into_response());
             }
             Confirmed::UsernameTaken => {
                 page.taken = true;
-                page.problems = Problems::one("username", Taken::Username.words(t));
+                page.problems = Problems::one("username", t.username_just_taken());
             }
             Confirmed::PasswordNeeded => page.problems = Problems::one("password", PasswordError::Empty.words(t)),
             Confirmed::Gone => return gone(),

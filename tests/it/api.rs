@@ -67,7 +67,7 @@ async fn an_account_is_created_by_the_letter() {
     let program = Program::of(&app);
     let (status, body) = program.signs_up("sam").await;
     assert_eq!(status, 202);
-    assert_eq!(body, json!({"message": "We sent a letter to the address. Press its button to finish."}));
+    assert_eq!(body, json!({"message": "We emailed you a link. Open it to finish creating your account."}));
     assert_eq!(program.logs_in("sam", OTTER).await.0, 400, "nothing exists until the button is pressed");
 
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();

@@ -92,7 +92,7 @@ async fn the_session_in_readme_does_what_it_says() {
     let said = workshop.run("bash", &["-euc", &session]);
     let lines: Vec<_> = said.lines().collect();
     let endings = [
-        r#"{"message":"We sent a letter to the address. Press its button to finish."} 202"#,
+        r#"{"message":"We emailed you a link. Open it to finish creating your account."} 202"#,
         " 303",
         r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
         r#"It works for 1 hour."} 202"#,

@@ -106,7 +106,7 @@ impl TestApp {
         Browser::new(&self.url)
     }
 
-    /// All letters, newest first.
+    /// All emails, newest first.
     pub async fn letters(&self) -> Vec<Letter> {
         reqwest::get(format!("{}/dev/mailbox.json", self.url)).await.unwrap().json().await.unwrap()
     }

@@ -179,13 +179,10 @@ async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_
         app.app.clock.advance(time::Duration::hours(3));
         let page = sam.submit(form.clone()).await;
         assert!(page.path.starts_with("/login?next="), "{}", page.path);
-        assert_eq!(
-            page.flash(),
-            "You had been logged out, so nothing has been saved yet. Log in to go on where you were."
-        );
+        assert_eq!(page.flash(), "Log in to continue. You were logged out, so nothing has been saved yet.");
         let page = sam.submit(page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
         assert_eq!((page.path.as_str(), page.status.as_u16()), (form.action.as_str(), 200));
-        assert_eq!(page.flash(), "Nothing has been saved yet. Check the form, then send it again.");
+        assert_eq!(page.flash(), "Nothing has been saved yet. Check the form, then save it.");
         let found = page.form(&form.action);
         assert!(field.is_empty() || found.fields.contains(&(field.into(), value.into())), "{found:?}");
         assert!(!page.html.contains(OTTER) && !page.html.contains(HERON), "no secrets are kept");
@@ -208,7 +205,7 @@ async fn a_device_that_was_to_be_logged_out_after_the_session_ended_is_still_the
     let page = sam.submit(form).await;
     let page = sam.submit(page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
     assert_eq!(page.path, "/profile/security");
-    assert_eq!(page.flash(), "Nothing was logged out yet. Choose again what to log out.");
+    assert_eq!(page.flash(), "No device has been logged out yet. Choose again.");
     assert!(elsewhere.is_logged_in().await);
 }
 
@@ -254,5 +251,5 @@ async fn the_mailbox_has_no_letters_of_strangers_paths() {
         app.browser().open(&format!("/dev/mailbox/{id}")).await.assert_framed(404);
         app.browser().open(&format!("/dev/mailbox/{id}/html")).await.assert_framed(404);
     }
-    assert!(app.browser().open("/dev/mailbox").await.html.contains("No letters yet"));
+    assert!(app.browser().open("/dev/mailbox").await.html.contains("No emails yet"));
 }

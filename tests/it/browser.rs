@@ -150,7 +150,8 @@ impl Browser {
 }
 
 impl Page {
-    fn all(&self, selector: &str) -> Vec<String> {
+    /// The texts of the elements that fit.
+    pub fn all(&self, selector: &str) -> Vec<String> {
         let selector = Selector::parse(selector).unwrap();
         let text = |element: ElementRef| element.text().collect::<String>().trim().to_owned();
         Html::parse_document(&self.html).select(&selector).map(text).collect()
@@ -200,9 +201,19 @@ impl Page {
         self.all(&format!("#{field}-error")).concat().replace("Error: ", "")
     }
 
+    /// Whether a field is marked as wrong.
+    pub fn is_marked(&self, field: &str) -> bool {
+        self.all(&format!(".invalid [name='{field}'][aria-invalid=true]")).len() == 1
+    }
+
     /// What stands in a field.
     pub fn value_of(&self, field: &str) -> String {
-        let selector = Selector::parse(&format!("input[name='{field}']")).unwrap();
+        self.value_at(&format!("input[name='{field}']"))
+    }
+
+    /// What stands in the first field that fits.
+    pub fn value_at(&self, selector: &str) -> String {
+        let selector = Selector::parse(selector).unwrap();
         let document = Html::parse_document(&self.html);
         document.select(&selector).next().and_then(|input| input.attr("value")).unwrap_or_default().to_owned()
     }

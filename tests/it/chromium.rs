@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::app::TestApp;
 use crate::person::{DESK, Hands, PHONE, Person, Script, button_of};
@@ -151,7 +153,7 @@ async fn show_shows_the_password_and_hide_hides_it() {
 #[tokio::test]
 async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, DESK, Script::On).await;
+    let sam = Person::at(&app, DESK, Script::Off).await;
     sam.opens("/login").await;
     sam.types("login", "sam").await;
     sam.types("password", HERON).await;
@@ -162,6 +164,76 @@ async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
     let page = app.app.metrics.text(false).unwrap();
     let misses = page.lines().find(|line| line.starts_with("latchkey_log_ins_total{outcome=\"failed\"}")).unwrap();
     assert!(misses.ends_with(" 2"), "{misses}");
+}
+
+/// Without the script Chromium shows “Confirm Form Resubmission” there.
+#[tokio::test]
+async fn back_after_an_error_shows_the_form() {
+    let app = TestApp::start().await;
+    let sam = Person::at(&app, DESK, Script::On).await;
+    sam.opens("/profile/security").await;
+    sam.types("login", ADDRESS).await;
+    sam.types("password", HERON).await;
+    sam.takes("form[action='/login'] .btn").await;
+    sam.sees("#errors").await;
+    sam.follows("/forgot-password").await;
+    sam.sees("form[action='/forgot-password']").await;
+    assert_eq!(sam.finds("#email").await.prop("value").await.unwrap().unwrap(), ADDRESS);
+    sam.goes_back().await;
+    sam.sees("form[action='/login']").await;
+    assert!(sam.driver.current_url().await.unwrap().as_str().ends_with("/login?next=%2Fprofile%2Fsecurity"));
+    assert_eq!(sam.finds("#login").await.prop("value").await.unwrap().unwrap(), ADDRESS);
+    sam.driver.refresh().await.unwrap();
+    sam.sees("form[action='/login']").await;
+    let metrics = app.app.metrics.text(false).unwrap();
+    assert!(metrics.contains("latchkey_log_ins_total{outcome=\"failed\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn times_are_in_the_time_zone_of_the_browser_and_in_utc_without_script() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    for (script, language, zone) in
+        [(Script::On, "en-GB", "Asia/Tokyo"), (Script::On, "zh-CN", "Asia/Tokyo"), (Script::Off, "en", "Asia/Tokyo")]
+    {
+        let sam = Person::who_reads(language, &app, PHONE, script).await;
+        sam.cdp("Emulation.setTimezoneOverride", json!({"timezoneId": zone})).await;
+        sam.opens("/login?next=/profile/security").await;
+        sam.types("login", "sam").await;
+        sam.types("password", OTTER).await;
+        sam.takes("form[action='/login'] .btn").await;
+        sam.sees(".sessions time").await;
+        let time = sam.finds(".sessions time").await;
+        let at = time.attr("datetime").await.unwrap().unwrap();
+        let at = OffsetDateTime::parse(&at, &Rfc3339).unwrap();
+        let local = at.to_offset(time::UtcOffset::from_hms(9, 0, 0).unwrap());
+        let clock = |at: OffsetDateTime| format!("{:02}:{:02}", at.hour(), at.minute());
+        let says = time.text().await.unwrap();
+        if script == Script::On {
+            assert!(says.contains(&clock(local)) && !says.contains("UTC"), "{says}");
+            let day = if language == "zh-CN" { "月" } else { " 20" };
+            assert!(says.contains(day), "{says}");
+        } else {
+            assert!(says.contains(&clock(at)) && says.contains("UTC"), "{says}");
+        }
+        assert_eq!(time.rect().await.unwrap().height as u32 / 30, 0, "on one line: {says}");
+    }
+}
+
+/// Chromium holds the redirect that answers a form to `form-action`.
+#[tokio::test]
+async fn a_log_in_leads_home_to_another_site() {
+    let elsewhere = TestApp::start().await;
+    let home = format!("{}/docs", elsewhere.url);
+    let app = TestApp::start_with(&["--home-url", &home]).await;
+    app.someone("sam", OTTER).await;
+    let sam = Person::at(&app, DESK, Script::On).await;
+    sam.opens("/login").await;
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    sam.sees("#operations").await;
+    assert_eq!(sam.driver.current_url().await.unwrap().as_str(), home);
 }
 
 /// The cookies of the browser, by name.

@@ -53,3 +53,16 @@ async fn the_list_leads_to_every_operation_and_its_curl_line() {
         assert!(curl.starts_with("curl ") && curl.contains(&format!(" '{}/", app.url)), "{curl}");
     }
 }
+
+/// The same table of errors under each of six operations was most of the page.
+#[tokio::test]
+async fn what_any_operation_may_answer_is_said_once() {
+    let app = TestApp::start().await;
+    let page = app.browser().open("/docs").await;
+    let common = texts(&page, "#any-operation dt");
+    assert!(["413", "429", "503"].iter().all(|status| common.iter().any(|common| common == status)), "{common:?}");
+    for status in common {
+        let said = texts(&page, "main dt").into_iter().filter(|dt| *dt == status).count();
+        assert_eq!(said, 1, "{status}");
+    }
+}

@@ -69,7 +69,7 @@ async fn on_loopback_any_name_of_the_loopback_will_do_and_no_other() {
 async fn who_asks_for_another_host_is_told_in_words() {
     let app = TestApp::start().await;
     let foreign = |request: RequestBuilder| request.header("host", "evil.example");
-    for (language, heading) in [("en", "There is no such site here"), ("zh-CN", "此处没有该网站")] {
+    for (language, heading) in [("en", "This site can't be found"), ("zh-CN", "找不到此网站")] {
         let mut sam = app.browser();
         sam.language = Some(language);
         for (method, path) in [(Method::GET, "/"), (Method::POST, "/login"), (Method::GET, "/nowhere")] {
@@ -199,7 +199,16 @@ async fn seen(app: &TestApp, hops: &[&str]) -> String {
     };
     assert_eq!(sam.send(Method::POST, "/login", through).await.status, 303);
     let page = sam.open("/profile/security").await.html;
-    page.split("<bdi>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+    page.split("class=\"sessions\"")
+        .nth(1)
+        .unwrap()
+        .split("<bdi>")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("locale", 0),
     ("metrics", 0),
     ("notice", 0),
+    ("outside", 0),
     ("recent", 0),
     ("urls", 0),
 ];

@@ -47,7 +47,7 @@ async fn a_page_speaks_the_language_that_the_browser_asks_for() {
     assert_eq!(page.title(), "错误：登录 – Latchkey");
     assert_eq!(page.problems(), ["邮箱、用户名或密码不正确"]);
     let signup = li.open("/signup").await;
-    assert!(signup.html.contains("至少 8 个字符，推荐用三个随机词语组成。"));
+    assert!(signup.html.contains("至少 8 个字符，推荐用三个不相关的英文单词或拼音。"));
 
     let mut other = app.browser();
     other.language = Some("fr");
@@ -101,7 +101,7 @@ async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
     speaks(&elsewhere.log_in("sam", OTTER).await, "zh-CN");
     let page = elsewhere.open("/profile/name").await;
     let page = elsewhere.submit(page.form("/profile/name").fill("full_name", &"x".repeat(101))).await;
-    assert_eq!(page.problem_at("full_name").replace("错误：", ""), "姓名最多 100 个字符");
+    assert_eq!(page.problem_at("full_name").replace("错误：", ""), "称呼最多 100 个字符");
 
     speaks(&elsewhere.open("/profile?lang=en").await, "en");
     speaks(&sam.open("/profile").await, "en"); // saved: it is the user's, not the browser's
@@ -192,8 +192,8 @@ async fn a_letter_speaks_the_language_of_its_recipient() {
     let mut li = in_chinese(&app);
     li.sign_up("li@example.com", "lina", OTTER).await;
     let letter = app.letters_to("li@example.com", 1).await.remove(0);
-    assert_eq!(letter.subject, "验证邮箱，完成 Latchkey 账号注册");
-    assert!(letter.text.contains("有人用邮箱 li@example.com 注册 Latchkey 账号"), "{}", letter.text);
+    assert_eq!(letter.subject, "验证邮箱，完成 Latchkey 账号创建");
+    assert!(letter.text.contains("有人用邮箱 li@example.com 申请创建 Latchkey 账号"), "{}", letter.text);
     assert!(letter.html.contains("<html lang=\"zh-CN\""));
     let form = li.open(&letter.links[0]).await.form("/signup/confirm");
     speaks(&li.submit(form).await, "zh-CN");

@@ -37,8 +37,12 @@ async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_t
         page.assert_framed(429);
         assert_eq!(looked_at, 5, "{login}");
         assert!((350..=360).contains(&retry_after(&page)), "{login}: {}", retry_after(&page));
-        assert_eq!(page.heading(), "Too many tries");
-        assert!(page.html.contains("Wait 6 minutes"), "{}", page.html);
+        assert_eq!(page.heading(), "Too many attempts");
+        assert!(
+            page.html.contains("Too many attempts. Try again in 6 minutes, or reset your password now."),
+            "{}",
+            page.html
+        );
         assert!(page.html.contains("href=\"/forgot-password\""), "a way out");
         let id = page.headers["x-request-id"].to_str().unwrap();
         answers.push(page.html.replace(id, "…"));
@@ -50,7 +54,7 @@ async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_t
     let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
     assert_eq!(token.status(), 429);
     assert!(token.headers().contains_key("retry-after"));
-    assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Wait 6 minutes"));
+    assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Too many attempts. Try again in 6 minutes"));
 
     // Not even the right password is looked at: a guesser must not learn which it is.
     app.browser().log_in("sam@example.com", OTTER).await.assert_framed(429);
@@ -126,7 +130,7 @@ async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
     app.app.clock.advance(Duration::days(7));
     let page = app.browser().log_in("sam", OTTER).await;
     page.assert_framed(429);
-    assert!(page.html.contains("only a reset helps, or a browser in which you have logged in before"));
+    assert!(page.html.contains("Reset your password, or log in from a browser you have used before"));
     assert_eq!(retry_after(&page), 3600);
 
     // Their own misses are counted by themselves, and a miss is no disaster.
@@ -200,7 +204,7 @@ async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_
     assert_eq!(looked_at, 30);
     let page = page.unwrap();
     page.assert_framed(429);
-    assert!(page.html.contains("Wait a minute, then try again. So many tries came from your network"));
+    assert!(page.html.contains("Too many attempts from your network. Try again in 1 minute."));
     assert!((1..=20).contains(&retry_after(&page)));
     // A browser that the account knows is not held up by its neighbours.
     assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
@@ -640,7 +644,7 @@ async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_room_to
     assert!(count_of(&answers, 503) > 0, "there is an end to it");
     let page = newcomer("198.18.0.1").await;
     page.assert_framed(503);
-    assert_eq!(page.heading(), "We are busy at the moment");
+    assert_eq!(page.heading(), "We're busy right now");
     assert!(retry_after(&page) >= 5);
     app.app.clock.advance(Duration::minutes(1));
     newcomer("203.0.113.10").await.assert_framed(422);

@@ -23,19 +23,135 @@ async fn every_wrong_log_in_gets_the_same_answer() {
     app.someone("sam", OTTER).await;
     let long = "x".repeat(10_000);
     let mut bodies = vec![];
-    for (login, password) in
-        [("sam", HERON), ("nobody", OTTER), ("sam", ""), ("sam", &long), ("nobody@example.com", OTTER), ("", "")]
-    {
+    for (login, password) in [
+        ("sam", HERON),
+        ("nobody", OTTER),
+        ("sam", &long),
+        ("nobody@example.com", OTTER),
+        ("sam@example.com", HERON),
+        ("?", OTTER),
+    ] {
         let page = app.browser().log_in(login, password).await;
         page.assert_framed(422);
-        assert_eq!(page.problems(), ["Email, username or password is not right"]);
+        assert_eq!(page.problems(), ["Incorrect email, username or password"], "once in the summary");
+        assert_eq!(page.html.matches("Incorrect email, username or password").count(), 2, "and once at its field");
+        assert!(page.is_marked("login") && page.is_marked("password"));
         assert_eq!(page.value_of("login"), login);
-        assert!(page.headers.get("set-cookie").is_none());
+        // What was typed, so that it need not be typed again: whether or not there is an account.
+        assert_eq!(page.headers.get("set-cookie").is_some(), login.contains('@'));
         let text = page.html.split("form_id").next().unwrap().to_owned();
         bodies.push(text);
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "the pages differ");
+}
+
+#[tokio::test]
+async fn an_empty_field_of_the_log_in_is_asked_for_and_is_no_failure() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    sam.log_out().await;
+    for (login, password, problems) in [
+        ("sam", "", &["Enter your password"][..]),
+        (" ", OTTER, &["Enter your email or username"]),
+        ("", "", &["Enter your email or username", "Enter your password"]),
+    ] {
+        for _ in 0..3 {
+            let page = sam.log_in(login, password).await;
+            assert_eq!((page.status.as_u16(), page.problems()), (422, problems.iter().map(|&p| p.into()).collect()));
+            assert!(!page.html.contains("Not sure of your password?"));
+        }
+    }
+    let page = app.app.metrics.text(false).unwrap();
+    assert!(page.contains("latchkey_log_ins_total{outcome=\"failed\"} 0"), "{page}");
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn an_address_that_was_typed_at_the_log_in_is_not_typed_again() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    sam.log_in("sam", HERON).await;
+    assert_eq!(sam.open("/forgot-password").await.value_of("email"), "", "a username is no address");
+    sam.log_in("Sam+tag@example.com", HERON).await;
+    assert_eq!(sam.open("/forgot-password").await.value_of("email"), "Sam+tag@example.com");
+    assert_eq!(sam.open("/login").await.value_of("login"), "Sam+tag@example.com");
+    sam.log_in("sam", OTTER).await;
+    sam.log_out().await;
+    assert_eq!(sam.open("/login").await.value_of("login"), "", "the next person at this browser does not read it");
+
+    // A cookie is text of a stranger.
+    for odd in ["%22%3E%3Cscript%3E", "PHNjcmlwdD4", "_0BleGFtcGxlLmNvbQ", "c2Ft", &"x".repeat(5000)] {
+        sam.cookies.insert("latchkey_typed".into(), odd.into());
+        let page = sam.open("/login").await;
+        assert_eq!((page.status.as_u16(), page.value_of("login").as_str()), (200, ""), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_that_fails_keeps_the_page_that_was_wanted() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut sam = app.browser();
+    let page = sam.open("/profile/security").await;
+    assert_eq!(page.path, "/login?next=%2Fprofile%2Fsecurity");
+    let form = page.form("/login").fill("login", "sam").fill("password", HERON);
+    let page = sam.submit(form).await;
+    assert_eq!(page.status, 422);
+    let form = page.form("/login").fill("password", OTTER);
+    assert_eq!(sam.submit(form).await.path, "/profile/security");
+}
+
+#[tokio::test]
+async fn every_page_of_an_account_says_who_is_logged_in_and_logs_out() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for path in ["/profile", "/profile/name", "/profile/language", "/profile/password", "/profile/security", "/docs"] {
+        let page = sam.open(path).await;
+        assert_eq!(page.all("header .who a"), ["sam"], "{path}");
+        assert_eq!(page.form("/logout").fields.len(), 1, "{path}");
+    }
+    for (path, fields) in [
+        ("/profile/name", [("full_name", "x".repeat(101))]),
+        ("/profile/language", [("language", "tlh".into())]),
+        ("/profile/password", [("current_password", String::new())]),
+    ] {
+        let page = sam.post(path, &fields).await;
+        assert_eq!((page.status.as_u16(), page.all("header .who a")), (422, vec!["sam".to_owned()]), "{path}");
+        let tab = if path == "/profile/password" { "/profile/security" } else { "/profile" };
+        assert_eq!(page.all(&format!("nav a[href='{tab}'][aria-current]")).len(), 1, "{path} belongs to a tab");
+    }
+    sam.log_out().await;
+    assert!(sam.open("/login").await.all("header .who").is_empty());
+    assert!(sam.open("/docs").await.all("header .who").is_empty());
+}
+
+/// Password managers keep one entry for each username of a site: two names would be two entries.
+#[tokio::test]
+async fn password_managers_see_one_name_on_every_form() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let reset = {
+        sam.clone().ask_reset("sam@example.com").await;
+        app.reset_link("sam@example.com", 2).await
+    };
+    let named = |page: &crate::browser::Page| {
+        let (all, at) = (page.all("[autocomplete=username]").len(), page.value_at("[autocomplete=username]"));
+        assert_eq!(all, 1, "{}", page.path);
+        at
+    };
+    assert_eq!(named(&sam.open("/profile/password").await), "sam@example.com");
+    assert_eq!(named(&sam.open(&reset).await), "sam@example.com");
+    let mut stranger = app.browser();
+    stranger.log_in("sam@example.com", HERON).await;
+    assert_eq!(named(&stranger.open("/login").await), "sam@example.com");
+    let form =
+        stranger.open("/signup").await.form("/signup").fill("email", "alex@example.com").fill("username", "alex");
+    assert_eq!(named(&stranger.submit(form.fill("password", "1")).await), "alex@example.com");
+    app.browser().sign_up("alex@example.com", "alex", OTTER).await;
+    let link = app.letters_to("alex@example.com", 1).await.remove(0).links.remove(0);
+    assert_eq!(named(&stranger.open(&link).await), "alex@example.com");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use reqwest::Method;
 use scraper::{Html, Selector};
 use tempfile::TempDir;
 
+use crate::OTTER;
 use crate::app::TestApp;
 use crate::browser::Page;
 use crate::process::fault;
@@ -102,6 +103,49 @@ async fn colours_of_the_site_follow_the_style_sheet_under_a_new_name() {
     }
 }
 
+/// The links of an element, each with its words.
+fn links(page: &Page, selector: &str) -> Vec<(String, String)> {
+    let (document, selector) = (Html::parse_document(&page.html), Selector::parse(selector).unwrap());
+    let link = |link: scraper::ElementRef| (link.text().collect(), link.attr("href").unwrap().to_owned());
+    document.select(&selector).map(link).collect()
+}
+
+#[tokio::test]
+async fn the_operators_links_are_at_the_foot_of_every_page_and_the_logo_leads_home() {
+    let app = TestApp::start().await;
+    let page = app.browser().open("/login").await;
+    assert_eq!((links(&page, ".foot > ul a").len(), links(&page, ".brand")[0].1.as_str()), (0, "/"));
+
+    let terms = "Terms=https://example.com/terms?a=1&b=<2>, 帮助=mailto:help@example.com";
+    let app = TestApp::start_with(&["--links", terms, "--home-url", "https://www.example.com/app"]).await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for path in ["/login", "/signup", "/profile", "/docs", "/nowhere"] {
+        let page = sam.open(path).await;
+        let [(_, terms), (help, mailbox)] = &links(&page, ".foot > ul a")[..] else { panic!("{path}") };
+        assert_eq!(terms, "https://example.com/terms?a=1&b=%3C2%3E");
+        assert_eq!((help.as_str(), mailbox.as_str()), ("帮助", "mailto:help@example.com"));
+        assert_eq!(links(&page, ".brand")[0].1, "https://www.example.com/app");
+    }
+    assert_eq!(links(&sam.open("/nowhere").await, "main .btn")[0].1, "https://www.example.com/app");
+}
+
+#[tokio::test]
+async fn a_log_in_that_no_page_asked_for_leads_home() {
+    let app = TestApp::start_with(&["--home-url", "https://www.example.com/app"]).await;
+    app.someone("sam", OTTER).await;
+    for (path, next, to) in [
+        ("/login", "", "https://www.example.com/app"),
+        ("/login", "/profile/security", "/profile/security"),
+        ("/login", "//evil.example", "https://www.example.com/app"),
+    ] {
+        let fields = [("login", "sam"), ("password", OTTER), ("next", next)];
+        let page = app.browser().post(path, &fields).await;
+        assert_eq!((page.status.as_u16(), page.headers["location"].to_str().unwrap()), (303, to), "{next}");
+    }
+    let policy = app.browser().open("/login").await.headers["content-security-policy"].clone();
+    assert!(policy.to_str().unwrap().contains("form-action 'self' https://www.example.com; "), "{policy:?}");
+}
+
 #[test]
 fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
     let (_dir, large) = file("large.svg", format!("<svg>{}</svg>", " ".repeat(64 * 1024)));
@@ -113,6 +157,16 @@ fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_LOGO: /dev/zero: is over 64 KiB", "LATCHKEY_LOGO", "/dev/zero"),
         ("large.svg: is over 64 KiB", "LATCHKEY_LOGO", &large),
         ("LATCHKEY_LOGO (--logo)", "LATCHKEY_LOGO", ""),
+        (
+            "LATCHKEY_HOME_URL (--home-url): \"javascript:alert(1)\" must begin with",
+            "LATCHKEY_HOME_URL",
+            "javascript:alert(1)",
+        ),
+        (
+            "LATCHKEY_LINKS (--links): \"Terms\" must be NAME=URL",
+            "LATCHKEY_LINKS",
+            "Help=mailto:help@example.com,Terms",
+        ),
         ("LATCHKEY_THEME_LIGHT: \"blue\" is not a colour such as #1b48c4", light, "accent=blue"),
         ("LATCHKEY_THEME_LIGHT: \"\\n\" is not name=#rrggbb", light, "accent=#0b6e4f,\n"),
         ("LATCHKEY_THEME_LIGHT: accent is given twice", light, "accent=#0b6e4f,accent=#0b6e4f"),

@@ -78,6 +78,41 @@ async fn ones_own_link_does_not_ask() {
 }
 
 #[tokio::test]
+async fn the_password_that_the_account_has_is_not_chosen_again() {
+    let app = TestApp::start().await;
+    let mut elsewhere = app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut sam = app.browser();
+    let page = sam.reset(&link, OTTER).await;
+    page.assert_framed(422);
+    assert_eq!(page.problem_at("password"), "This is the password you already have. Choose another");
+    assert!(elsewhere.is_logged_in().await, "nothing has happened");
+    let token = link.split_once("token=").unwrap().1;
+    let body = serde_json::json!({"token": token, "new_password": OTTER});
+    let page = sam.send(reqwest::Method::POST, "/complete_reset_password/", |request| request.json(&body)).await;
+    assert_eq!(page.status, 422);
+    assert!(page.html.contains("This is the password you already have"), "{}", page.html);
+    assert_eq!(sam.reset(&link, HERON).await.path, "/login", "the link still works");
+}
+
+#[tokio::test]
+async fn the_address_is_typed_once() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    assert_eq!(sam.open("/forgot-password").await.value_of("email"), "sam@example.com", "who is logged in");
+    let link = app.reset_link("sam@example.com", 2).await;
+    let mut elsewhere = app.browser();
+    assert_eq!(elsewhere.reset(&link, HERON).await.value_of("login"), "sam@example.com", "after a reset");
+
+    app.browser().sign_up("alex@example.com", "alex", OTTER).await;
+    let link = app.letters_to("alex@example.com", 1).await.remove(0).links.remove(0);
+    let mut elsewhere = app.browser();
+    let form = elsewhere.open(&link).await.form("/signup/confirm").fill("password", OTTER);
+    let page = elsewhere.submit(form).await;
+    assert_eq!((page.path.as_str(), page.value_of("login").as_str()), ("/login", "alex@example.com"));
+}
+
+#[tokio::test]
 async fn a_link_works_once() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;

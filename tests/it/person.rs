@@ -213,9 +213,10 @@ impl Person {
     pub async fn complaints(&self) -> Vec<String> {
         let here = self.driver.current_url().await.unwrap();
         let mut said = self.driver.browser_log().await.unwrap();
-        // Chromium itself remarks on the status of pages that are no success.
+        // Chromium itself remarks on the status of pages that are no success. Our script may have put the query back.
         let expected = "Failed to load resource: the server responded with a status of ";
-        said.retain(|entry| !(entry.message.starts_with(here.as_str()) && entry.message.contains(expected)));
+        let page = here.as_str().split('?').next().unwrap_or_default();
+        said.retain(|entry| !(entry.message.starts_with(page) && entry.message.contains(expected)));
         said.into_iter().map(|entry| entry.message).collect()
     }
 

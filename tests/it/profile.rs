@@ -77,11 +77,22 @@ async fn a_change_of_password_needs_the_current_one_and_ends_other_sessions() {
     let page =
         sam.submit(page.form("/profile/password").fill("current_password", HERON).fill("new_password", HERON)).await;
     page.assert_framed(422);
-    assert_eq!(page.problem_at("current_password"), "This is not your current password. Type it again");
+    assert_eq!(page.problem_at("current_password"), "Incorrect current password");
     let page = sam.submit(page.form("/profile/password").fill("new_password", "12345678")).await;
     assert_eq!(page.problem_at("current_password"), "Enter your current password");
     assert!(page.problem_at("new_password").starts_with("Choose a password that is harder to guess"));
     assert!(page.title().starts_with("Error: "));
+    let form = page.form("/profile/password").fill("current_password", HERON).fill("new_password", "12345678");
+    let page = sam.submit(form).await;
+    assert_eq!(page.problem_at("current_password"), "Incorrect current password", "all that is wrong is said at once");
+    assert!(page.problem_at("new_password").starts_with("Choose a password that is harder to guess"));
+    for (new, problem) in [(OTTER, "This is the password you already have. Choose another"), ("", "Choose a password")]
+    {
+        let form = page.form("/profile/password").fill("current_password", OTTER).fill("new_password", new);
+        let page = sam.submit(form).await;
+        page.assert_framed(422);
+        assert_eq!(page.problems(), [problem]);
+    }
     assert!(elsewhere.is_logged_in().await, "nothing has happened yet");
 
     let page =

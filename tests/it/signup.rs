@@ -57,7 +57,7 @@ async fn another_browser_may_press_the_button_but_is_not_logged_in() {
     let page = phone.submit(page.form("/signup/confirm").fill("password", "password")).await;
     page.assert_framed(422);
     let page = phone.submit(page.form("/signup/confirm").fill("password", HERON)).await;
-    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "Your account is ready. Log in with it."));
+    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "Your account is ready. Log in to continue."));
     assert!(!phone.is_logged_in().await);
     // The password of the sign-up may be a stranger's. It never opens anything.
     phone.log_in("sam", OTTER).await.assert_framed(422);
@@ -99,13 +99,51 @@ async fn a_taken_username_is_said_at_once_and_nothing_typed_is_lost() {
     let page = eve.submit(form).await;
     page.assert_framed(422);
     assert!(page.title().starts_with("Error: "));
-    assert_eq!(page.problem_at("username"), "Choose another username: this one is taken");
+    assert_eq!(page.problem_at("username"), "This username is taken. Choose another");
     assert_eq!(page.problems().len(), 1);
+    let all = page.form("/signup").fill("email", "eve@").fill("full_name", &"x".repeat(101)).fill("password", "1");
+    let page = eve.submit(all).await;
+    assert_eq!(page.problem_at("username"), "This username is taken. Choose another", "with all that is wrong");
+    assert_eq!(page.problems().len(), 4, "{:?}", page.problems());
+    let page = eve.submit(page.form("/signup").fill("email", "eve@example.com").fill("full_name", "Eve")).await;
     assert_eq!(
         [page.value_of("email"), page.value_of("username"), page.value_of("full_name")],
         ["eve@example.com", "SAM", "Eve"]
     );
     assert_eq!(page.value_of("password"), "", "a password is never sent back");
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_corrected_without_typing_the_rest_again() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    let form = sam.open("/signup").await.form("/signup").fill("email", "sma@example.com").fill("username", "sam");
+    let page = sam.submit(form.fill("full_name", "Sam Smith").fill("password", OTTER)).await;
+    assert!(page.html.contains("href=\"/signup?again\""), "{}", page.html);
+    let page = sam.open("/signup?again").await;
+    let typed = [page.value_of("email"), page.value_of("username"), page.value_of("full_name")];
+    assert_eq!(typed, ["sma@example.com", "sam", "Sam Smith"]);
+    assert_eq!(page.value_of("password"), "");
+    assert_eq!(sam.open("/signup").await.value_of("email"), "", "only who goes back finds it");
+    assert_eq!(app.browser().open("/signup?again").await.value_of("email"), "", "and only in that browser");
+
+    sam.ask_reset("sma@example.com").await;
+    assert_eq!(sam.open("/forgot-password?again").await.value_of("email"), "sma@example.com");
+}
+
+#[tokio::test]
+async fn an_old_link_of_somebody_who_is_logged_in_leads_to_the_profile() {
+    let app = TestApp::start().await;
+    let mut sam = app.browser();
+    sam.sign_up("sam@example.com", "sam", OTTER).await;
+    let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
+    let form = sam.open(&link).await.form("/signup/confirm");
+    assert_eq!(sam.submit(form).await.path, "/profile");
+    assert_eq!(sam.open(&link).await.path, "/profile");
+    sam.log_out().await;
+    let page = sam.open(&link).await;
+    page.assert_framed(410);
+    assert!(page.html.contains("Already confirmed? Log in."), "{}", page.html);
 }
 
 #[tokio::test]
@@ -119,7 +157,7 @@ async fn a_username_taken_meanwhile_is_asked_for_again() {
     let form = first.open(&link).await.form("/signup/confirm");
     let page = first.submit(form).await;
     page.assert_framed(422);
-    assert_eq!(page.problem_at("username"), "Choose another username: this one is taken");
+    assert_eq!(page.problem_at("username"), "That username has just been taken. Choose another.");
     let form = page.form("/signup/confirm").fill("username", "-");
     let page = first.submit(form).await;
     page.assert_framed(422);
@@ -170,7 +208,7 @@ async fn in_open_mode_an_account_exists_at_once() {
     let mut eve = app.browser();
     let page = eve.sign_up("sam@EXAMPLE.com", "eve", OTTER).await;
     page.assert_framed(422);
-    assert!(page.problem_at("email").contains("has an account already"));
+    assert!(page.problem_at("email").contains("already has an account"));
 
     let ask = |n: usize| {
         let mut browser = app.browser();
@@ -218,7 +256,7 @@ async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
     assert_eq!(sam.open(&second).await.status, 200);
     let form = sam.open(&first).await.form("/signup/confirm");
     assert_eq!(sam.submit(form).await.path, "/profile");
-    sam.open(&second).await.assert_framed(410);
+    app.browser().open(&second).await.assert_framed(410);
 }
 
 #[tokio::test]
@@ -335,7 +373,7 @@ async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
     let app = TestApp::start_with(&["--site-name", "Acme Gym", "--rate-limits", "off"]).await;
     for mixed in ["s\u{430}mantha", "раypal", "samαntha", "sam\u{e2a}ย", "ニコсам"] {
         let said = problem_of(&app, mixed).await;
-        assert_eq!(said, "Username cannot mix scripts, such as Latin and Cyrillic letters", "{mixed}");
+        assert_eq!(said, "Username cannot mix alphabets, such as Latin and Cyrillic letters", "{mixed}");
     }
     for like in [
         "adrnin",
@@ -353,7 +391,7 @@ async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
         "acme_gým",
     ] {
         let said = problem_of(&app, like).await;
-        assert_eq!(said, "Choose another username: this one looks like a name that is kept for the site", "{like}");
+        assert_eq!(said, "This username is too similar to a reserved one. Choose another", "{like}");
     }
     for fine in [
         "Ali",
@@ -377,7 +415,7 @@ async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
     let fields: std::collections::BTreeMap<_, _> = fields.into();
     let answer = reqwest::Client::new().post(format!("{}/users/", app.url)).json(&fields).send().await.unwrap();
     assert_eq!(answer.status(), 422);
-    assert!(answer.text().await.unwrap().contains("looks like a name that is kept for the site"));
+    assert!(answer.text().await.unwrap().contains("too similar to a reserved one"));
 }
 
 #[tokio::test]
@@ -398,7 +436,7 @@ async fn a_username_from_before_the_rule_still_logs_in_but_is_not_given_again() 
     let page = waiting.submit(page.form("/signup/confirm")).await;
     let page = waiting.submit(page.form("/signup/confirm").fill("username", "acrne")).await;
     page.assert_framed(422);
-    assert!(page.problem_at("username").contains("looks like a name that is kept"), "{}", page.problem_at("username"));
+    assert!(page.problem_at("username").contains("too similar to a reserved one"), "{}", page.problem_at("username"));
 }
 
 /// zxcvbn sees the first 32 characters only, in which an own name that is longer is no name that it knows.

@@ -51,7 +51,7 @@ async fn a_first_visit_is_light() {
             );
             assert!(all < 10_000 && weights.len() <= 5, "{weights:?}");
             for (part, size) in weights {
-                let most = if part.ends_with(".css") { 5 * KB } else { KB };
+                let most = if part.ends_with(".css") { 5 * KB } else { 3 * KB / 2 };
                 assert!(part == path || size <= most, "{part} weighs {size} bytes");
             }
         }
