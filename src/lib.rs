@@ -12,6 +12,7 @@
 //! 0   look > config > keys > secret         the site's files and colours; settings; keys
 //!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
+//!     served                                what a server leaves in the data folder for commands
 //! ```
 
 pub mod accounts;
@@ -31,6 +32,7 @@ pub mod metrics;
 pub mod notice;
 pub mod recent;
 pub mod secret;
+pub mod served;
 pub mod server;
 pub mod throttle;
 #[expect(missing_docs, reason = "a path's name says what it is")]

@@ -2,22 +2,24 @@
 
 use time::OffsetDateTime;
 
-use super::email::Email;
 use super::event::{self, Kind};
 use super::token::Token;
 use super::user::{self, User};
-use super::{Accounts, Asked, Fault, Result, outbox, password_reset, pending_signup};
+use super::{Asked, Result, outbox, pending_signup, reset_token};
 use crate::db::Db;
 
 /// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted a moment ago.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn reset_link(accounts: &Accounts, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
-    let fault = |_| Fault::Internal(format!("{} is not an address", user.email));
-    let (email, asked) = (Email::parse(&user.email).map_err(fault)?, Asked::of_a_command(now));
-    let made = password_reset::issue(accounts, &email, Some((Kind::ResetLinkMade, &asked)), now).await?;
-    Ok(made.map(|(_, token)| token))
+pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
+    let tx = db.begin().await?;
+    // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
+    let Some(user) = user::lock(&tx, user.id).await? else { return Ok(None) };
+    let token = reset_token::issue(&tx, &user, now).await?;
+    event::record(&tx, Kind::ResetLinkMade, Some(user.id), &Asked::of_a_command(now)).await?;
+    tx.commit().await?;
+    Ok(Some(token))
 }
 
 /// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.

@@ -56,26 +56,22 @@ pub async fn knows(db: &Db, email: &Email, client: &Client, now: OffsetDateTime)
 
 /// Makes the link, if the address has an account. The letter goes to the address in the account, not to
 /// the one that was typed: two that look the same need not be the same mailbox. Only here is it known whose account
-/// the `event` is about.
+/// the event of those who `asked` is about.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn issue(
     Accounts { db, limits, metrics, .. }: &Accounts,
     email: &Email,
-    event: Option<(Kind, &Asked)>,
+    asked: Option<&Asked>,
     now: OffsetDateTime,
 ) -> Result<Option<(User, Token)>> {
     let tx = db.begin().await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
-    match event {
-        Some((Kind::ResetAsked, asked)) => {
-            event::record_of_stranger(&tx, (limits, metrics), (Kind::ResetAsked, Some(user.id)), asked).await?;
-        }
-        Some((kind, asked)) => event::record(&tx, kind, Some(user.id), asked).await?,
-        None => {}
+    if let Some(asked) = asked {
+        event::record_of_stranger(&tx, (limits, metrics), (Kind::ResetAsked, Some(user.id)), asked).await?;
     }
     tx.commit().await?;
     Ok(Some((user, token)))

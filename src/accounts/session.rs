@@ -263,6 +263,32 @@ pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime)
     Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now)).count(conn).await?)
 }
 
+/// Counts the sessions whose cookie or token may have been signed before `since`, at any time if there is none. Returns how
+/// many there are and when the last of them ends, or `None` if there is none.
+///
+/// A browser's cookie is signed when its session is used, an API token only once.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn signed_before(
+    conn: &impl ConnectionTrait,
+    since: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<Option<(u64, OffsetDateTime)>> {
+    let mut these = Entity::find().filter(Column::ExpiresAt.gt(now));
+    if let Some(since) = since {
+        // Times are whole seconds: what was signed in the same one may have been signed before.
+        let of = |kind, signed: Column| Condition::all().add(Column::Kind.eq(kind)).add(signed.lte(since));
+        let browsers = of(Kind::Browser, Column::LastSeenAt);
+        these = these.filter(Condition::any().add(browsers).add(of(Kind::Api, Column::CreatedAt)));
+    }
+    let last = these.clone().order_by_desc(Column::ExpiresAt).one(conn).await?;
+    Ok(match last {
+        Some(session) => Some((these.count(conn).await?, session.expires_at)),
+        None => None,
+    })
+}
+
 /// Deletes what has expired; returns how many.
 ///
 /// # Errors

@@ -161,10 +161,10 @@ pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &Hash
     Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
-/// Locks the user's row until the transaction ends, where rows can be locked.
-pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
-    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?;
-    Ok(())
+/// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if it
+/// was deleted.
+pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
+    Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
@@ -216,6 +216,14 @@ pub(super) async fn take_password(conn: &impl ConnectionTrait, id: Uuid, now: Of
 pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<User>> {
     use sea_orm::QueryOrder;
     Ok(Entity::find().order_by_asc(Column::Id).all(conn).await?)
+}
+
+/// Returns whether there is any user.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn any(conn: &impl ConnectionTrait) -> Result<bool> {
+    Ok(Entity::find().one(conn).await?.is_some())
 }
 
 /// Deletes the user, and with them their sessions and links.

@@ -224,6 +224,7 @@ async fn a_deleted_user_leaves_no_address_behind() {
 #[tokio::test]
 async fn nobody_of_that_name_is_an_error_that_helps() {
     let process = Process::new(&[]);
+    assert_eq!(process.run(&["migrate"]).code, Some(0));
     for arguments in [["user", "show", "nobody"], ["user", "reset-link", "nobody"], ["user", "delete", "nobody"]] {
         let ran = process.run(&arguments);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");

@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("notice", 0),
     ("recent", 0),
+    ("served", 0),
     ("urls", 0),
 ];
 

@@ -5,11 +5,13 @@
 mod api;
 mod api_tools;
 mod app;
+mod backup;
 mod bad_input;
 mod browser;
 mod canary;
 mod chromium;
 mod cli;
+mod commands;
 mod connection;
 mod cookies;
 mod crowd;
