@@ -17,6 +17,7 @@ username-taken = Choose another username: this one is taken
 full-name-too-long = Full name must be { $most } characters or fewer
 full-name-characters = Type your full name again, on one line: it holds a character that cannot be shown
 wrong-log-in = Email, username or password is not right
+account-disabled = This account is disabled. Contact the people who run this site
 current-password-empty = Enter your current password
 current-password-wrong = This is not your current password. Type it again
 password-empty = Choose a password

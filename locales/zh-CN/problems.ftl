@@ -15,6 +15,7 @@ username-taken = 此用户名已被使用，请换一个
 full-name-too-long = 姓名最多 { $most } 个字符
 full-name-characters = 姓名请写成一行，并去掉看不见的控制字符
 wrong-log-in = 邮箱、用户名或密码不正确
+account-disabled = 此账号已停用，请联系网站管理员
 current-password-empty = 请输入当前密码
 current-password-wrong = 当前密码不正确，请重新输入
 password-empty = 请设置密码

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use sea_orm::ActiveEnum;
 use tracing::warn;
 
-use super::{ELSEWHERE, absolute, open_db, out};
+use super::{ELSEWHERE, absolute, listing, open_db, out};
 use crate::accounts::event::Kind;
 use crate::accounts::{operator, session};
 use crate::clock::Clock;
@@ -18,7 +18,11 @@ use crate::served::Served;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// List what the secrets are called in cookies (kid), newest first; never a secret itself.
-    List,
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a fresh secret first in the secret file. It signs; those after it still verify.
     Rotate,
     /// Drop all secrets but the newest. Refuses while a session may be open by one of them.
@@ -36,7 +40,7 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
     config.check_database().map_err(anyhow::Error::msg)?;
     let file = match (config.secret(), command) {
         (Err(file), _) => file,
-        (Ok(secret), Command::List) => return list(&secret),
+        (Ok(secret), Command::List { json }) => return list(&secret, *json),
         (Ok(_), _) => anyhow::bail!(
             "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
         ),
@@ -47,7 +51,7 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
     let name = file.display();
     let named = || format!("LATCHKEY_SECRET_FILE: {name}");
     match *command {
-        Command::List => list(&Secret::load(&file).with_context(named)?),
+        Command::List { json } => list(&Secret::load(&file).with_context(named)?, json),
         Command::Rotate => {
             let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
             note(config, Kind::KeysRotated).await;
@@ -91,8 +95,8 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     let first =
         if since.is_none() { "restart the server first, which does not sign with the newest secret yet; " } else { "" };
     anyhow::bail!(
-        "nothing was dropped: {first}{count} {} may be open by an older secret, the last until {}; wait until then, or log them out with --force",
-        if count == 1 { "session" } else { "sessions" },
+        "nothing was dropped: {first}{} may be open by an older secret, the last until {}; wait until then, or log them out with --force",
+        listing::count(count, "session"),
         Locale::En.moment(&until)
     )
 }
@@ -109,9 +113,6 @@ async fn note(config: &Config, kind: Kind) {
     }
 }
 
-fn list(secret: &Secret) -> anyhow::Result<()> {
-    for (place, id) in Keys::new(secret, Use::SESSION_COOKIE, "").ids().enumerate() {
-        out(format!("{id}  {}", if place == 0 { "signs and verifies" } else { "verifies" }))?;
-    }
-    Ok(())
+fn list(secret: &Secret, json: bool) -> anyhow::Result<()> {
+    listing::keys(&Keys::new(secret, Use::SESSION_COOKIE, ""), json)
 }

@@ -2,6 +2,7 @@
 
 mod env_file;
 mod keys;
+mod listing;
 mod users;
 
 use std::collections::HashMap;

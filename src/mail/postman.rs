@@ -10,7 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::letters::{AlreadyRegistered, ConfirmSignup, NewDevice, PasswordChanged, Rendered, ResetPassword, Site};
+use super::letters::{
+    AccountCreated, AlreadyRegistered, ConfirmSignup, EmailAdded, EmailRemoved, NewDevice, PasswordChanged, Rendered,
+    ResetPassword, Site,
+};
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
@@ -139,6 +142,11 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Letter::PasswordChanged { asked } => {
             (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
         }
+        Letter::AccountCreated { asked } => {
+            (to, AccountCreated { reset_link: &reset_link, asked: &asked }.render(site), None)
+        }
+        Letter::EmailAdded { asked } => (to, EmailAdded { reset_link: &reset_link, asked: &asked }.render(site), None),
+        Letter::EmailRemoved { asked } => (to, EmailRemoved { asked: &asked }.render(site), None),
         Letter::NewDevice { user, session, asked } => {
             let fault = |why| Fault::Internal(format!("a token: {why}"));
             let (now, pointer) = (app.now(), Pointer { user, session });

@@ -80,13 +80,15 @@ pub async fn log_in(
     if !known && matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {
         app.throttle.give_back(Limit::LogIn, &client.ip);
     }
+    let disabled = matches!(attempt, Ok(Attempt::Disabled));
     let logged_in = match attempt? {
         Attempt::Succeeded(logged_in) => Some(logged_in),
-        Attempt::Failed => None,
+        Attempt::Failed | Attempt::Disabled => None,
         Attempt::Refused(too_many) => return Err(too_many.into()),
     };
     let Some(logged_in) = logged_in else {
-        let problems = Problems::one("login", client.locale.t().wrong_log_in());
+        let t = client.locale.t();
+        let problems = Problems::one("login", if disabled { t.account_disabled() } else { t.wrong_log_in() });
         let misses = fields.text("misses").parse().unwrap_or(0u8).saturating_add(1);
         let mut page = Page::plain(&app, client.locale);
         if let Some(next) = &next {

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::OTTER;
 use crate::process::{Process, Ran, until};
 
@@ -182,4 +184,44 @@ async fn a_user_is_deleted_only_on_a_yes() {
     let ran = on_terminal("y\n");
     assert!(ran.code == Some(0) && ran.out.contains("Deleted dora"), "{ran:?}");
     assert_eq!(process.run(&["user", "list"]).out, "");
+}
+
+#[tokio::test]
+async fn lists_are_one_json_document_for_programs() {
+    let process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    process.someone("ada", OTTER).await;
+    let json = |arguments: &[&str]| -> Value {
+        let ran = process.run(&[arguments, &["--json"]].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        serde_json::from_str(&ran.out).unwrap_or_else(|why| panic!("{why}: {}", ran.out))
+    };
+    let list = json(&["user", "list"]);
+    let sam = &list.as_array().unwrap()[0];
+    assert_eq!(
+        (list.as_array().unwrap().len(), &sam["username"], &sam["email"]),
+        (2, &"sam".into(), &"sam@example.com".into())
+    );
+    assert_eq!((&sam["full_name"], &sam["disabled_at"]), (&"".into(), &Value::Null));
+    let time = sam["created_at"].as_str().unwrap();
+    assert!(time.len() == 20 && time.contains('T') && time.ends_with('Z'), "RFC 3339: {time}");
+    assert!(!list.to_string().contains("argon2"));
+
+    let id = sam["id"].as_str().unwrap();
+    let shown = json(&["user", "show", id]);
+    assert_eq!((&shown["username"], &shown["id"], &shown["sessions"]), (&"sam".into(), &id.into(), &1.into()));
+    assert!(process.run(&["user", "show", id]).out.contains("sam@example.com"), "the id that the log prints");
+    refused(&process.run(&["user", "show", "01a203d9-ab8e-76eb-ba49-c3e996b26789"]), 1, &["no user 01a203d9"]);
+
+    let sessions = json(&["user", "sessions", "sam"]);
+    let [session] = &sessions.as_array().unwrap()[..] else { panic!("{sessions}") };
+    assert_eq!((&session["kind"], &session["ip"]), (&"browser".into(), &"127.0.0.1".into()));
+    for key in ["id", "created_at", "last_seen_at", "expires_at"] {
+        assert!(session[key].is_string(), "{key} in {session}");
+    }
+    let events = json(&["user", "events", "sam"]);
+    let kinds: Vec<_> = events.as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["log_in", "sign_up"]);
+    let keys = json(&["keys", "list"]);
+    assert_eq!((keys.as_array().unwrap().len(), &keys[0]["signs"]), (1, &true.into()));
 }
