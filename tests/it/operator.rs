@@ -269,3 +269,19 @@ async fn sessions_are_listed_and_ended_one_or_all() {
     let lines = done(&process, &["user", "events", "sam"]);
     assert!(lines.lines().next().is_some_and(|line| line.contains("log_in")), "the newest first: {lines}");
 }
+
+#[tokio::test]
+async fn a_reset_that_is_under_way_does_not_open_an_account_that_is_being_disabled() {
+    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
+    let process = Process::serving(&slow).await;
+    process.someone("sam", OTTER).await;
+    let link = done(&process, &["user", "reset-link", "sam"]);
+    let mut sam = process.browser();
+    let reset = tokio::spawn(async move { sam.reset(link.trim(), HERON).await });
+    until("the new password is being hashed", async || hashes(&process).then_some(())).await;
+    done(&process, &["user", "disable", "sam"]);
+    assert!(!reset.is_finished(), "the reset was too fast for this test");
+    reset.await.unwrap().assert_framed(410);
+    done(&process, &["user", "enable", "sam"]);
+    assert_eq!(process.browser().log_in("sam", OTTER).await.path, "/profile", "the password is the old one");
+}
