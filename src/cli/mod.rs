@@ -242,12 +242,11 @@ fn absolute(path: &Path) -> String {
 
 async fn mail_test(mut config: Config, address: &str) -> anyhow::Result<()> {
     let Ok(email) = Email::parse(address) else { anyhow::bail!("{address} is not an e-mail address") };
+    if let Some(dir) = config.dev_mailbox().filter(|dir| !dir.exists()) {
+        anyhow::bail!("LATCHKEY_SMTP_URL is not set, and no server keeps letters in {}; {ELSEWHERE}", absolute(&dir));
+    }
     config.recall_public_url();
     config.check().map_err(anyhow::Error::msg)?;
-    if config.keeps_letters() && !config.data_dir.exists() {
-        let data_dir = absolute(&config.data_dir);
-        anyhow::bail!("LATCHKEY_SMTP_URL is not set, and there is no data folder at {data_dir}; {ELSEWHERE}");
-    }
     let public_url = config.public_url();
     let mailer = Mailer::new(&config, &public_url)?;
     let now = Clock::default().now();

@@ -24,6 +24,15 @@ async fn a_database_that_was_copied_alone_after_a_stop_holds_everyone() {
 }
 
 #[tokio::test]
+async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_whole() {
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    let _open = process.db().await;
+    process.stop().await;
+    assert_eq!(wal(&process), 0);
+}
+
+#[tokio::test]
 async fn a_command_that_writes_leaves_the_file_whole_where_no_server_runs() {
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
