@@ -5,7 +5,7 @@ use clap::Subcommand;
 use sea_orm::ActiveEnum;
 use tracing::warn;
 
-use super::{ELSEWHERE, absolute, listing, open_db, out};
+use super::{listing, look_for, open_db, out};
 use crate::accounts::event::Kind;
 use crate::accounts::{operator, session};
 use crate::clock::Clock;
@@ -45,9 +45,7 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
             "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
         ),
     };
-    if !file.exists() {
-        anyhow::bail!("LATCHKEY_SECRET_FILE: there is no secret at {}; {ELSEWHERE}", absolute(&file));
-    }
+    look_for("secret", &file).context("LATCHKEY_SECRET_FILE")?;
     let name = file.display();
     let named = || format!("LATCHKEY_SECRET_FILE: {name}");
     match *command {

@@ -164,6 +164,8 @@ fn named(error: &clap::Error) -> String {
         .get_arguments()
         .any(|arg| arg.is_hide_env_values_set() && Some(flag.trim_start_matches("--")) == arg.get_long());
     let setting = format!("LATCHKEY_{}", flag.trim_start_matches("--").replace('-', "_").to_uppercase());
+    let is_setting = command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| *env == *setting));
+    let name = if is_setting { format!("{setting} ({flag})") } else { flag.to_owned() };
     let value = if secret { "its value".to_owned() } else { format!("{:?}", text(ContextKind::InvalidValue)) };
     let why = match (std::error::Error::source(error), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
@@ -172,7 +174,7 @@ fn named(error: &clap::Error) -> String {
         }
         _ => "is not a value it takes".to_owned(),
     };
-    format!("{setting} ({flag}): {value} {why}")
+    format!("{name}: {value} {why}")
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -223,8 +225,8 @@ async fn open_db(config: &Config) -> anyhow::Result<Db> {
     config.check_database().map_err(anyhow::Error::msg)?;
     let url = config.database_url();
     let file = Db::file(&url).context("LATCHKEY_DATABASE_URL")?;
-    if let Some(file) = file.as_deref().filter(|file| !file.exists()) {
-        anyhow::bail!("there is no database at {}; {ELSEWHERE}", absolute(file));
+    if let Some(file) = &file {
+        look_for("database", file)?;
     }
     let db = Db::open_existing(&url).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
     if !db.is_up_to_date().await.context("LATCHKEY_DATABASE_URL: cannot read the tables")? {
@@ -234,6 +236,15 @@ async fn open_db(config: &Config) -> anyhow::Result<Db> {
         );
     }
     Ok(db)
+}
+
+/// Refuses to go on without a file, and says where it was looked for.
+fn look_for(what: &str, file: &Path) -> anyhow::Result<()> {
+    match file.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => anyhow::bail!("there is no {what} at {}; {ELSEWHERE}", absolute(file)),
+        Err(why) => anyhow::bail!("cannot look at {}: {why}; run this as the server's user", absolute(file)),
+    }
 }
 
 fn absolute(path: &Path) -> String {

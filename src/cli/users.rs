@@ -127,34 +127,9 @@ async fn run_on(config: Config, db: &Db, command: Command) -> anyhow::Result<()>
         Command::Create { address, username, full_name } => create(config, db, (&address, &username, &full_name)).await,
         Command::ResetLink { login } => reset_link(config, db, &login).await,
         Command::SetEmail { login, address } => set_email(&config, db, &login, &address).await,
-        Command::Disable { login } => {
-            let user = find(db, &login).await?;
-            let Some(ended) = operator::disable(db, &user, now).await? else {
-                anyhow::bail!("{} is disabled already", user.username);
-            };
-            let (name, ended) = (named(&user), listing::count(ended, "session"));
-            let again = &user.username;
-            out(format!("Disabled {name} and ended {ended}. `latchkey user enable {again}` opens the account again."))
-        }
-        Command::Enable { login } => {
-            let user = find(db, &login).await?;
-            if !operator::enable(db, &user, now).await? {
-                anyhow::bail!("{} is not disabled", user.username);
-            }
-            out(format!("Enabled {}.", named(&user)))
-        }
-        Command::LogOut { login, session } => {
-            let user = find(db, &login).await?;
-            match (operator::log_out(db, &user, session, now).await?, session) {
-                (0, Some(id)) => anyhow::bail!(
-                    "{} has no session {id}; `latchkey user sessions {}` lists them",
-                    user.username,
-                    user.username
-                ),
-                (0, None) => out(format!("{} was not logged in anywhere.", named(&user))),
-                (ended, _) => out(format!("Ended {} of {}.", listing::count(ended, "session"), named(&user))),
-            }
-        }
+        Command::Disable { login } => disable(db, &find(db, &login).await?).await,
+        Command::Enable { login } => enable(db, &find(db, &login).await?).await,
+        Command::LogOut { login, session } => log_out(db, &find(db, &login).await?, session).await,
         Command::Delete { login, yes } => delete(db, &login, yes).await,
     }
 }
@@ -239,6 +214,30 @@ async fn set_email(config: &Config, db: &Db, login: &str, address: &str) -> anyh
     set.map_err(|why| taken(address, &user.username, why))?;
     let (name, old) = (&user.username, &user.email);
     out(format!("{name} has the address {} now; it was {old}. Both are told by email.", email.as_str()))
+}
+
+async fn disable(db: &Db, user: &User) -> anyhow::Result<()> {
+    let Some(ended) = operator::disable(db, user, Clock::default().now()).await? else {
+        anyhow::bail!("{} is disabled already", user.username);
+    };
+    let (name, ended, again) = (named(user), listing::count(ended, "session"), &user.username);
+    out(format!("Disabled {name} and ended {ended}. `latchkey user enable {again}` opens the account again."))
+}
+
+async fn enable(db: &Db, user: &User) -> anyhow::Result<()> {
+    if !operator::enable(db, user, Clock::default().now()).await? {
+        anyhow::bail!("{} is not disabled", user.username);
+    }
+    out(format!("Enabled {}.", named(user)))
+}
+
+async fn log_out(db: &Db, user: &User, session: Option<Uuid>) -> anyhow::Result<()> {
+    let name = &user.username;
+    match (operator::log_out(db, user, session, Clock::default().now()).await?, session) {
+        (0, Some(id)) => anyhow::bail!("{name} has no session {id}; `latchkey user sessions {name}` lists them"),
+        (0, None) => out(format!("{} was not logged in anywhere.", named(user))),
+        (ended, _) => out(format!("Ended {} of {}.", listing::count(ended, "session"), named(user))),
+    }
 }
 
 async fn delete(db: &Db, login: &str, yes: bool) -> anyhow::Result<()> {

@@ -116,6 +116,7 @@ fn a_line_of_the_file_that_is_no_setting_is_named() {
     let ran = bare(&process, &["user", "list", "--env-file", "settings"]);
     refused(&ran, 2, &["LATCHKEY_SECRET"]);
     assert!(!ran.err.contains("canary"), "{}", ran.err);
+    refused(&bare(&process, &["user", "list", "--env-file"]), 2, &["latchkey: --env-file: "]);
     refused(&bare(&process, &["user", "list", "--env-file", "nothing"]), 2, &["--env-file", "nothing", "No such file"]);
     assert_eq!(fs::read_dir(process.dir.path()).unwrap().count(), 1);
 }
