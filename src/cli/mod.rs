@@ -66,7 +66,7 @@ enum Command {
     /// Change the secret without logging anybody out.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Look at users, help them back in, delete them.
+    /// Create, look at, disable and delete users; help them back in.
     #[command(subcommand)]
     User(users::Command),
 }
