@@ -10,12 +10,13 @@ use anyhow::Context;
 use rustix::fs::{Access, access};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
 use crate::accounts::session::{self, Lifetime, Lifetimes};
-use crate::accounts::{self, Accounts};
+use crate::accounts::{self, Accounts, user};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
@@ -90,17 +91,22 @@ impl App {
         make_folder(&config.data_dir)?;
         let lock = (alone && config.uses_sqlite()).then(|| Db::lock(&config.database_url()));
         let lock = lock.transpose().context("LATCHKEY_DATABASE_URL")?;
+        let mut made_secret = None;
         let secret = match config.secret() {
             Ok(secret) => secret,
             Err(file) => {
                 // Made here, a secret would be another one on each machine that shares the database.
                 let shared = !config.uses_sqlite();
+                made_secret = (!file.exists()).then(|| file.clone());
                 let secret = if shared { Secret::load(&file) } else { Secret::load_or_create(&file) };
                 secret.with_context(|| format!("LATCHKEY_SECRET_FILE: {}", file.display()))?
             }
         };
         let db = Db::open(&config.database_url()).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
         db.migrate().await.context("LATCHKEY_DATABASE_URL: cannot bring the tables up to date")?;
+        if let Some(file) = made_secret {
+            warn_of_new_secret(&db, &file).await.context("LATCHKEY_DATABASE_URL: cannot read the users")?;
+        }
         let metrics = Arc::new(Metrics::default());
         let hasher = Hasher::start(config.hash_memory, config.hash_passes, metrics.hashing.clone())
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
@@ -171,6 +177,18 @@ impl App {
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
+}
+
+/// Warns if the secret was made although the database has users: its file was lost, or left behind when the database was
+/// moved.
+async fn warn_of_new_secret(db: &Db, file: &Path) -> accounts::Result<()> {
+    if user::any(db.read()).await? {
+        warn!(
+            "a new secret was made in {}, although the database has users: everybody is logged out, and links in emails about new log-ins do not work any more. If you have the old file, stop the server, put the old file back, and start again",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 /// How long sessions last, as the settings say.

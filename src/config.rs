@@ -14,6 +14,7 @@ use crate::db;
 use crate::locale::Locale;
 use crate::outside::{Link, WebUrl};
 use crate::secret::Secret;
+use crate::served::Served;
 use crate::urls::PublicUrl;
 
 /// Everything an operator can choose.
@@ -300,7 +301,11 @@ impl Config {
         self.check_database()
     }
 
-    fn check_database(&self) -> Result<(), String> {
+    /// Refuses settings of the database and the secret that will not do. Commands that serve nobody check no more.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub fn check_database(&self) -> Result<(), String> {
         let url = self.database_url();
         if !url.starts_with("sqlite:") && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
             return Err("LATCHKEY_DATABASE_URL must begin with sqlite: or postgres:".into());
@@ -333,6 +338,15 @@ impl Config {
             return Err("LATCHKEY_SECRET and LATCHKEY_SECRET_FILE are both given; keep one".into());
         }
         Ok(())
+    }
+
+    /// Takes the address that the server had when it last started, for a command in a shell without the server's settings,
+    /// unless the address is given. Returns whether it is known now.
+    pub fn recall_public_url(&mut self) -> bool {
+        if self.public_url.is_none() {
+            self.public_url = Served::read(&self.data_dir).and_then(|served| served.public_url.parse().ok());
+        }
+        self.public_url.is_some()
     }
 
     /// Where people find the site.

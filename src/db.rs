@@ -60,11 +60,31 @@ impl Db {
         Ok(lock)
     }
 
+    /// Returns the file of a `sqlite:` URL, or `None` if the database is elsewhere.
+    ///
+    /// # Errors
+    /// When the URL names no file.
+    pub fn file(url: &str) -> Result<Option<PathBuf>, DbErr> {
+        url.starts_with("sqlite:").then(|| file_of(url)).transpose()
+    }
+
     /// Connects to `sqlite://FILE` or `postgres://…`, making the SQLite file when there is none.
     ///
     /// # Errors
     /// When the database cannot be reached, or the SQLite inside this program is too old.
     pub async fn open(url: &str) -> Result<Self, DbErr> {
+        Self::connect(url, true).await
+    }
+
+    /// As [`Db::open`], for a command: a SQLite file that is not there is not made.
+    ///
+    /// # Errors
+    /// As [`Db::open`], and when there is no file.
+    pub async fn open_existing(url: &str) -> Result<Self, DbErr> {
+        Self::connect(url, false).await
+    }
+
+    async fn connect(url: &str, make: bool) -> Result<Self, DbErr> {
         let mut options = ConnectOptions::new(url);
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
         if !url.starts_with("sqlite:") {
@@ -78,13 +98,14 @@ impl Db {
             access(&file, Access::WRITE_OK)
                 .map_err(|why| DbErr::Custom(format!("cannot write to {}: {why}", file.display())))?;
         }
-        options.map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
+        options.map_sqlx_sqlite_opts(move |sqlite| {
+            let sqlite = sqlite
+                .create_if_missing(make)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
-                .foreign_keys(true)
+                .foreign_keys(true);
+            // The mode stays with the file. Setting it would write into a file that may be no database of ours.
+            if make { sqlite.journal_mode(SqliteJournalMode::Wal) } else { sqlite }
         });
         // The writer first: it is the one that makes the file. Connections stay open for good.
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1).max_connections(1);
@@ -111,7 +132,7 @@ impl Db {
     /// # Errors
     /// When a step fails; then none of them stays.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        if Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty() {
+        if self.is_up_to_date().await? {
             return Ok(());
         }
         let tx = self.begin().await?;
@@ -121,6 +142,43 @@ impl Db {
         }
         Migrator::up(&tx, None).await?;
         tx.commit().await
+    }
+
+    /// Returns whether the tables are those of this program's version. Reads only.
+    ///
+    /// # Errors
+    /// When the database is out of reach, or a newer program has made its tables.
+    pub async fn is_up_to_date(&self) -> Result<bool, DbErr> {
+        Ok(Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty())
+    }
+
+    /// Moves what stands in SQLite's write-ahead log into the file, for the end of a server: a copy of the one file then
+    /// holds everything, even if a command still has the database open.
+    ///
+    /// # Errors
+    /// When the database is out of reach, or another process reads or writes for longer than five seconds.
+    pub async fn checkpoint(&self) -> Result<(), DbErr> {
+        if self.write.get_database_backend() != DbBackend::Sqlite {
+            return Ok(());
+        }
+        // The server's own readers would be in the way.
+        self.read.close_by_ref().await?;
+        let ask = Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)");
+        let row = self.write.query_one_raw(ask).await?;
+        match row.ok_or(DbErr::RecordNotFound("wal_checkpoint".into()))?.try_get_by_index::<i32>(0)? {
+            0 => Ok(()),
+            _ => Err(DbErr::Custom("another process is using the database".into())),
+        }
+    }
+
+    /// Ends all connections, after what they do now. The last one to a SQLite file, of all processes, moves what stands in
+    /// the write-ahead log into the file and deletes the log.
+    ///
+    /// # Errors
+    /// When the database is out of reach.
+    pub async fn close(&self) -> Result<(), DbErr> {
+        self.read.close_by_ref().await?;
+        self.write.close_by_ref().await
     }
 
     /// For statements that only read.

@@ -13,6 +13,7 @@
 //!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
 //!     outside                               addresses of other sites, which the operator names
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
+//!     served                                what a server leaves in the data folder for commands
 //! ```
 
 pub mod accounts;
@@ -33,6 +34,7 @@ pub mod notice;
 pub mod outside;
 pub mod recent;
 pub mod secret;
+pub mod served;
 pub mod server;
 pub mod throttle;
 #[expect(missing_docs, reason = "a path's name says what it is")]

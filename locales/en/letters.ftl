@@ -56,6 +56,38 @@ new-device-letter = Someone logged in as { $address } on { $when } from { $ip } 
 new-device-not-you = If this was not you, open this page and press its button. It logs that device out, and we email you a link to choose a new password:
 
 # $site (String)
+created-subject = Your { $site } account
+created-heading = You have an account
+created-preheader = Choose a password to log in.
+# $site (String)
+# $address (Element)
+# $when (Element)
+created-letter = The operator of { $site } created an account for { $address } on { $when }. To choose a password, ask for a link here:
+created-not-expected = If you did not expect this, ignore this email. Nobody can log in until a password is chosen with a link sent to you.
+
+# $site (String)
+email-added-subject = Your email address was added to a { $site } account
+email-added-heading = Email address added
+email-added-preheader = You can log in with this address now.
+# $site (String)
+# $address (Element)
+# $when (Element)
+email-added-letter = The operator of { $site } set { $address } as the email address of an account on { $when }. Log in with this address. If you do not know the password, ask for a link to choose a new one here:
+# $site (String)
+email-added-not-yours = If this account is not yours, tell the people who run { $site }.
+
+# $site (String)
+email-removed-subject = Your email address was removed from your { $site } account
+email-removed-heading = Email address removed
+email-removed-preheader = Your account has another email address now.
+# $site (String)
+# $address (Element)
+# $when (Element)
+email-removed-letter = The operator of { $site } removed { $address } from your account on { $when } and set another email address. You cannot log in with this address any more, and emails about the account go to the other one.
+# $site (String)
+email-removed-not-you = If you did not ask for this, tell the people who run { $site }.
+
+# $site (String)
 test-subject = Mail from { $site } works
 test-heading = Mail works
 # $site (String)

@@ -20,6 +20,7 @@ full-name-characters = Enter your full name again, on one line. It has a charact
 wrong-log-in = Incorrect email, username or password
 login-empty = Enter your email or username
 password-needed = Enter your password
+account-disabled = This account is disabled. Contact the people who run this site
 current-password-empty = Enter your current password
 current-password-wrong = Incorrect current password
 password-empty = Choose a password

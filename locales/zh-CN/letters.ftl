@@ -34,6 +34,24 @@ new-device-preheader = 如果是你本人操作，无需处理；如果不是，
 new-device-letter = 有人登录了账号 { $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备此前从未登录过此账号。
 new-device-not-you = 如果不是你本人操作，请打开以下链接并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
 
+created-subject = 你的{ $site }账号
+created-heading = 你的账号已创建
+created-preheader = 设置密码后即可登录。
+created-letter = 管理员已在{ $site }为 { $address } 创建账号。时间：{ $when }。请在这里获取设置密码的链接：
+created-not-expected = 如果这与你无关，请忽略此邮件。只有通过发送给你的链接设置密码后，才能登录此账号。
+
+email-added-subject = 你的邮箱已添加到{ $site }账号
+email-added-heading = 邮箱已添加
+email-added-preheader = 现在可以用此邮箱登录。
+email-added-letter = 管理员已将 { $address } 设为一个{ $site }账号的邮箱。时间：{ $when }。请用此邮箱登录。如果不知道密码，可以在这里重置：
+email-added-not-yours = 如果这不是你的账号，请告知{ $site }的管理员。
+
+email-removed-subject = 你的邮箱已从{ $site }账号移除
+email-removed-heading = 邮箱已移除
+email-removed-preheader = 你的账号已改用其他邮箱。
+email-removed-letter = 管理员已将 { $address } 从你的{ $site }账号移除，并设置了其他邮箱。时间：{ $when }。此邮箱不能再用于登录，与账号有关的邮件会发送到新邮箱。
+email-removed-not-you = 如果你没有要求更换邮箱，请告知{ $site }的管理员。
+
 test-subject = { $site }的邮件发送正常
 test-heading = 邮件发送正常
 test-preheader = 来自{ $site }的测试邮件。

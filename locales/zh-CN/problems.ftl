@@ -18,6 +18,7 @@ full-name-characters = 称呼请写成一行，并去掉看不见的控制字符
 wrong-log-in = 邮箱、用户名或密码不正确
 login-empty = 请输入邮箱或用户名
 password-needed = 请输入密码
+account-disabled = 此账号已停用，请联系网站管理员
 current-password-empty = 请输入当前密码
 current-password-wrong = 当前密码不正确，请重新输入
 password-empty = 请设置密码

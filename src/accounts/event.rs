@@ -48,7 +48,18 @@ impl Kind {
 
     /// Returns whether it was done by a command on the server, which has no browser and no address.
     pub fn is_by_operator(self) -> bool {
-        matches!(self, Self::ResetLinkMade | Self::UserDeleted | Self::KeysRotated | Self::KeysDropped)
+        matches!(
+            self,
+            Self::ResetLinkMade
+                | Self::UserCreated
+                | Self::UserDisabled
+                | Self::UserEnabled
+                | Self::UserDeleted
+                | Self::EmailSet
+                | Self::LoggedOut
+                | Self::KeysRotated
+                | Self::KeysDropped
+        )
     }
 }
 
@@ -89,6 +100,18 @@ pub enum Kind {
     CrossSiteRefused,
     /// The operator made a reset link by a command.
     ResetLinkMade,
+    /// The right password was typed, but the account is disabled.
+    LogInDisabled,
+    /// The operator made the account by a command.
+    UserCreated,
+    /// The operator disabled the account by a command.
+    UserDisabled,
+    /// The operator enabled the account again by a command.
+    UserEnabled,
+    /// The operator gave the account another address by a command.
+    EmailSet,
+    /// The operator ended sessions of the user by a command.
+    LoggedOut,
     /// The operator deleted the account by a command. Kept without the user.
     UserDeleted,
     /// The operator put a fresh secret first.
@@ -181,6 +204,15 @@ pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, by_anybody: 
     let these = if by_anybody { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
     let those = Entity::find().filter(Column::UserId.eq(user)).filter(these);
     Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
+}
+
+/// Every event of the user that is kept, the newest first.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn all(conn: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Event>> {
+    let events = Entity::find().filter(Column::UserId.eq(user));
+    Ok(events.order_by_desc(Column::At).order_by_desc(Column::Id).all(conn).await?)
 }
 
 /// The newest event of this kind in the user's account.

@@ -24,6 +24,9 @@ pub enum Attempt {
     /// It says no more than that: no such user, another password, nothing typed and far too much typed get the same
     /// answer for the same work.
     Failed,
+    /// It is the password, but the operator has disabled the account. To anybody who does not know the password the account
+    /// is like any other.
+    Disabled,
     /// The password was not looked at.
     Refused(TooMany),
 }
@@ -52,7 +55,7 @@ pub async fn with_password(
     let counts = &accounts.metrics.log_ins;
     match attempt {
         Attempt::Succeeded(_) => counts.succeeded.inc(),
-        Attempt::Failed => counts.failed.inc(),
+        Attempt::Failed | Attempt::Disabled => counts.failed.inc(),
         Attempt::Refused(_) => counts.refused.inc(),
     };
     Ok(attempt)
@@ -89,6 +92,12 @@ async fn attempt(
         event::record_miss(accounts, id, taken, &asked).await?;
         return Ok(Attempt::Failed);
     };
+    // After the hash and never before it: otherwise the time of the answer would tell a stranger which accounts are disabled.
+    if user.is_disabled() {
+        let event = (Kind::LogInDisabled, id);
+        event::record_of_stranger(db.write(), (limits, &accounts.metrics), event, &asked).await?;
+        return Ok(Attempt::Disabled);
+    }
     if verdict.outdated {
         let fresh = hasher.hash(password).await?;
         if !user::renew_hash(db.write(), &user, fresh.clone(), now).await? {

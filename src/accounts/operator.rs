@@ -1,23 +1,167 @@
 //! What an operator does by a command on the server, each with its event.
+//!
+//! The operator has the database and proves nothing. So that nobody acts unseen in the operator's name, the owner finds each
+//! of these in Recent activity, and is told by email where the account or its address changes hands.
 
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::email::Email;
 use super::event::{self, Kind};
+use super::outbox::Letter;
+use super::password::HashedPassword;
 use super::token::Token;
-use super::user::{self, User};
-use super::{Accounts, Asked, Fault, Result, outbox, password_reset, pending_signup};
+use super::user::{self, Taken, User};
+use super::username::{FullName, Username};
+use super::{Asked, Result, outbox, pending_signup, reset_token, session};
+use crate::chance;
 use crate::db::Db;
+use crate::locale::Locale;
 
-/// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted a moment ago.
+/// An account that the operator makes for a user.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// Where the user reads email.
+    pub email: Email,
+    /// To log in with.
+    pub username: Username,
+    /// May be empty.
+    pub full_name: FullName,
+    /// The language to write to the user in, until they choose one.
+    pub locale: Locale,
+}
+
+/// Makes an account without a password, and a reset link with which the user can choose one. An email tells the address.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn reset_link(accounts: &Accounts, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
-    let fault = |_| Fault::Internal(format!("{} is not an address", user.email));
-    let (email, asked) = (Email::parse(&user.email).map_err(fault)?, Asked::of_a_command(now));
-    let made = password_reset::issue(accounts, &email, Some((Kind::ResetLinkMade, &asked)), now).await?;
-    Ok(made.map(|(_, token)| token))
+pub async fn create(db: &Db, new: NewUser, now: OffsetDateTime) -> Result<Result<(User, Token), Taken>> {
+    let user = User {
+        id: chance::id(),
+        email: new.email.as_str().to_owned(),
+        email_canonical: new.email.canonical().to_owned(),
+        username: new.username.as_str().to_owned(),
+        username_canonical: new.username.canonical().to_owned(),
+        full_name: new.full_name.as_str().to_owned(),
+        hashed_password: HashedPassword::none(),
+        created_at: now,
+        updated_at: now,
+        locale: None,
+        first_locale: Some(new.locale.tag().to_owned()),
+        password_changed_at: None,
+        disabled_at: None,
+    };
+    let tx = db.begin().await?;
+    let user = match user::insert(&tx, user).await? {
+        Ok(user) => user,
+        Err(taken) => return Ok(Err(taken)),
+    };
+    // Links of sign-ups with this address die, and the passwords planted in them.
+    pending_signup::delete_all(&tx, &user.email_canonical).await?;
+    let token = reset_token::issue(&tx, &user, now).await?;
+    record(&tx, Kind::UserCreated, &user, now).await?;
+    let letter = Letter::AccountCreated { asked: Asked::of_a_command(now) };
+    outbox::insert(&tx, &user.email, new.locale, &letter, now).await?;
+    tx.commit().await?;
+    Ok(Ok((user, token)))
+}
+
+/// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted or disabled meanwhile.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
+    let tx = db.begin().await?;
+    // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
+    let user = user::lock(&tx, user.id).await?;
+    let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
+    let token = reset_token::issue(&tx, &user, now).await?;
+    record(&tx, Kind::ResetLinkMade, &user, now).await?;
+    tx.commit().await?;
+    Ok(Some(token))
+}
+
+/// Closes an account: every session ends, browsers' and programs', reset links die, and no password opens it. Returns how
+/// many sessions have ended, or `None` if it is disabled already.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<u64>> {
+    let tx = db.begin().await?;
+    // Links before the user, as everywhere.
+    reset_token::kill_all(&tx, user.id).await?;
+    // The user before the sessions: a log-in that is under way has locked the user and is seen below, or waits here and then
+    // finds the account disabled (`session::start`).
+    if !user::set_disabled(&tx, user.id, Some(now), now).await? {
+        return Ok(None);
+    }
+    let ended = session::end_all(&tx, user.id, now).await?;
+    record(&tx, Kind::UserDisabled, user, now).await?;
+    tx.commit().await?;
+    Ok(Some(ended))
+}
+
+/// Opens a disabled account again; what was ended stays ended. Returns `false` if it is not disabled.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
+    let tx = db.begin().await?;
+    // A link that was made in the moment in which the account was disabled must not come to life now.
+    reset_token::kill_all(&tx, user.id).await?;
+    if !user::set_disabled(&tx, user.id, None, now).await? {
+        return Ok(false);
+    }
+    record(&tx, Kind::UserEnabled, user, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Gives the user another address, on the operator's word that it is theirs. Both addresses are told.
+///
+/// What was mailed to the old address works no more: reset links, and links that say “this was not me” (they are older than
+/// the event). The sessions stay, because they were begun with the password, not with the mailbox; the operator can end
+/// them too.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn set_email(
+    db: &Db,
+    user: &User,
+    (email, locale): (&Email, Locale),
+    now: OffsetDateTime,
+) -> Result<Result<(), Taken>> {
+    let tx = db.begin().await?;
+    reset_token::kill_all(&tx, user.id).await?;
+    if let Err(taken) = user::set_email(&tx, user.id, email, now).await? {
+        return Ok(Err(taken));
+    }
+    pending_signup::delete_all(&tx, email.canonical()).await?;
+    record(&tx, Kind::EmailSet, user, now).await?;
+    let (locale, asked) = (user.letter_locale().unwrap_or(locale), Asked::of_a_command(now));
+    let removed = Letter::EmailRemoved { asked: asked.clone() };
+    outbox::insert(&tx, &user.email, locale, &removed, now).await?;
+    outbox::insert(&tx, email.as_str(), locale, &Letter::EmailAdded { asked }, now).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+/// Ends one session of the user, or all. Returns how many have ended.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDateTime) -> Result<u64> {
+    let tx = db.begin().await?;
+    let ended = match session {
+        Some(session) => session::end_one(&tx, user.id, session).await?.into(),
+        None => session::end_all(&tx, user.id, now).await?,
+    };
+    if ended > 0 {
+        record(&tx, Kind::LoggedOut, user, now).await?;
+    }
+    tx.commit().await?;
+    Ok(ended)
 }
 
 /// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.
@@ -40,4 +184,8 @@ pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
 /// When the database is out of reach.
 pub async fn note_keys(db: &Db, kind: Kind, now: OffsetDateTime) -> Result<()> {
     event::record(db.write(), kind, None, &Asked::of_a_command(now)).await
+}
+
+async fn record(conn: &impl ConnectionTrait, kind: Kind, user: &User, now: OffsetDateTime) -> Result<()> {
+    event::record(conn, kind, Some(user.id), &Asked::of_a_command(now)).await
 }

@@ -94,6 +94,21 @@ pub enum Letter {
         /// When and from where.
         asked: Asked,
     },
+    /// The operator made an account for this address.
+    AccountCreated {
+        /// When.
+        asked: Asked,
+    },
+    /// The operator made this address the address of an account.
+    EmailAdded {
+        /// When.
+        asked: Asked,
+    },
+    /// The operator gave the account of this address another one.
+    EmailRemoved {
+        /// When.
+        asked: Asked,
+    },
     /// Somebody logged in to this address's account in a browser that it had not seen before.
     NewDevice {
         /// The user.
@@ -109,7 +124,11 @@ impl Letter {
     fn priority(&self) -> Priority {
         match self {
             Self::ResetPassword { .. } => Priority::Unsorted,
-            Self::PasswordChanged { .. } | Self::NewDevice { .. } => Priority::Owner,
+            Self::PasswordChanged { .. }
+            | Self::NewDevice { .. }
+            | Self::AccountCreated { .. }
+            | Self::EmailAdded { .. }
+            | Self::EmailRemoved { .. } => Priority::Owner,
             Self::Signup { .. } => Priority::Stranger,
         }
     }
@@ -118,7 +137,7 @@ impl Letter {
     fn worth_sending(&self) -> Duration {
         match self {
             Self::ResetPassword { .. } => reset_token::LIFETIME,
-            Self::Signup { .. } | Self::PasswordChanged { .. } | Self::NewDevice { .. } => pending_signup::LIFETIME,
+            _ => pending_signup::LIFETIME,
         }
     }
 }

@@ -54,28 +54,25 @@ pub async fn knows(db: &Db, email: &Email, client: &Client, now: OffsetDateTime)
     Ok(addresses.iter().any(|address| address == email.canonical()))
 }
 
-/// Makes the link, if the address has an account. The letter goes to the address in the account, not to
+/// Makes the link, if the address has an account which is not disabled. The letter goes to the address in the account, not to
 /// the one that was typed: two that look the same need not be the same mailbox. Only here is it known whose account
-/// the `event` is about.
+/// the event of those who `asked` is about.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn issue(
     Accounts { db, limits, metrics, .. }: &Accounts,
     email: &Email,
-    event: Option<(Kind, &Asked)>,
+    asked: Option<&Asked>,
     now: OffsetDateTime,
 ) -> Result<Option<(User, Token)>> {
     let tx = db.begin().await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
-    let Some(user) = user::by_email_locked(&tx, email).await? else { return Ok(None) };
+    let user = user::by_email_locked(&tx, email).await?;
+    let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
-    match event {
-        Some((Kind::ResetAsked, asked)) => {
-            event::record_of_stranger(&tx, (limits, metrics), (Kind::ResetAsked, Some(user.id)), asked).await?;
-        }
-        Some((kind, asked)) => event::record(&tx, kind, Some(user.id), asked).await?,
-        None => {}
+    if let Some(asked) = asked {
+        event::record_of_stranger(&tx, (limits, metrics), (Kind::ResetAsked, Some(user.id)), asked).await?;
     }
     tx.commit().await?;
     Ok(Some((user, token)))
@@ -137,9 +134,13 @@ pub async fn reset(
     if !reset_token::redeem(&tx, token, now).await? {
         return Ok(Reset::Gone);
     }
+    // The password took 20 ms to hash. An account that was disabled meanwhile stays closed.
+    if user::lock(&tx, user.id).await?.is_none_or(|user| user.is_disabled()) {
+        return Ok(Reset::Gone);
+    }
     user::set_password(&tx, user.id, hashed_password, now).await?;
     // Whoever made the reset necessary may be logged in, or hold a link of their own.
-    session::end_all(&tx, user.id).await?;
+    session::end_all(&tx, user.id, now).await?;
     reset_token::kill_all(&tx, user.id).await?;
     device::forget_all(&tx, user.id, None).await?;
     let device = device::recognise(&tx, by, user.id, client, now).await?;

@@ -74,7 +74,7 @@ pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Resul
     Ok(())
 }
 
-/// Whose link this is, if it still works. Reads only: looking at a link never burns it.
+/// Whose link this is, if it still works; not if the account is disabled. Reads only: looking at a link never burns it.
 pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<Option<User>> {
     let alive = Entity::find()
         .filter(Column::TokenDigest.eq(token.digest()))
@@ -82,7 +82,8 @@ pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: Offs
         .filter(Column::ExpiresAt.gt(now));
     let found = alive.find_also_related(user::Entity).one(conn).await?;
     // A link goes to an address; once the account has another one, the old mailbox opens nothing.
-    Ok(found.and_then(|(row, user)| user.filter(|user| user.email_canonical == row.email_at_issue)))
+    Ok(found
+        .and_then(|(row, user)| user.filter(|user| user.email_canonical == row.email_at_issue && !user.is_disabled())))
 }
 
 /// Uses the token up: true for exactly one caller, however many try at once.

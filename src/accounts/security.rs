@@ -104,12 +104,16 @@ pub async fn note(
 }
 
 /// Returns the user that a link “this was not me” is about, or `None` if its session belongs to another user. A session
-/// that has ended belongs to nobody.
+/// that has ended belongs to nobody. Once the operator has given the account another address, the links in the old mailbox
+/// are about nobody either: its reader need not be the owner, and could take the owner's password away.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn suspect(db: &Db, user: Uuid, session: Uuid) -> Result<Option<User>> {
     if session::owner(db.read(), session).await?.is_some_and(|owner| owner != user) {
+        return Ok(None);
+    }
+    if event::last(db.read(), user, Kind::EmailSet).await?.is_some_and(|set| set.id > session) {
         return Ok(None);
     }
     user::by_id(db.read(), user).await

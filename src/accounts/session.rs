@@ -95,12 +95,13 @@ const SEEN_EVERY: Duration = Duration::minutes(5);
 /// What is kept of the browser's own description, in characters.
 const USER_AGENT_MAX: usize = 256;
 
-/// Starts a session, if the user's password is still the one in `user`. Every log-in gets a row of its own, so
+/// Starts a session, if the user's password is still the one in `user` and the account is not disabled. Every log-in gets a row of its own, so
 /// nobody can plant a session id on anybody (session fixation).
 ///
 /// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was checked
 /// before it must not open anything after it: hence one statement that looks and writes, with the user's row
-/// locked where rows can be.
+/// locked where rows can be. The same holds for an account that is disabled meanwhile: all of its sessions were ended, and
+/// none may begin after that.
 pub(super) async fn start(
     conn: &impl ConnectionTrait,
     user: &User,
@@ -131,6 +132,7 @@ pub(super) async fn start(
         .from(user::Entity)
         .and_where(user::Column::Id.eq(user.id))
         .and_where(user::Column::HashedPassword.eq(user.hashed_password.clone()))
+        .and_where(user::Column::DisabledAt.is_null())
         .lock(LockType::NoKeyUpdate)
         .take();
     let fault = |why: sea_orm::sea_query::error::Error| Fault::Internal(why.to_string());
@@ -249,10 +251,12 @@ pub async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Ends every session of the user.
-pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+/// Ends every session of the user. Returns how many have ended that had not expired.
+pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
+    let open = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
+    let ended = open.exec(conn).await?.rows_affected;
     Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;
-    Ok(())
+    Ok(ended)
 }
 
 /// How many sessions of the user have not ended.
@@ -261,6 +265,32 @@ pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<(
 /// When the database is out of reach.
 pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
     Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now)).count(conn).await?)
+}
+
+/// Counts the sessions whose cookie or token may have been signed before `since`, at any time if there is none. Returns how
+/// many there are and when the last of them ends, or `None` if there is none.
+///
+/// A browser's cookie is signed when its session is used, an API token only once.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn signed_before(
+    conn: &impl ConnectionTrait,
+    since: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<Option<(u64, OffsetDateTime)>> {
+    let mut these = Entity::find().filter(Column::ExpiresAt.gt(now));
+    if let Some(since) = since {
+        // Times are whole seconds: what was signed in the same one may have been signed before.
+        let of = |kind, signed: Column| Condition::all().add(Column::Kind.eq(kind)).add(signed.lte(since));
+        let browsers = of(Kind::Browser, Column::LastSeenAt);
+        these = these.filter(Condition::any().add(browsers).add(of(Kind::Api, Column::CreatedAt)));
+    }
+    let last = these.clone().order_by_desc(Column::ExpiresAt).one(conn).await?;
+    Ok(match last {
+        Some(session) => Some((these.count(conn).await?, session.expires_at)),
+        None => None,
+    })
 }
 
 /// Deletes what has expired; returns how many.

@@ -266,6 +266,7 @@ pub async fn confirm(
         locale: client.chosen.map(|locale| locale.tag().to_owned()),
         first_locale: Some(client.locale.tag().to_owned()),
         password_changed_at: None,
+        disabled_at: None,
     };
     let tx = db.begin().await?;
     if !pending_signup::redeem(&tx, token, now).await? {
@@ -319,6 +320,7 @@ pub async fn open(
         locale: client.chosen.map(|locale| locale.tag().to_owned()),
         first_locale: Some(client.locale.tag().to_owned()),
         password_changed_at: None,
+        disabled_at: None,
     };
     let tx = db.begin().await?;
     let inserted = user::insert(&tx, user).await?;

@@ -36,12 +36,18 @@ pub struct Model {
     pub locale: Option<String>,
     pub first_locale: Option<String>,
     pub password_changed_at: Option<OffsetDateTime>,
+    pub disabled_at: Option<OffsetDateTime>,
 }
 
 impl Model {
     /// Whether any password opens the account. After “this was not me” none does, until a reset by email.
     pub fn has_password(&self) -> bool {
         !self.hashed_password.is_none()
+    }
+
+    /// Returns whether the operator has disabled the account.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled_at.is_some()
     }
 
     /// What an attacker would know of the user, and try in a password: address and names.
@@ -82,20 +88,24 @@ pub(super) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Re
     let row: ActiveModel = user.into();
     match row.reset_all().insert(conn).await {
         Ok(user) => Ok(Ok(user)),
-        Err(error) => match error.sql_err() {
-            Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("username_canonical") => {
-                Ok(Err(Taken::Username))
-            }
-            Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("email_canonical") => {
-                Ok(Err(Taken::Email))
-            }
-            _ => Err(error.into()),
-        },
+        Err(error) => Ok(Err(taken(error)?)),
+    }
+}
+
+/// Reads an error of the unique columns; any other stays an error.
+fn taken(error: DbErr) -> Result<Taken> {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("username_canonical") => Ok(Taken::Username),
+        Some(SqlErr::UniqueConstraintViolation(column)) if column.contains("email_canonical") => Ok(Taken::Email),
+        _ => Err(error.into()),
     }
 }
 
 /// The user with this id.
-pub(super) async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
     Ok(Entity::find_by_id(id).one(conn).await?)
 }
 
@@ -119,13 +129,14 @@ pub(super) async fn addresses(conn: &impl ConnectionTrait, ids: impl IntoIterato
     Ok(addresses.into_tuple().all(conn).await?)
 }
 
-/// Returns those of these canonical addresses that have an account.
+/// Returns those of these canonical addresses that have an account which is not disabled.
 pub(super) async fn with_account(
     conn: &impl ConnectionTrait,
     addresses: impl IntoIterator<Item = String>,
 ) -> Result<HashSet<String>> {
     let found = Entity::find().select_only().column(Column::EmailCanonical);
-    let found = found.filter(Column::EmailCanonical.is_in(addresses)).into_tuple().all(conn).await?;
+    let found = found.filter(Column::EmailCanonical.is_in(addresses)).filter(Column::DisabledAt.is_null());
+    let found = found.into_tuple().all(conn).await?;
     Ok(found.into_iter().collect())
 }
 
@@ -161,10 +172,10 @@ pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &Hash
     Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
-/// Locks the user's row until the transaction ends, where rows can be locked.
-pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
-    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?;
-    Ok(())
+/// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if it
+/// was deleted.
+pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
+    Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
@@ -198,6 +209,39 @@ pub(super) async fn set_password(
     Ok(())
 }
 
+/// Disables the user's account, or enables it with `None`; true for exactly one caller.
+pub(super) async fn set_disabled(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    disabled_at: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let was = if disabled_at.is_some() { Column::DisabledAt.is_null() } else { Column::DisabledAt.is_not_null() };
+    let row = ActiveModel { disabled_at: Set(disabled_at), updated_at: Set(now), ..Default::default() };
+    let update = Entity::update_many().set(row).filter(Column::Id.eq(id)).filter(was);
+    Ok(update.exec(conn).await?.rows_affected == 1)
+}
+
+/// Gives the user another address. As in [`insert`], the unique column is the judge.
+pub(super) async fn set_email(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    email: &Email,
+    now: OffsetDateTime,
+) -> Result<Result<(), Taken>> {
+    let row = ActiveModel {
+        id: Set(id),
+        email: Set(email.as_str().to_owned()),
+        email_canonical: Set(email.canonical().to_owned()),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    match row.update(conn).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => Ok(Err(taken(error)?)),
+    }
+}
+
 /// Takes the user's password away, so that none opens the account; true for exactly one caller.
 ///
 /// The stored hash itself goes, and no flag beside it is set: every statement that compares the hash, such as the start
@@ -216,6 +260,14 @@ pub(super) async fn take_password(conn: &impl ConnectionTrait, id: Uuid, now: Of
 pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<User>> {
     use sea_orm::QueryOrder;
     Ok(Entity::find().order_by_asc(Column::Id).all(conn).await?)
+}
+
+/// Returns whether there is any user.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn any(conn: &impl ConnectionTrait) -> Result<bool> {
+    Ok(Entity::find().one(conn).await?.is_some())
 }
 
 /// Deletes the user, and with them their sessions and links.

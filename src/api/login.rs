@@ -67,7 +67,7 @@ pub struct TokenOut {
         (status = 200, description = "A token", body = TokenOut,
             example = json!({"access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiJ9.e30.c2ln",
                 "token_type": "bearer", "expires_in": 1800})),
-        (status = 400, description = "Not this username or not this password, or another grant type", body = TokenProblem,
+        (status = 400, description = "Not this username or not this password, an account that the operator has disabled, or another grant type", body = TokenProblem,
             example = json!({"detail": "Incorrect username or password", "error": "invalid_grant"})),
         (status = 422, description = "Fields that are missing, or came twice", body = TokenFieldProblems,
             example = json!({"detail": [{"loc": ["body", "password"], "type": "missing", "msg": "Needs this field, as text"}],
@@ -88,6 +88,7 @@ pub async fn token(State(app): State<Arc<App>>, Client(client): Client, Form(for
     let session = match attempt? {
         Attempt::Succeeded(logged_in) => logged_in.session,
         Attempt::Failed => return Err(Problem::Token("invalid_grant", t.api_wrong_log_in())),
+        Attempt::Disabled => return Err(Problem::Token("invalid_grant", t.account_disabled())),
         Attempt::Refused(too_many) => return Err(Error::from(too_many).into()),
     };
     let pointer = Pointer { user: session.user_id, session: session.id };

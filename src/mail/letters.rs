@@ -107,6 +107,18 @@ letter! {
     NewDevice("letters/new_device.txt", "letters/new_device.html") { link: str, asked: Asked } new_device_subject
 }
 letter! {
+    /// Word that the operator made an account.
+    AccountCreated("letters/account_created.txt", "letters/account_created.html") { reset_link: str, asked: Asked } created_subject
+}
+letter! {
+    /// Word to the new address of an account, which the operator has set.
+    EmailAdded("letters/email_added.txt", "letters/email_added.html") { reset_link: str, asked: Asked } email_added_subject
+}
+letter! {
+    /// Word to the old one.
+    EmailRemoved("letters/email_removed.txt", "letters/email_removed.html") { asked: Asked } email_removed_subject
+}
+letter! {
     /// What `latchkey mail-test` sends.
     MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }

@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::letters::{AlreadyRegistered, ConfirmSignup, NewDevice, PasswordChanged, Rendered, ResetPassword, Site};
+use super::letters::{
+    AccountCreated, AlreadyRegistered, ConfirmSignup, EmailAdded, EmailRemoved, NewDevice, PasswordChanged, Rendered,
+    ResetPassword, Site,
+};
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
-use crate::accounts::event::Kind;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
@@ -129,8 +131,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
             let first = row.attempts == 1; // one wish is one event, however often its letter is tried
             let Some((user, token)) =
-                password_reset::issue(&app.accounts, &email, first.then_some((Kind::ResetAsked, &asked)), app.now())
-                    .await?
+                password_reset::issue(&app.accounts, &email, first.then_some(&asked), app.now()).await?
             else {
                 return Ok(None);
             };
@@ -141,6 +142,11 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Letter::PasswordChanged { asked } => {
             (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
         }
+        Letter::AccountCreated { asked } => {
+            (to, AccountCreated { reset_link: &reset_link, asked: &asked }.render(site), None)
+        }
+        Letter::EmailAdded { asked } => (to, EmailAdded { reset_link: &reset_link, asked: &asked }.render(site), None),
+        Letter::EmailRemoved { asked } => (to, EmailRemoved { asked: &asked }.render(site), None),
         Letter::NewDevice { user, session, asked } => {
             let fault = |why| Fault::Internal(format!("a token: {why}"));
             let (now, pointer) = (app.now(), Pointer { user, session });

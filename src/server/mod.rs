@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,7 +25,9 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
 use crate::app::App;
 use crate::config::Config;
+use crate::db::Db;
 use crate::mail::{Mailer, postman};
+use crate::served::Served;
 use crate::{api, visit_store, web};
 use crowd::Crowd;
 use listener::accept;
@@ -37,6 +40,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
 const SCRAPERS: usize = 16;
 /// How long requests under way may take after the stop; more than a request may take at all.
 const STOP_WITHIN: Duration = Duration::from_secs(35);
+/// How long the database may take to close; more than SQLite waits for other processes.
+const CLOSE_WITHIN: Duration = Duration::from_secs(8);
+const STILL_BESIDE: &str =
+    "the database file is not complete by itself: copy latchkey.db-wal and latchkey.db-shm together with it";
 
 /// Serves until SIGTERM or Ctrl-C, then lets what is under way finish.
 ///
@@ -54,15 +61,34 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     if geteuid().is_root() {
         warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
     }
+    Served::write(&app.config.data_dir, app.public_url.origin(), app.keys.ids(), app.now())
+        .context("LATCHKEY_DATA_DIR: cannot write server.json")?;
     announce(&app);
-    run(app, mailer, listener, async move {
+    let db = app.db.clone();
+    let served = run(app, mailer, listener, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         info!("stopping: finishing what is under way");
     })
-    .await
+    .await;
+    close(&db).await;
+    served
+}
+
+/// Leaves a SQLite database as one file. An operator who copies `latchkey.db` alone would otherwise have an empty
+/// database: everything may still stand in the write-ahead log beside it.
+async fn close(db: &Db) {
+    let closing = async {
+        db.checkpoint().await?;
+        db.close().await
+    };
+    match tokio::time::timeout(CLOSE_WITHIN, closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => warn!(%why, "{STILL_BESIDE}"),
+        Err(_) => warn!("{STILL_BESIDE}"),
+    }
 }
 
 /// Says where to open the browser, on standard output, whatever the log is set to.

@@ -106,12 +106,16 @@ pub async fn log_in(
     if !known && matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {
         app.throttle.give_back(Limit::LogIn, &client.ip);
     }
+    let disabled = matches!(attempt, Ok(Attempt::Disabled));
     let logged_in = match attempt? {
         Attempt::Succeeded(logged_in) => Some(logged_in),
-        Attempt::Failed => None,
+        Attempt::Failed | Attempt::Disabled => None,
         Attempt::Refused(too_many) => return Err(too_many.into()),
     };
     let Some(logged_in) = logged_in else {
+        if disabled {
+            return again(Problems::one("login", t.account_disabled()), misses);
+        }
         typed::remember(&cookies, &app, typed);
         return again(Problems::one("login", t.wrong_log_in()).mark("password"), misses.saturating_add(1));
     };

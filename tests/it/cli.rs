@@ -12,7 +12,7 @@ use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder};
 use crate::process::Process;
 use crate::{HERON, OTTER};
 
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 19] = [
     &["serve"],
     &["migrate"],
     &["mail-test"],
@@ -23,7 +23,14 @@ const COMMANDS: [&[&str]; 12] = [
     &["user"],
     &["user", "list"],
     &["user", "show"],
+    &["user", "create"],
     &["user", "reset-link"],
+    &["user", "set-email"],
+    &["user", "disable"],
+    &["user", "enable"],
+    &["user", "sessions"],
+    &["user", "log-out"],
+    &["user", "events"],
     &["user", "delete"],
 ];
 
@@ -126,7 +133,7 @@ async fn an_operator_looks_after_users_while_the_site_runs() {
     }
     for login in ["sam", "SAM@example.com"] {
         let shown = process.run(&["user", "show", login]);
-        for text in ["Username:      sam\n", "sam@example.com", "Logged in on:  1 device"] {
+        for text in ["Username:      sam\n", "sam@example.com", "Logged in on:  1 device\n"] {
             assert!(shown.out.contains(text), "{text}: {shown:?}");
         }
         assert!(!shown.out.contains("argon2"), "{}", shown.out);
@@ -224,6 +231,7 @@ async fn a_deleted_user_leaves_no_address_behind() {
 #[tokio::test]
 async fn nobody_of_that_name_is_an_error_that_helps() {
     let process = Process::new(&[]);
+    assert_eq!(process.run(&["migrate"]).code, Some(0));
     for arguments in [["user", "show", "nobody"], ["user", "reset-link", "nobody"], ["user", "delete", "nobody"]] {
         let ran = process.run(&arguments);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");

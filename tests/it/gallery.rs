@@ -12,6 +12,9 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use latchkey::accounts::email::Email;
+use latchkey::accounts::operator::{self, NewUser};
+use latchkey::accounts::username::{FullName, Username};
 use scraper::{Html, Selector};
 use serde_json::json;
 
@@ -256,8 +259,28 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
     sam.opens("/login").await;
     sam.opens_the_letter(app, ADDRESS, 10).await;
     sam.shows("letter-mail-test", ".links li:only-child").await;
+    letters_of_the_operator(sam, app).await;
     sam.opens("/dev/mailbox").await;
     sam.shows("mailbox", ".letters").await;
+}
+
+async fn letters_of_the_operator(sam: &mut Critic, app: &TestApp) {
+    let (db, now, locale) = (&app.app.db, app.app.now(), sam.language.parse().unwrap());
+    let [old, new] = ["dora@example.com", "doris@example.com"];
+    let dora = NewUser {
+        email: Email::parse(old).unwrap(),
+        username: Username::parse("dora").unwrap(),
+        full_name: FullName::parse("").unwrap(),
+        locale,
+    };
+    let (dora, _) = operator::create(db, dora, now).await.unwrap().unwrap();
+    sam.opens_the_letter(app, old, 1).await;
+    sam.shows("letter-account-created", ".links a[href$='/forgot-password']").await;
+    operator::set_email(db, &dora, (&Email::parse(new).unwrap(), locale), now).await.unwrap().unwrap();
+    sam.opens_the_letter(app, new, 1).await;
+    sam.shows("letter-email-added", ".links a[href$='/forgot-password']").await;
+    sam.opens_the_letter(app, old, 2).await;
+    sam.shows("letter-email-removed", ".links li:only-child").await;
 }
 
 async fn bad_news(sam: &mut Critic, app: TestApp) {

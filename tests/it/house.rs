@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("notice", 0),
     ("outside", 0),
     ("recent", 0),
+    ("served", 0),
     ("urls", 0),
 ];
 

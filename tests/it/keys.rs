@@ -8,11 +8,14 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::accounts::session;
 use rustix::process::getuid;
 use serde_json::Value;
+use time::Duration;
 
+use crate::app::TestApp;
 use crate::browser::Browser;
-use crate::process::{Process, confirm, forget, sign_up};
+use crate::process::{Process, confirm, forget, sign_up, until};
 use crate::{HERON, OTTER};
 
 /// A secret as `openssl rand -base64 32` makes it.
@@ -63,13 +66,73 @@ async fn a_fresh_secret_logs_nobody_out_until_the_old_one_is_dropped() {
     assert_eq!((kid(&ada).as_str(), kid(&sam).as_str()), (new_id, old_id), "the newest signs");
     assert!(both.iter().all(|secret| !list.contains(secret.as_str()) && !ran.out.contains(secret.as_str())));
 
-    assert_eq!(process.run(&["keys", "drop"]).code, Some(0));
+    let refused = process.run(&["keys", "drop"]);
+    assert_eq!((refused.code, refused.out.as_str(), secrets(&file)), (Some(1), "", both.clone()), "{refused:?}");
+    assert_eq!(process.run(&["keys", "drop", "--force"]).code, Some(0));
     assert_eq!(secrets(&file), both[..1]);
     process.stop().await;
     process.start().await;
     assert!(!sam.is_logged_in().await && !opens(&process, &old_token).await);
     assert!(ada.is_logged_in().await && opens(&process, &new_token).await);
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+}
+
+#[tokio::test]
+async fn a_secret_is_not_dropped_while_a_session_may_be_open_by_it() {
+    let mut process = Process::serving(&[]).await;
+    let (mut sam, file) = (process.someone("sam", OTTER).await, process.path("data/secret"));
+    token(&process).await;
+    assert_eq!(process.run(&["keys", "rotate"]).code, Some(0));
+    let both = secrets(&file);
+    let refused = |words: &[&str]| {
+        let ran = process.run(&["keys", "drop"]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
+        assert_eq!(secrets(&file), both);
+    };
+    refused(&["restart the server", "2 sessions", "UTC", "--force"]);
+    process.stop().await;
+    process.start().await;
+    let refused = process.run(&["keys", "drop"]);
+    assert!(refused.err.contains("2 sessions") && !refused.err.contains("restart"), "{refused:?}");
+    assert_eq!(process.run(&["keys", "drop", "--keep", "2"]).code, Some(0), "nothing to drop");
+    assert_eq!(secrets(&file), both);
+
+    // Once all that the old secret signed has ended, it goes without force, and nobody is logged out.
+    sam.post("/profile/security/log-out", &[("others", "1")]).await;
+    sam.log_out().await;
+    let dropped = async || {
+        // The times are whole seconds, and that of the start may not be over.
+        assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+        let done = process.run(&["keys", "drop"]).code == Some(0);
+        if !done {
+            sam.log_out().await;
+        }
+        done.then_some(())
+    };
+    until("the secret is dropped", dropped).await;
+    assert_eq!(secrets(&file), both[..1]);
+    process.stop().await;
+    process.start().await;
+    assert!(sam.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_is_signed_anew() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let open = async |since| {
+        let db = app.app.db.read();
+        session::signed_before(db, since, app.app.now()).await.unwrap().map(|(count, _)| count)
+    };
+    app.app.clock.advance(Duration::minutes(1));
+    let restart = Some(app.app.now());
+    assert_eq!((open(restart).await, open(None).await), (Some(1), Some(1)));
+    app.app.clock.advance(Duration::minutes(9));
+    assert!(sam.is_logged_in().await);
+    assert_eq!((open(restart).await, open(None).await), (None, Some(1)));
+    app.app.clock.advance(Duration::hours(3));
+    assert_eq!(open(None).await, None, "it has ended");
 }
 
 #[test]
@@ -129,7 +192,7 @@ fn what_is_not_there_or_not_ours_to_change_is_said() {
     for command in ["list", "rotate", "drop"] {
         let ran = Process::new(&[]).run(&["keys", command]);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
-        assert!(ran.err.contains("LATCHKEY_SECRET_FILE: data/secret: No such file"), "{}", ran.err);
+        assert!(ran.err.contains("LATCHKEY_SECRET_FILE: there is no secret at /"), "{}", ran.err);
     }
     let process = Process::new(&[("LATCHKEY_SECRET", SECRET)]);
     for command in ["rotate", "drop"] {

@@ -5,7 +5,8 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, PasswordChanged, Rendered, ResetPassword, Site,
+    AccountCreated, AlreadyRegistered, ConfirmSignup, EmailAdded, EmailRemoved, MailTest, NewDevice, PasswordChanged,
+    Rendered, ResetPassword, Site,
 };
 use time::macros::datetime;
 
@@ -13,7 +14,7 @@ use time::macros::datetime;
 const JWT: &str = "eyJ0eXAiOiJub3QtbWUrand0IiwiYWxnIjoiSFMyNTYiLCJraWQiOiJnZTBnd3c3ciJ9.eyJpc3MiOiJodHRwczovL2FjY291bnRzLmV4YW1wbGUuY29tIiwiYXVkIjoibm90LW1lIiwic3ViIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2Nzg5Iiwic2lkIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2NzkwIiwiaWF0IjoxNzk1MzM1MzAwLCJleHAiOjE3OTU5NDAxMDB9.5Zl6Yb0mK1M2f3Q9r8tWc7dXhVjK4sPqLnEoUaBi3gY";
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 6] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 9] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -34,6 +35,9 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 6] {
         ("reset_password", reset.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
         ("new_device", NewDevice { link: &link(&format!("/not-me?token={JWT}")), asked }.render(site)),
+        ("account_created", AccountCreated { reset_link, asked }.render(site)),
+        ("email_added", EmailAdded { reset_link, asked }.render(site)),
+        ("email_removed", EmailRemoved { asked }.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
     rendered.map(|(name, letter)| (name, letter.unwrap()))

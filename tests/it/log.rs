@@ -81,7 +81,7 @@ async fn why_it_does_not_serve_is_an_object_too_and_never_left_out() {
     assert!(cases[1].starts_with("latchkey: "), "in plain words where the log takes none: {}", cases[1]);
     // A command is answered in words: somebody has typed it.
     let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
-    assert!(ran.err.starts_with("latchkey: there is no user nobody"), "{}", ran.err);
+    assert!(ran.err.starts_with("latchkey: there is no database"), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -100,6 +100,47 @@ async fn four_servers_that_start_at_once_on_an_empty_database_all_serve() {
 }
 
 #[tokio::test]
+async fn an_operator_looks_after_users() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    let done = |process: &Process, arguments: &[&str]| {
+        let ran = process.run(arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
+        ran.out
+    };
+    // A command makes no tables.
+    for _ in 0..2 {
+        let ran = process.run(&["user", "list"]);
+        assert!(ran.code == Some(1) && ran.err.contains("tables of this version"), "{ran:?}");
+    }
+    assert_eq!(fs::read_dir(process.dir.path()).unwrap().count(), 0);
+    done(&process, &["migrate"]);
+    let create = ["user", "create", "dora@example.com", "dora"];
+    let ran = process.run(&create);
+    assert!(ran.code == Some(1) && ran.err.contains("LATCHKEY_PUBLIC_URL must be given"), "{ran:?}");
+
+    process.start().await;
+    let link = done(&process, &create).lines().last().unwrap().to_owned();
+    assert!(process.run(&create).err.contains("has an account already"), "the unique column judges");
+    let mut dora = process.browser();
+    assert_eq!(dora.reset(&link, OTTER).await.path, "/login");
+    assert_eq!(dora.log_in("dora", OTTER).await.path, "/profile");
+    process.someone("sam", OTTER).await;
+    let taken = process.run(&["user", "set-email", "dora", "sam@example.com"]);
+    assert!(taken.code == Some(1) && taken.err.contains("has an account already"), "{taken:?}");
+    done(&process, &["user", "set-email", "dora", "doris@example.com"]);
+    assert!(dora.is_logged_in().await);
+    done(&process, &["user", "disable", "doris@example.com"]);
+    assert!(!dora.is_logged_in().await);
+    assert_eq!(dora.log_in("dora", OTTER).await.status, 422);
+    done(&process, &["user", "enable", "dora"]);
+    assert_eq!(dora.log_in("dora", OTTER).await.path, "/profile");
+    done(&process, &["user", "log-out", "dora"]);
+    assert!(!dora.is_logged_in().await);
+    assert_eq!(done(&process, &["user", "events", "dora"]).lines().count(), 9);
+}
+
+#[tokio::test]
 async fn a_database_with_a_certificate_of_its_operators_own_authority_is_verified() {
     let cluster = Cluster::start().await;
     let strangers = tempfile::tempdir().unwrap();

@@ -44,7 +44,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -314,7 +314,7 @@ async fn a_crash_right_after_the_answer_loses_no_reset_letter() {
 }
 
 /// Whether a hashing thread is at work, as the kernel counts.
-fn hashes(process: &Process) -> bool {
+pub fn hashes(process: &Process) -> bool {
     let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
     let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
     stats.into_iter().any(|stat| stat.contains("(hasher-") && stat.contains(") R "))

@@ -1,31 +1,31 @@
 //! The command line: serve, and what an operator does once.
 
+mod env_file;
+mod keys;
+mod listing;
+mod users;
+
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
-use sea_orm::ActiveEnum;
-use tracing::{Level, enabled, error, field, warn};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::email::Email;
-use crate::accounts::event::Kind;
-use crate::accounts::user::User;
-use crate::accounts::{operator, session, user};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::db::Db;
-use crate::keys::{Keys, Use};
-use crate::locale::Locale;
 use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
-use crate::secret::Secret;
-use crate::{chance, server, urls, visit_store};
+use crate::{chance, server};
 
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
 ///
@@ -36,6 +36,11 @@ use crate::{chance, server, urls, visit_store};
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+
+    /// A file with settings, a line each as in .env.example: LATCHKEY_PUBLIC_URL=https://accounts.example.com. Flags and
+    /// environment variables win over it.
+    #[arg(long, value_name = "FILE", global = true)]
+    env_file: Option<PathBuf>,
 
     #[command(flatten)]
     config: Config,
@@ -60,48 +65,10 @@ enum Command {
     },
     /// Change the secret without logging anybody out.
     #[command(subcommand)]
-    Keys(KeysCommand),
-    /// Look at users, help them back in, delete them.
+    Keys(keys::Command),
+    /// Create, look at, disable and delete users; help them back in.
     #[command(subcommand)]
-    User(UserCommand),
-}
-
-#[derive(Subcommand)]
-enum KeysCommand {
-    /// List what the secrets are called in cookies (kid), newest first; never a secret itself.
-    List,
-    /// Put a fresh secret first in the secret file. It signs; those after it still verify.
-    Rotate,
-    /// Drop all secrets but the newest; whoever is logged in by an older one has to log in again.
-    Drop {
-        /// How many to keep.
-        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
-        keep: u8,
-    },
-}
-
-#[derive(Subcommand)]
-enum UserCommand {
-    /// List all users: username, e-mail address, since when.
-    List,
-    /// Show one user.
-    Show {
-        /// An e-mail address or a username.
-        login: String,
-    },
-    /// Print a link that lets the user choose a new password; it works for an hour, once.
-    ResetLink {
-        /// An e-mail address or a username.
-        login: String,
-    },
-    /// Delete a user with all sessions and links. Asks first when a person is there to answer.
-    Delete {
-        /// An e-mail address or a username.
-        login: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
-    },
+    User(users::Command),
 }
 
 /// Reads the command line and does what it says.
@@ -130,20 +97,49 @@ fn say_why(why: impl AsRef<str>) {
 
 /// Parses flags and environment. Help goes out in full; anything wrong is one line that names the setting.
 fn parse() -> Result<Cli, ExitCode> {
-    let cli = Cli::try_parse().map_err(|error| {
+    let refuse = |why: String| {
+        say_why(why);
+        ExitCode::from(2)
+    };
+    let from_file = settings_of_file().map_err(refuse)?;
+    let parsed = with_defaults(Cli::command(), &from_file).try_get_matches();
+    let cli = parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
-            say_why(named(&error));
-            return ExitCode::from(2);
+            return refuse(named(&error));
         }
         let _nobody_reads = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })?;
     // After the parser, which ends with the help where that is asked for: this line points there.
     if let Some(name) = unknown_setting() {
-        say_why(format!("{name} is not a setting; `latchkey serve --help` lists them all"));
-        return Err(ExitCode::from(2));
+        return Err(refuse(format!("{name} is not a setting; `latchkey serve --help` lists them all")));
     }
     Ok(cli)
+}
+
+/// Reads the file of `--env-file`, if there is one.
+fn settings_of_file() -> Result<HashMap<String, String>, String> {
+    // Before the command line is parsed, because it is parsed with what the file says. What is wrong with it is said then.
+    let lenient = Cli::command().ignore_errors(true).try_get_matches();
+    let file = lenient.ok().and_then(|matches| matches.get_one::<PathBuf>("env_file").cloned());
+    let command = Cli::command();
+    let is_setting = |name: &str| command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| env == name));
+    file.map_or_else(|| Ok(HashMap::new()), |file| env_file::read(&file, is_setting))
+}
+
+/// Makes these values of settings the defaults, over which variables and flags win. The variables themselves are not set:
+/// that is unsafe where other threads may read them.
+fn with_defaults(command: clap::Command, values: &HashMap<String, String>) -> clap::Command {
+    command.mut_args(|arg| {
+        let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+        match name.and_then(|name| values.get(&name)) {
+            Some(value) => {
+                let secret = arg.is_hide_env_values_set();
+                arg.default_value(value.clone()).hide_default_value(secret)
+            }
+            None => arg,
+        }
+    })
 }
 
 /// A misspelt setting would be a default that nobody chose.
@@ -168,6 +164,8 @@ fn named(error: &clap::Error) -> String {
         .get_arguments()
         .any(|arg| arg.is_hide_env_values_set() && Some(flag.trim_start_matches("--")) == arg.get_long());
     let setting = format!("LATCHKEY_{}", flag.trim_start_matches("--").replace('-', "_").to_uppercase());
+    let is_setting = command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| *env == *setting));
+    let name = if is_setting { format!("{setting} ({flag})") } else { flag.to_owned() };
     let value = if secret { "its value".to_owned() } else { format!("{:?}", text(ContextKind::InvalidValue)) };
     let why = match (std::error::Error::source(error), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
@@ -176,7 +174,7 @@ fn named(error: &clap::Error) -> String {
         }
         _ => "is not a value it takes".to_owned(),
     };
-    format!("{setting} ({flag}): {value} {why}")
+    format!("{name}: {value} {why}")
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -184,12 +182,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => server::serve(cli.config).await,
         Command::Migrate => {
-            App::open(cli.config).await?;
+            App::open(cli.config).await?.db.close().await?;
             out("The tables are up to date.")
         }
         Command::MailTest { address } => mail_test(cli.config, &address).await,
-        Command::Keys(command) => on_keys(&cli.config, &command).await,
-        Command::User(command) => on_users(cli.config, command).await,
+        Command::Keys(command) => keys::run(&cli.config, &command).await,
+        Command::User(command) => users::run(cli.config, command).await,
     }
 }
 
@@ -218,8 +216,47 @@ fn out(line: impl AsRef<str>) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{}", line.as_ref())?)
 }
 
-async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
+/// What to do about a command that finds nothing, which is mostly one that runs in another shell than the server.
+const ELSEWHERE: &str = "run this in the server's folder, or give --data-dir, or --env-file with the server's settings";
+
+/// Opens the server's database for a command, which makes neither a file nor a table: in a shell without the server's
+/// settings it would look at an empty database of its own, and say nothing.
+async fn open_db(config: &Config) -> anyhow::Result<Db> {
+    config.check_database().map_err(anyhow::Error::msg)?;
+    let url = config.database_url();
+    let file = Db::file(&url).context("LATCHKEY_DATABASE_URL")?;
+    if let Some(file) = &file {
+        look_for("database", file)?;
+    }
+    let db = Db::open_existing(&url).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
+    if !db.is_up_to_date().await.context("LATCHKEY_DATABASE_URL: cannot read the tables")? {
+        let name = file.map_or_else(|| "the database".to_owned(), |file| absolute(&file));
+        anyhow::bail!(
+            "{name} does not have the tables of this version; start the server, which makes them, or run `latchkey migrate`"
+        );
+    }
+    Ok(db)
+}
+
+/// Refuses to go on without a file, and says where it was looked for.
+fn look_for(what: &str, file: &Path) -> anyhow::Result<()> {
+    match file.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => anyhow::bail!("there is no {what} at {}; {ELSEWHERE}", absolute(file)),
+        Err(why) => anyhow::bail!("cannot look at {}: {why}; run this as the server's user", absolute(file)),
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+async fn mail_test(mut config: Config, address: &str) -> anyhow::Result<()> {
     let Ok(email) = Email::parse(address) else { anyhow::bail!("{address} is not an e-mail address") };
+    if let Some(dir) = config.dev_mailbox().filter(|dir| !dir.exists()) {
+        anyhow::bail!("LATCHKEY_SMTP_URL is not set, and no server keeps letters in {}; {ELSEWHERE}", absolute(&dir));
+    }
+    config.recall_public_url();
     config.check().map_err(anyhow::Error::msg)?;
     let public_url = config.public_url();
     let mailer = Mailer::new(&config, &public_url)?;
@@ -235,106 +272,4 @@ async fn mail_test(config: Config, address: &str) -> anyhow::Result<()> {
         (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the letter is kept in {}.", dir.display())),
         (Err(refused), _) => anyhow::bail!("the letter did not go out: {refused}"),
     }
-}
-
-async fn on_keys(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
-    config.check().map_err(anyhow::Error::msg)?;
-    let file = match (config.secret(), command) {
-        (Err(file), _) => file,
-        (Ok(secret), KeysCommand::List) => return list_keys(&secret),
-        (Ok(_), _) => anyhow::bail!(
-            "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
-        ),
-    };
-    let name = file.display();
-    let named = || format!("LATCHKEY_SECRET_FILE: {name}");
-    match *command {
-        KeysCommand::List => list_keys(&Secret::load(&file).with_context(named)?),
-        KeysCommand::Rotate => {
-            let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
-            note_keys(config, Kind::KeysRotated).await;
-            out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
-            // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
-            let days = config.remember_idle_days;
-            out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
-        }
-        KeysCommand::Drop { keep } => {
-            let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
-            note_keys(config, Kind::KeysDropped).await;
-            out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
-        }
-    }
-}
-
-/// Notes a change of the secret, which is done by now: after a leak it must not wait for a database that is out of reach.
-async fn note_keys(config: &Config, kind: Kind) {
-    let noted = async {
-        let db = Db::open(&config.database_url()).await?;
-        db.migrate().await?;
-        operator::note_keys(&db, kind, Clock::default().now()).await
-    };
-    if let Err(why) = noted.await {
-        warn!(event = kind.to_value(), "the secret is changed, but its event could not be written: {why}");
-    }
-}
-
-fn list_keys(secret: &Secret) -> anyhow::Result<()> {
-    for (place, id) in Keys::new(secret, Use::SESSION_COOKIE, "").ids().enumerate() {
-        out(format!("{id}  {}", if place == 0 { "signs and verifies" } else { "verifies" }))?;
-    }
-    Ok(())
-}
-
-async fn on_users(config: Config, command: UserCommand) -> anyhow::Result<()> {
-    let app = App::open(config).await?;
-    match command {
-        UserCommand::List => {
-            for user in user::all(app.db.read()).await? {
-                out(format!("{:<32}  {:<40}  {}", user.username, user.email, Locale::En.moment(&user.created_at)))?;
-            }
-            Ok(())
-        }
-        UserCommand::Show { login } => {
-            let user = find(&app, &login).await?;
-            let sessions = session::count(app.db.read(), user.id, app.now()).await?;
-            out(format!(
-                "Username:      {}\nEmail address: {}\nFull name:     {}\nMember since:  {}\nLogged in on:  {sessions} devices\nId:            {}",
-                user.username,
-                user.email,
-                user.full_name,
-                Locale::En.moment(&user.created_at),
-                user.id
-            ))
-        }
-        UserCommand::ResetLink { login } => {
-            let user = find(&app, &login).await?;
-            let Some(token) = operator::reset_link(&app.accounts, &user, app.now()).await? else {
-                anyhow::bail!("{login} was deleted a moment ago");
-            };
-            out(app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal()))
-        }
-        UserCommand::Delete { login, yes } => {
-            let user = find(&app, &login).await?;
-            if !yes && io::stdin().is_terminal() && !confirmed(&user)? {
-                return out("Nothing was deleted.");
-            }
-            // First, for once the user is gone nobody could run this again.
-            visit_store::forget(&app.db, &user.email_canonical).await?;
-            operator::delete(&app.db, &user, app.now()).await?;
-            out(format!("Deleted {} ({}).", user.username, user.email))
-        }
-    }
-}
-
-async fn find(app: &App, login: &str) -> anyhow::Result<User> {
-    let found = user::by_login(app.db.read(), login).await?;
-    found.ok_or_else(|| anyhow::anyhow!("there is no user {login}; `latchkey user list` lists them all"))
-}
-
-fn confirmed(user: &User) -> anyhow::Result<bool> {
-    write!(io::stdout(), "Delete {} ({}) with all sessions? [y/N] ", user.username, user.email)?;
-    io::stdout().flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,0 +1,18 @@
+//! Since when an account is disabled.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::timestamp_with_time_zone_null as time_null;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.alter_table(Table::alter().table("users").add_column(time_null("disabled_at")).take()).await
+    }
+}

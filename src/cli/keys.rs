@@ -1,0 +1,116 @@
+//! `latchkey keys …`: change the secret.
+
+use anyhow::Context;
+use clap::Subcommand;
+use sea_orm::ActiveEnum;
+use tracing::warn;
+
+use super::{listing, look_for, open_db, out};
+use crate::accounts::event::Kind;
+use crate::accounts::{operator, session};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::keys::{Keys, Use};
+use crate::locale::Locale;
+use crate::secret::Secret;
+use crate::served::Served;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List what the secrets are called in cookies (kid), newest first; never a secret itself.
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a fresh secret first in the secret file. It signs; those after it still verify.
+    Rotate,
+    /// Drop all secrets but the newest. Refuses while a session may be open by one of them.
+    Drop {
+        /// Drop them although people have to log in again, such as after a leak.
+        #[arg(long)]
+        force: bool,
+        /// How many to keep.
+        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
+        keep: u8,
+    },
+}
+
+pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()> {
+    config.check_database().map_err(anyhow::Error::msg)?;
+    let file = match (config.secret(), command) {
+        (Err(file), _) => file,
+        (Ok(secret), Command::List { json }) => return list(&secret, *json),
+        (Ok(_), _) => anyhow::bail!(
+            "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
+        ),
+    };
+    look_for("secret", &file).context("LATCHKEY_SECRET_FILE")?;
+    let name = file.display();
+    let named = || format!("LATCHKEY_SECRET_FILE: {name}");
+    match *command {
+        Command::List { json } => list(&Secret::load(&file).with_context(named)?, json),
+        Command::Rotate => {
+            let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
+            note(config, Kind::KeysRotated).await;
+            out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
+            // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
+            let days = config.remember_idle_days;
+            out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
+        }
+        Command::Drop { keep, force } => {
+            if !force {
+                refuse_while_open(config, &Secret::load(&file).with_context(named)?, keep.into()).await?;
+            }
+            let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
+            note(config, Kind::KeysDropped).await;
+            out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
+        }
+    }
+}
+
+/// Refuses to drop secrets while a session may be open by a cookie or a token that one of them signed.
+///
+/// A cookie is signed anew when it is used, so a session that was used since a server signs with a secret that is kept
+/// stays open without the others.
+async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> anyhow::Result<()> {
+    let keys = Keys::new(secret, Use::SESSION_COOKIE, "");
+    let kept: Vec<_> = keys.ids().take(keep).collect();
+    if kept.len() == secret.iter().len() {
+        return Ok(());
+    }
+    let signing = Served::read(&config.data_dir).map(|served| served.secrets).unwrap_or_default();
+    let since = signing.iter().filter(|one| kept.contains(&one.id.as_str())).map(|one| one.since).min();
+    let seen = async {
+        let db = open_db(config).await?;
+        let open = session::signed_before(db.read(), since, Clock::default().now()).await?;
+        db.close().await?;
+        anyhow::Ok(open)
+    };
+    let open =
+        seen.await.context("nothing was dropped, because open sessions cannot be counted (--force drops anyway)")?;
+    let Some((count, until)) = open else { return Ok(()) };
+    let first =
+        if since.is_none() { "restart the server first, which does not sign with the newest secret yet; " } else { "" };
+    anyhow::bail!(
+        "nothing was dropped: {first}{} may be open by an older secret, the last until {}; wait until then, or log them out with --force",
+        listing::count(count, "session"),
+        Locale::En.moment(&until)
+    )
+}
+
+/// Notes a change of the secret, which is done by now: after a leak it must not wait for a database that is out of reach.
+async fn note(config: &Config, kind: Kind) {
+    let noted = async {
+        let db = open_db(config).await?;
+        operator::note_keys(&db, kind, Clock::default().now()).await?;
+        anyhow::Ok(db.close().await?)
+    };
+    if let Err(why) = noted.await {
+        warn!(event = kind.to_value(), "the secret is changed, but its event could not be written: {why:#}");
+    }
+}
+
+fn list(secret: &Secret, json: bool) -> anyhow::Result<()> {
+    listing::keys(&Keys::new(secret, Use::SESSION_COOKIE, ""), json)
+}

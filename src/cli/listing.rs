@@ -1,0 +1,135 @@
+//! What commands list: lines for people, or one JSON document for programs, with times as in RFC 3339.
+
+use sea_orm::ActiveEnum;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::out;
+use crate::accounts::event::Event;
+use crate::accounts::session::{self, Session};
+use crate::accounts::user::User;
+use crate::accounts::user_agent;
+use crate::keys::Keys;
+use crate::locale::Locale;
+
+/// Prints a list: a line for each item, or all of them as one JSON array.
+fn print<T>(items: &[T], json: bool, line: impl Fn(&T) -> String, object: impl Fn(&T) -> Value) -> anyhow::Result<()> {
+    if json {
+        return print_json(&items.iter().map(object).collect());
+    }
+    items.iter().try_for_each(|item| out(line(item).trim_end()))
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    out(serde_json::to_string_pretty(value)?)
+}
+
+fn moment(at: OffsetDateTime) -> String {
+    Locale::En.moment(&at)
+}
+
+fn rfc3339(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// “1 session”, “3 sessions”.
+pub(super) fn count(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn user_object(user: &User) -> Value {
+    json!({
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "full_name": user.full_name,
+        "has_password": user.has_password(),
+        "created_at": rfc3339(user.created_at),
+        "disabled_at": user.disabled_at.map(rfc3339),
+    })
+}
+
+pub(super) fn users(users: &[User], json: bool) -> anyhow::Result<()> {
+    let line = |user: &User| {
+        let disabled = user.disabled_at.map(|at| format!("  disabled since {}", moment(at))).unwrap_or_default();
+        format!("{:<32}  {:<40}  {}{disabled}", user.username, user.email, moment(user.created_at))
+    };
+    print(users, json, line, user_object)
+}
+
+pub(super) fn user(user: &User, sessions: usize, json: bool) -> anyhow::Result<()> {
+    if json {
+        let mut object = user_object(user);
+        object["sessions"] = sessions.into();
+        return print_json(&object);
+    }
+    let password = if user.has_password() { "set" } else { "none" };
+    let mut lines = vec![
+        ("Username:", user.username.clone()),
+        ("Email address:", user.email.clone()),
+        ("Full name:", user.full_name.clone()),
+        ("Password:", password.to_owned()),
+        ("Member since:", moment(user.created_at)),
+        ("Logged in on:", count(sessions as u64, "device")),
+        ("Id:", user.id.to_string()),
+    ];
+    if let Some(at) = user.disabled_at {
+        lines.insert(5, ("Disabled:", format!("since {}", moment(at))));
+    }
+    lines.into_iter().try_for_each(|(what, value)| out(format!("{what:<14} {value}")))
+}
+
+pub(super) fn sessions(sessions: &[Session], json: bool) -> anyhow::Result<()> {
+    let browser = |session: &Session| match session.kind {
+        session::Kind::Browser => user_agent::words(&session.user_agent, Locale::En.t()),
+        session::Kind::Api => Locale::En.t().api_token(),
+    };
+    let line = |session: &Session| {
+        let (since, used) = (moment(session.created_at), moment(session.last_seen_at));
+        let (kind, browser) = (session.kind.to_value(), browser(session));
+        format!("{}  {kind:<7}  {browser:<24}  {:<15}  since {since}, last used {used}", session.id, session.ip)
+    };
+    let object = |session: &Session| {
+        json!({
+            "id": session.id,
+            "kind": session.kind.to_value(),
+            "browser": browser(session),
+            "user_agent": session.user_agent,
+            "ip": session.ip,
+            "created_at": rfc3339(session.created_at),
+            "last_seen_at": rfc3339(session.last_seen_at),
+            "expires_at": rfc3339(session.expires_at),
+        })
+    };
+    print(sessions, json, line, object)
+}
+
+/// Events have the names that they have in the log.
+pub(super) fn events(events: &[Event], json: bool) -> anyhow::Result<()> {
+    let line = |event: &Event| {
+        let (at, kind) = (moment(event.at), event.kind.to_value());
+        if event.kind.is_by_operator() {
+            return format!("{at}  {kind:<20}  by a command on the server");
+        }
+        let browser = user_agent::words(&event.user_agent, Locale::En.t());
+        format!("{at}  {kind:<20}  {:<15}  {browser:<24}  {}", event.ip, event.request_id)
+    };
+    let object = |event: &Event| {
+        json!({
+            "at": rfc3339(event.at),
+            "event": event.kind.to_value(),
+            "ip": event.ip,
+            "user_agent": event.user_agent,
+            "request_id": event.request_id,
+        })
+    };
+    print(events, json, line, object)
+}
+
+pub(super) fn keys(keys: &Keys, json: bool) -> anyhow::Result<()> {
+    let ids: Vec<_> = keys.ids().enumerate().collect();
+    let line =
+        |(place, id): &(usize, &str)| format!("{id}  {}", if *place == 0 { "signs and verifies" } else { "verifies" });
+    print(&ids, json, line, |(place, id)| json!({ "kid": id, "signs": *place == 0, "verifies": true }))
+}

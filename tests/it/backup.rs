@@ -1,0 +1,103 @@
+//! What an operator copies is all there is: one file after a stop, and the lines of the README.
+
+use std::fs;
+use std::process::Command;
+
+use crate::OTTER;
+use crate::process::Process;
+
+/// The size of SQLite's write-ahead log; 0 if it is gone.
+fn wal(process: &Process) -> u64 {
+    fs::metadata(process.path("data/latchkey.db-wal")).map_or(0, |about| about.len())
+}
+
+#[tokio::test]
+async fn a_database_that_was_copied_alone_after_a_stop_holds_everyone() {
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    process.stop().await;
+    assert_eq!(wal(&process), 0);
+    fs::create_dir(process.path("elsewhere")).unwrap();
+    fs::copy(process.path("data/latchkey.db"), process.path("elsewhere/latchkey.db")).unwrap();
+    let list = process.run(&["user", "list", "--data-dir", "elsewhere"]);
+    assert!(list.code == Some(0) && list.out.contains("sam@example.com"), "{list:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_whole() {
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    let _open = process.db().await;
+    process.stop().await;
+    assert_eq!(wal(&process), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_writes_leaves_the_file_whole_where_no_server_runs() {
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    process.stop().await;
+    for command in [&["user", "reset-link", "sam"][..], &["migrate"], &["keys", "rotate"]] {
+        assert_eq!(process.run(command).code, Some(0), "{command:?}");
+        assert_eq!(wal(&process), 0, "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_made_anew_beside_users_is_a_loud_warning() {
+    let warnings = |process: &Process| {
+        let log = process.log();
+        log.lines()
+            .filter(|line| line.contains("WARN") && line.contains("secret"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let mut process = Process::serving(&[]).await;
+    process.someone("sam", OTTER).await;
+    process.stop().await;
+    process.start().await;
+    process.stop().await;
+    assert_eq!(warnings(&process), [""; 0], "neither at the first start nor at the second");
+    fs::rename(process.path("data/secret"), process.path("kept")).unwrap();
+    process.start().await;
+    let [warning] = &warnings(&process)[..] else { panic!("{}", process.log()) };
+    for words in ["data/secret", "logged out", "stop the server", "put the old file back"] {
+        assert!(warning.contains(words), "{words}: {warning}");
+    }
+}
+
+/// The lines of one heading's blocks in the README.
+fn readme(heading: &str) -> Vec<String> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let part = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading} in README"));
+    let part = part.split("\n## ").next().unwrap();
+    part.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_lines_of_the_readme_back_up_a_running_server_and_restore_it() {
+    let [back_up, restore] = &readme("Back up and restore")[..] else { panic!("two blocks") };
+    let mut process = Process::serving(&[]).await;
+    let mut sam = process.someone("sam", OTTER).await;
+    let lines = |lines: &str| {
+        let shell = Command::new("sh").args(["-ec", lines]).current_dir(process.path("")).output().unwrap();
+        assert!(shell.status.success(), "{lines}: {shell:?}");
+    };
+    if Command::new("sqlite3").arg("--version").output().is_ok() {
+        lines(back_up);
+    } else {
+        // The copy without the tool: the same files, after a stop.
+        process.stop().await;
+        let lines = "mkdir -m 700 backup && cp -p data/latchkey.db data/secret backup/";
+        assert!(Command::new("sh").args(["-c", lines]).current_dir(process.path("")).status().unwrap().success());
+        process.start().await;
+    }
+    process.someone("ada", OTTER).await;
+    process.stop().await;
+    let shell = Command::new("sh").args(["-ec", restore]).current_dir(process.path("")).output().unwrap();
+    assert!(shell.status.success(), "{restore}: {shell:?}");
+    process.start().await;
+    assert!(sam.is_logged_in().await, "the secret is the same");
+    let list = process.run(&["user", "list"]).out;
+    assert!(list.contains("sam@example.com") && !list.contains("ada@example.com"), "{list}");
+}
