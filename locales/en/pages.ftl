@@ -136,12 +136,11 @@ browser-on-system = { $browser } on { $system }
 unknown-browser = Unknown browser
 api-token = API token
 # $ip (Element)
+# $since (Element)
 # $when (Element)
-last-used = { $ip }, last used { $when }
-# $browser (String)
-log-out-device = Log out: { $browser }
+last-used = { $ip }, logged in { $since }, last used { $when }
 log-out-others = Log out all other devices
-log-out-others-lead = Something here that you do not know? Log it out, then change your password.
+log-out-others-lead = Don't recognise a device? Log it out, then change your password.
 
 newer = Newer
 older = Older
@@ -155,14 +154,29 @@ recent-activity = Recent activity
 # $ip (Element)
 # $when (Element)
 event-from = { $browser }, { $ip }, { $when }
+# $count (Number)
+addresses = { $count ->
+    [one] 1 address
+   *[other] { $count } addresses
+}
+# $addresses (Element)
+# $when (Element)
+event-from-many = { $addresses }, { $when }
+# $first (Element)
+# $last (Element)
+event-between = { $first } to { $last }
 # $what (String)
 # $times (Number)
 event-times = { $what }, { $times } times
 event-sign-up = Account created
 event-log-in = Logged in
 event-token = API token created
-event-log-in-failed = Wrong password
-event-limit-hit = Too many wrong passwords: the next tries had to wait
+# $times (Number)
+event-log-in-failed = { $times ->
+    [one] Failed log-in
+   *[other] { $times } failed log-ins
+}
+event-limit-hit = Too many failed log-ins: further attempts had to wait
 event-log-out = Logged out
 event-session-ended = Logged out another device
 event-not-me = “This was not me”: that device was logged out, and the old password opens nothing

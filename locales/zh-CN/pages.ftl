@@ -114,12 +114,11 @@ password-off = 已停用
 reset = 重置
 others-will-be-logged-out = 修改密码后，其他设备将退出登录。
 sessions = 已登录的设备
-browser-on-system = { $browser }（{ $system }）
+browser-on-system = { $system } 上的 { $browser }
 unknown-browser = 未知浏览器
 api-token = API 令牌
-last-used = { $ip }，最近使用：{ $when }
-log-out-device = 退出登录：{ $browser }
-log-out-others = 让其他设备全部退出登录
+last-used = { $ip }，登录时间：{ $since }，最近使用：{ $when }
+log-out-others = 退出所有其他设备
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
 
 newer = 较新
@@ -129,12 +128,18 @@ older-of = 较早：{ $list }
 
 recent-activity = 最近活动
 event-from = { $browser }，{ $ip }，{ $when }
+addresses = { $count } 个 IP 地址
+event-from-many = { $addresses }，{ $when }
+event-between = { $first } 至 { $last }
 event-times = { $what }（{ $times } 次）
 event-sign-up = 创建账号
 event-log-in = 登录
 event-token = 创建 API 令牌
-event-log-in-failed = 密码错误
-event-limit-hit = 密码错误次数过多，已暂时限制尝试
+event-log-in-failed = { $times ->
+    [1] 登录失败
+   *[other] { $times } 次登录失败
+}
+event-limit-hit = 登录失败次数过多，已暂时限制尝试
 event-log-out = 退出登录
 event-session-ended = 让其他设备退出登录
 event-not-me = 标记为非本人操作：已让该设备退出登录，旧密码已失效

@@ -2,9 +2,10 @@
 //!
 //! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
 //! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`device`], [`event`], [`limit`], [`outbox`]. Verbs, one
-//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`operator`]. A verb takes values and the
-//! time, owns its transaction, and keeps hashing out of it.
+//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`activity`], [`operator`]. A verb takes
+//! values and the time, owns its transaction, and keeps hashing out of it.
 
+pub mod activity;
 mod confusable;
 pub mod device;
 pub mod email;

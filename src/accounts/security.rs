@@ -1,11 +1,9 @@
 //! Where a person is logged in, and how they end it.
 
-use std::cmp::Reverse;
-
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::event::{self, Event, Kind};
+use super::event::{self, Kind};
 use super::login::LoggedIn;
 use super::session::{self, Session};
 use super::user::{self, User};
@@ -61,31 +59,6 @@ pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDat
     }
     tx.commit().await?;
     Ok(Some(LoggedIn { session, device }))
-}
-
-/// What happened to the account lately, the newest first, and how often in a row. What anybody can cause is told once
-/// a kind: whoever guesses must not be able to wash out the log-in that they were after.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
-    /// How many events of each sort are looked through.
-    const LOOKED_THROUGH: u64 = 500;
-    let mut told: Vec<(Event, u32)> = vec![];
-    for event in event::newest(db.read(), user.id, false, LOOKED_THROUGH).await? {
-        match told.last_mut() {
-            Some((last, times)) if last.is_like(&event) => *times += 1,
-            _ => told.push((event, 1)),
-        }
-    }
-    for event in event::newest(db.read(), user.id, true, LOOKED_THROUGH).await? {
-        match told.iter_mut().find(|(other, _)| other.kind == event.kind) {
-            Some((_, times)) => *times += 1,
-            None => told.push((event, 1)),
-        }
-    }
-    told.sort_by_key(|(event, _)| Reverse((event.at, event.id)));
-    Ok(told)
 }
 
 /// Notes what a door turned away: a form of another site (of the user whose cookie came with it, if one did), or a

@@ -14,6 +14,7 @@ use super::identity::{self, CurrentUser, Posted};
 use super::link;
 use super::page::{Page, html};
 use super::visit::{Flash, Sent, Visit};
+use crate::accounts::activity::{self, Entry};
 use crate::accounts::event::{Event, Kind};
 use crate::accounts::security::NotMe;
 use crate::accounts::session::{self, Session};
@@ -34,7 +35,7 @@ struct SecurityPage {
     user: User,
     this: Session,
     others: Part<Session>,
-    activity: Part<(Event, u32)>,
+    activity: Part<Entry>,
 }
 
 /// One page of a long list.
@@ -72,13 +73,13 @@ impl SecurityPage {
         user_agent::words(&event.user_agent, self.page.t)
     }
 
-    fn what(&self, event: &Event, times: &u32) -> String {
-        let t = self.page.t;
-        let what = match event.kind {
+    fn what(&self, entry: &Entry) -> String {
+        let (t, times) = (self.page.t, u32::try_from(entry.times()).unwrap_or(u32::MAX));
+        let what = match entry.event().kind {
             Kind::SignUp => t.event_sign_up(),
             Kind::LogIn => t.event_log_in(),
             Kind::Token => t.event_token(),
-            Kind::LogInFailed => t.event_log_in_failed(),
+            Kind::LogInFailed => return t.event_log_in_failed(times),
             Kind::LimitHit => t.event_limit_hit(),
             Kind::LogOut => t.event_log_out(),
             Kind::SessionEnded => t.event_session_ended(),
@@ -92,7 +93,7 @@ impl SecurityPage {
             Kind::KeysRotated => t.event_keys_rotated(),
             Kind::KeysDropped => t.event_keys_dropped(),
         };
-        if *times > 1 { t.event_times(what, *times) } else { what }
+        if times > 1 { t.event_times(what, times) } else { what }
     }
 }
 
@@ -110,7 +111,7 @@ pub async fn show(
     let mut others = security::sessions(&app.db, &user, app.now()).await?;
     others.retain(|session| session.id != this.id);
     let others = Part::of(others, SESSIONS_SHOWN, query.text("sessions"));
-    let activity = security::activity(&app.db, &user).await?;
+    let activity = activity::recent(&app.db, &user).await?;
     let activity = Part::of(activity, ACTIVITY_SHOWN, query.text("activity"));
     html(StatusCode::OK, page.locale, &SecurityPage { page, user, this, others, activity })
 }

@@ -170,7 +170,40 @@ async fn a_session_shows_where_it_was_used_last() {
     let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", "203.0.113.9");
     thief.send(reqwest::Method::GET, "/profile", from).await;
     let html = with(&app, IPHONE).await.open("/profile/security").await.html;
-    assert!(html.contains("<bdi>203.0.113.9</bdi>, last used "), "{html}");
+    assert!(html.contains("<bdi>203.0.113.9</bdi>, logged in "), "{html}");
+}
+
+/// For a screen reader, twelve buttons that are all called “Log out: Chrome on Linux” are one.
+#[tokio::test]
+async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for ip in ["203.0.113.8", "203.0.113.9"] {
+        let form = [("login", "sam"), ("password", OTTER)];
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
+        let mut browser = app.browser();
+        browser.user_agent = Some(FIREFOX);
+        app.app.clock.advance(time::Duration::minutes(1));
+        assert_eq!(browser.send(reqwest::Method::POST, "/login", from).await.status, 303);
+    }
+    let page = sam.open("/profile/security").await;
+    let document = scraper::Html::parse_document(&page.html);
+    let buttons = scraper::Selector::parse("#sessions li button").unwrap();
+    let mut names = vec![];
+    for button in document.select(&buttons) {
+        let ids = button.attr("aria-labelledby").expect("a name of its own").split(' ');
+        names.push(ids.flat_map(|id| page.texts(&format!("[id='{id}']"))).collect::<Vec<_>>().join(" "));
+    }
+    assert_eq!(names.len(), 3);
+    for (name, start) in names.iter().zip([
+        "Log out Unknown browser This device 127.0.0.1, logged in ",
+        "Log out Firefox on Linux 203.0.113.9, logged in ",
+        "Log out Firefox on Linux 203.0.113.8, logged in ",
+    ]) {
+        assert!(name.starts_with(start), "{name}");
+        assert_eq!(name.matches(" UTC").count(), 2, "{name}");
+    }
+    assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
 }
 
 #[tokio::test]
