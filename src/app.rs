@@ -49,8 +49,6 @@ pub struct App {
     pub keys: Keys,
     /// For API tokens.
     pub token_keys: Keys,
-    /// For links that say “this was not me”.
-    pub not_me_keys: Keys,
     /// What accounts are kept with.
     pub accounts: Accounts,
     /// What clients have tried.
@@ -109,7 +107,6 @@ impl App {
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
-            not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
             readiness: Recent::new(READINESS_KEPT),
             accounts: Accounts {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::user::User;
-use super::{Asked, Fault, Result, flood, pending_signup, reset_token, security};
+use super::{Asked, Fault, Result, flood, not_me_link, pending_signup, reset_token};
 use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
@@ -89,6 +89,11 @@ pub enum Letter {
         /// When and from where.
         asked: Asked,
     },
+    /// The owner of this address's account said that a log-in was not theirs: the link to a new password.
+    NotMe {
+        /// When and from where they said so.
+        asked: Asked,
+    },
     /// The password of this address's account was changed.
     PasswordChanged {
         /// When and from where.
@@ -109,6 +114,7 @@ impl Letter {
     fn priority(&self) -> Priority {
         match self {
             Self::ResetPassword { .. } => Priority::Unsorted,
+            Self::NotMe { .. } => Priority::Reset,
             Self::PasswordChanged { .. } | Self::NewDevice { .. } => Priority::Owner,
             Self::Signup { .. } => Priority::Stranger,
         }
@@ -117,7 +123,7 @@ impl Letter {
     /// How long it is worth sending.
     fn worth_sending(&self) -> Duration {
         match self {
-            Self::ResetPassword { .. } => reset_token::LIFETIME,
+            Self::ResetPassword { .. } | Self::NotMe { .. } => reset_token::LIFETIME,
             Self::Signup { .. } | Self::PasswordChanged { .. } | Self::NewDevice { .. } => pending_signup::LIFETIME,
         }
     }
@@ -314,13 +320,14 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
     Ok(())
 }
 
-/// Returns the sessions that letters about new devices told this user of, as far as the links in them still work.
+/// Returns the sessions that emails told this user of, as far as the links in them may still work.
 pub(super) async fn sessions_told_of(
     conn: &impl ConnectionTrait,
     user: &User,
     now: OffsetDateTime,
 ) -> Result<Vec<Uuid>> {
-    let recent = Column::CreatedAt.gt(now - security::NOT_ME_LIFETIME);
+    // A link is made when its email is sent, which may be a day after the row.
+    let recent = Column::CreatedAt.gt(now - not_me_link::LIFETIME - pending_signup::LIFETIME);
     let letters = Entity::find().filter(Column::ToAddress.eq(&user.email)).filter(recent).all(conn).await?;
     let told = letters.iter().filter_map(|row| match row.letter() {
         Ok(Letter::NewDevice { user: of, session, .. }) if of == user.id => Some(session),

@@ -92,6 +92,10 @@ letter! {
     ResetPassword("letters/reset_password.txt", "letters/reset_password.html") { link: str, asked: Asked } reset_subject
 }
 letter! {
+    /// The same for a user who said of a log-in that it was not theirs.
+    NotMe("letters/not_me.txt", "letters/not_me.html") { link: str, reset_link: str, asked: Asked } not_me_subject
+}
+letter! {
     /// Word that the password is another one now.
     PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link: str, asked: Asked } changed_subject
 }

@@ -10,17 +10,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::letters::{AlreadyRegistered, ConfirmSignup, NewDevice, PasswordChanged, Rendered, ResetPassword, Site};
+use super::letters::{
+    AlreadyRegistered, ConfirmSignup, NewDevice, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
+};
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
 use crate::accounts::event::Kind;
+use crate::accounts::not_me::{self, Report};
+use crate::accounts::not_me_link::About;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
-use crate::accounts::{Fault, password_reset, security};
+use crate::accounts::{Fault, password_reset};
 use crate::app::App;
-use crate::keys::Pointer;
 use crate::urls;
 
 /// How many letters may be on their way at once.
@@ -89,11 +92,17 @@ async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fa
     Ok(())
 }
 
-/// A letter ready to go, and the token to take back if it cannot.
+/// A letter ready to go, and the link to take back if it cannot.
 struct Composed {
     to: String,
     rendered: Rendered,
-    reset: Option<Token>,
+    link: Option<Link>,
+}
+
+/// A link that was minted for a letter.
+enum Link {
+    Reset(Token),
+    NotMe(Token),
 }
 
 /// Writes the letter, or finds that there is nobody to write to.
@@ -111,7 +120,9 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Site { address: &user.email, locale: user.letter_locale().unwrap_or(site.locale), ..site }
     }
     let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
-    let composed = match row.letter()? {
+    let letter = row.letter()?;
+    let was_told = matches!(letter, Letter::NotMe { .. });
+    let composed = match letter {
         Letter::Signup { pending, asked } => match signup::issue(&app.db, pending, app.now()).await? {
             Mailed::Link(token) => {
                 let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
@@ -125,7 +136,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             }
             Mailed::Nothing => return Ok(None),
         },
-        Letter::ResetPassword { asked } => {
+        Letter::ResetPassword { asked } | Letter::NotMe { asked } => {
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
             let first = row.attempts == 1; // one wish is one event, however often its letter is tried
             let Some((user, token)) =
@@ -135,23 +146,26 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
                 return Ok(None);
             };
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
-            let rendered = ResetPassword { link, asked: &asked }.render(to_user(&user, site));
-            (user.email, rendered, Some(token))
+            let (site, asked) = (to_user(&user, site), &asked);
+            let rendered = match was_told {
+                true => NotMe { link, reset_link: &reset_link, asked }.render(site),
+                false => ResetPassword { link, asked }.render(site),
+            };
+            (user.email, rendered, Some(Link::Reset(token)))
         }
         Letter::PasswordChanged { asked } => {
             (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
         }
         Letter::NewDevice { user, session, asked } => {
-            let fault = |why| Fault::Internal(format!("a token: {why}"));
-            let (now, pointer) = (app.now(), Pointer { user, session });
-            let token = app.not_me_keys.mint(pointer, now, now + security::NOT_ME_LIFETIME).map_err(fault)?;
-            let link = &app.public_url.with_token(urls::NOT_ME, &token);
-            (to, NewDevice { link, asked: &asked }.render(site), None)
+            let report = Report { user, session, about: About::LogIn, times: 1, asked: &asked };
+            let Some(token) = not_me::issue(&app.db, &report, app.now()).await? else { return Ok(None) };
+            let link = &app.public_url.with_token(urls::NOT_ME, &token.reveal());
+            (to, NewDevice { link, asked: &asked }.render(site), Some(Link::NotMe(token)))
         }
     };
-    let (to, rendered, reset) = composed;
+    let (to, rendered, link) = composed;
     let rendered = rendered.map_err(|why| Fault::Internal(format!("letter: {why}")))?;
-    Ok(Some(Composed { to, rendered, reset }))
+    Ok(Some(Composed { to, rendered, link }))
 }
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
@@ -162,14 +176,16 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
     };
     let Err(refused) = sent else {
         outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
-        if letter.reset.is_some() {
+        if let Some(Link::Reset(_)) = letter.link {
             app.metrics.resets.sent.inc();
         }
         info!("sent");
         return Ok(());
     };
-    if let Some(token) = letter.reset.filter(|_| refused.certain) {
-        password_reset::discard(&app.db, &token).await?;
+    match letter.link.filter(|_| refused.certain) {
+        Some(Link::Reset(token)) => password_reset::discard(&app.db, &token).await?,
+        Some(Link::NotMe(token)) => not_me::discard(&app.db, &token).await?,
+        None => {}
     }
     put_off(app, row, &refused).await
 }

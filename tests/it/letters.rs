@@ -5,15 +5,13 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, PasswordChanged, Rendered, ResetPassword, Site,
+    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use time::macros::datetime;
 
-/// As long as a true one.
-const JWT: &str = "eyJ0eXAiOiJub3QtbWUrand0IiwiYWxnIjoiSFMyNTYiLCJraWQiOiJnZTBnd3c3ciJ9.eyJpc3MiOiJodHRwczovL2FjY291bnRzLmV4YW1wbGUuY29tIiwiYXVkIjoibm90LW1lIiwic3ViIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2Nzg5Iiwic2lkIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2NzkwIiwiaWF0IjoxNzk1MzM1MzAwLCJleHAiOjE3OTU5NDAxMDB9.5Zl6Yb0mK1M2f3Q9r8tWc7dXhVjK4sPqLnEoUaBi3gY";
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 6] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 7] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -32,8 +30,9 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 6] {
         ("confirm_signup", confirm.render(site)),
         ("already_registered", AlreadyRegistered { login_link, reset_link, asked }.render(site)),
         ("reset_password", reset.render(site)),
+        ("not_me", NotMe { link: reset.link, reset_link, asked }.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
-        ("new_device", NewDevice { link: &link(&format!("/not-me?token={JWT}")), asked }.render(site)),
+        ("new_device", NewDevice { link: &link(&format!("/not-me?token={TOKEN}")), asked }.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
     rendered.map(|(name, letter)| (name, letter.unwrap()))

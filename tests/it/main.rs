@@ -30,6 +30,7 @@ mod log;
 mod login;
 mod look;
 mod metrics;
+mod not_me;
 mod outbox;
 mod password_reset;
 mod person;
