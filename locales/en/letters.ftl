@@ -66,6 +66,19 @@ new-device-letter = Someone logged in as { $address } on { $when } from { $ip } 
 new-device-not-you = If this was not you, open this page to log that device out. We then email you a link to choose a new password:
 
 # $site (String)
+# $times (Number)
+new-devices-subject = { $times } new log-ins to your { $site } account
+# $times (Number)
+new-devices-heading = { $times } new log-ins
+new-devices-preheader = If all of them were you, there is nothing to do. If not, log those devices out.
+# $address (Element)
+new-devices-letter = Someone logged in as { $address } on devices that have not been used for this account before:
+# $more (Number)
+new-devices-more = and { $more } more
+new-devices-not-you = If one of them was not you, open this page to log those devices out. We then email you a link to choose a new password:
+new-devices-were-you = If all of them were you, there is nothing to do.
+
+# $site (String)
 test-subject = Mail from { $site } works
 test-heading = Mail works
 # $site (String)

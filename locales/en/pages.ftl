@@ -196,6 +196,11 @@ this-was-not-me = This was not me
 # $browser (Element)
 # $ip (Element)
 not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
+# $more (Number)
+not-me-more = { $more ->
+    [one] There was one more log-in after it.
+   *[other] There were { $more } more log-ins after it.
+}
 not-me-choice = If this was you, there is nothing to do. If not, log that device out. Every device that has logged in since then is logged out too, your old password stops working, and we email you a link to choose a new one.
 not-me-button = Log it out and reset my password
 not-me-done = Now choose a new password

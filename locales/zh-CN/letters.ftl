@@ -40,6 +40,14 @@ new-device-preheader = 如果是你本人操作，无需处理；如果不是，
 new-device-letter = 有人登录了账号 { $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备此前从未登录过此账号。
 new-device-not-you = 如果不是你本人操作，请打开以下链接，让该设备退出登录。我们随后会向你发送设置新密码的链接：
 
+new-devices-subject = { $site } 账号有 { $times } 次新设备登录
+new-devices-heading = { $times } 次新设备登录
+new-devices-preheader = 如果都是你本人操作，无需处理；如果不是，请让这些设备退出登录。
+new-devices-letter = 有人在以下设备上登录了账号 { $address }，这些设备此前从未登录过此账号：
+new-devices-more = 以及另外 { $more } 次登录
+new-devices-not-you = 如果其中有一次不是你本人操作，请打开以下链接，让这些设备退出登录。我们随后会向你发送设置新密码的链接：
+new-devices-were-you = 如果都是你本人操作，无需处理。
+
 test-subject = { $site } 的邮件发送正常
 test-heading = 邮件发送正常
 test-preheader = 来自 { $site } 的测试邮件。

@@ -154,6 +154,7 @@ event-keys-dropped = 停用网站的旧密钥
 event-by-operator = 在服务器上执行的命令，{ $when }
 this-was-not-me = 不是我本人操作
 not-me-lead = { $when }，有人登录了账号 { $who }，使用的是 { $browser }，IP 地址为 { $ip }。
+not-me-more = 此后还有 { $more } 次登录。
 not-me-choice = 如果是你本人操作，无需处理。如果不是，请让该设备退出登录。此后登录的设备也会一并退出，旧密码立即失效，我们会向你的邮箱发送设置新密码的链接。
 not-me-button = 让该设备退出登录，并重置密码
 not-me-done = 请设置新密码

@@ -125,6 +125,13 @@ pub(super) struct Bucket {
     misses_max: Option<i32>,
 }
 
+impl Bucket {
+    /// The same bucket with room for one attempt more, which is taken before its time for something that waits until then.
+    pub(super) fn one_ahead(self) -> Self {
+        Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
+    }
+}
+
 impl Limits {
     /// Counts under names that only this key makes.
     pub fn new(on: bool, names: Fingerprint) -> Self {

@@ -14,6 +14,7 @@ mod flood;
 pub mod hasher;
 pub mod limit;
 pub mod login;
+mod new_device;
 pub mod not_me;
 pub mod not_me_link;
 pub mod operator;

@@ -48,7 +48,7 @@ pub struct Rendered {
 /// One type a letter, two templates a type: askama takes one template a struct, so the structs are made here,
 /// with the same fields.
 macro_rules! letter {
-    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident) => {
+    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident $(($with:ident))?) => {
         $(#[$doc])*
         #[derive(Debug)]
         #[expect(missing_docs, reason = "the fields are named in the templates")]
@@ -70,7 +70,7 @@ macro_rules! letter {
                 let t = site.locale.t();
                 Ok(Rendered {
                     locale: site.locale,
-                    subject: t.$subject(site.name),
+                    subject: t.$subject($(*self.$with,)? site.name),
                     text: wrapped(&Text { site, t, $($field: self.$field),* }.render()?),
                     html: Html { site, t, $($field: self.$field),* }.render()?,
                 })
@@ -102,6 +102,10 @@ letter! {
 letter! {
     /// Word of a log-in on a device that the account has not seen before.
     NewDevice("letters/new_device.txt", "letters/new_device.html") { link: str, asked: Asked } new_device_subject
+}
+letter! {
+    /// The same of several log-ins, of which the first ones are listed.
+    NewDevices("letters/new_devices.txt", "letters/new_devices.html") { link: str, log_ins: [Asked], more: u32, times: usize } new_devices_subject(times)
 }
 letter! {
     /// What `latchkey mail-test` sends.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::letters::{
-    AlreadyRegistered, ConfirmSignup, NewDevice, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
+    AlreadyRegistered, ConfirmSignup, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
@@ -161,6 +161,18 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             let Some(token) = not_me::issue(&app.db, &report, app.now()).await? else { return Ok(None) };
             let link = &app.public_url.with_token(urls::NOT_ME, &token.reveal());
             (to, NewDevice { link, asked: &asked }.render(site), Some(Link::NotMe(token)))
+        }
+        Letter::NewDevices { user, session, log_ins, more } => {
+            let times = log_ins.len() + more as usize;
+            let Some(first) = log_ins.first() else { return Ok(None) };
+            let report = Report { user, session, about: About::LogIn, times, asked: first };
+            let Some(token) = not_me::issue(&app.db, &report, app.now()).await? else { return Ok(None) };
+            let link = &app.public_url.with_token(urls::NOT_ME, &token.reveal());
+            let rendered = match times {
+                1 => NewDevice { link, asked: first }.render(site),
+                _ => NewDevices { link, log_ins: &log_ins, more: &more, times: &times }.render(site),
+            };
+            (to, rendered, Some(Link::NotMe(token)))
         }
     };
     let (to, rendered, link) = composed;

@@ -1,8 +1,11 @@
 //! Browsers that an account knows, and the letter about one that it does not.
 
+use latchkey::accounts::outbox::{Entity, OutboxRow, State};
+use sea_orm::EntityTrait;
 use time::Duration;
 
 use crate::app::TestApp;
+use crate::process::until;
 use crate::{HERON, OTTER};
 
 const SUBJECT: &str = "New log-in to your Latchkey account";
@@ -60,6 +63,157 @@ async fn two_people_at_one_browser_are_both_known() {
     app.outbox_is_done().await;
     assert_eq!(app.letters_to("ada@example.com", 2).await.len(), 2, "once new to her account");
     assert_eq!(app.letters_to("sam@example.com", 1).await.len(), 1);
+}
+
+/// Logs in with Sam's password in so many browsers that the account does not know, from an address each. The names take
+/// turns, because each has attempts of its own.
+async fn log_in_elsewhere(app: &TestApp, from: usize, count: usize) {
+    for n in from..from + count {
+        let form = [("login", ["sam", "sam@example.com"][n % 2]), ("password", OTTER)];
+        let ip = format!("203.0.113.{n}");
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
+        assert_eq!(app.browser().send(reqwest::Method::POST, "/login", from).await.status, 303, "{n}");
+    }
+}
+
+/// The emails about log-ins that wait, with their data.
+async fn waiting(app: &TestApp) -> Vec<OutboxRow> {
+    let rows = Entity::find().all(app.app.db.read()).await.unwrap();
+    rows.into_iter().filter(|row| row.state == State::Waiting && row.letter == "new_devices").collect()
+}
+
+fn subject(times: usize) -> String {
+    format!("{times} new log-ins to your Latchkey account")
+}
+
+const BEHIND_A_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
+
+/// An attacker who logs in three times uses up the emails. The fourth log-in must not be a silent one.
+#[tokio::test]
+async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_it() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 8).await;
+    assert_eq!(app.letters_to("sam@example.com", 4).await.len(), 4, "sign-up and three log-ins");
+    assert_eq!(waiting(&app).await.len(), 1, "the others wait in one email");
+
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.subject == subject(5)).unwrap();
+    for n in 1..=8 {
+        let told = letter.text.contains(&format!(" UTC, 203.0.113.{n}, Unknown browser"));
+        assert_eq!(told, n > 3, "{n}: {}", letter.text);
+    }
+    assert!(!letter.text.contains("more"), "{}", letter.text);
+    app.outbox_is_done().await;
+
+    // It has taken its turn: the next log-in waits for another one.
+    log_in_elsewhere(&app, 9, 2).await;
+    assert_eq!(waiting(&app).await.len(), 1);
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    app.outbox_is_done().await;
+    assert!(app.letters_to("sam@example.com", 6).await.iter().any(|letter| letter.subject == subject(2)));
+
+    // The link is about the first of them.
+    let mut sam = app.browser();
+    let page = sam.open(&letter.links[0]).await;
+    assert!(
+        page.html.contains("203.0.113.4") && page.html.contains("There were 4 more log-ins after it."),
+        "{}",
+        page.html
+    );
+    sam.submit(page.form("/not-me")).await;
+    let page = sam.open("/not-me/done").await;
+    assert!(page.html.contains("10 devices are logged out"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn one_log_in_beyond_the_limit_is_told_like_any_other_an_hour_later() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 4).await;
+    app.letters_to("sam@example.com", 4).await;
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.text.contains("203.0.113.4")).unwrap();
+    assert_eq!(letter.subject, SUBJECT);
+}
+
+#[tokio::test]
+async fn a_waiting_email_about_log_ins_survives_a_restart_and_is_sent_once() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 5).await;
+    app.letters_to("sam@example.com", 4).await;
+    let url = app.url.clone();
+    let app = TestApp::start_in(app.stop().await, &["--public-url", &url]).await;
+    assert_eq!(waiting(&app).await.len(), 1);
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 5).await;
+    assert_eq!((letters.len(), letters.iter().filter(|letter| letter.subject == subject(2)).count()), (5, 1));
+}
+
+/// The row must not grow with the attacker's zeal.
+#[tokio::test]
+async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 10).await;
+    for n in 11..=16 {
+        app.app.clock.advance(Duration::minutes(6));
+        log_in_elsewhere(&app, n, 1).await;
+    }
+    let rows = waiting(&app).await;
+    assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 10));
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.subject == subject(13)).unwrap();
+    assert_eq!(letter.text.matches(", 203.0.113.").count(), 10, "{}", letter.text);
+    assert!(letter.text.contains("and 3 more"), "{}", letter.text);
+}
+
+#[tokio::test]
+async fn log_ins_at_the_same_moment_wait_in_one_email() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 3).await;
+    futures_util::future::join_all((4..9).map(|n| log_in_elsewhere(&app, n, 1))).await;
+    let rows = waiting(&app).await;
+    assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 5));
+}
+
+/// An email that was tried may have arrived, so it stays as it is: what comes later waits in another one.
+#[tokio::test]
+async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 5).await;
+    app.letters_to("sam@example.com", 4).await;
+    let incoming = app.dir.path().join("mailbox/.incoming");
+    std::fs::remove_dir_all(&incoming).unwrap();
+    std::fs::write(&incoming, "").unwrap();
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    until("it was tried", async || waiting(&app).await[0].last_error.is_some().then_some(())).await;
+    log_in_elsewhere(&app, 6, 3).await;
+    let mut lengths: Vec<_> =
+        waiting(&app).await.iter().map(|row| row.data["log_ins"].as_array().unwrap().len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [2, 3]);
+    std::fs::remove_file(&incoming).unwrap();
+    std::fs::create_dir(&incoming).unwrap();
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 6).await;
+    for times in [2, 3] {
+        assert!(letters.iter().any(|letter| letter.subject == subject(times)), "{times}");
+    }
 }
 
 #[tokio::test]

@@ -5,13 +5,14 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
+    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered, ResetPassword,
+    Site,
 };
 use time::macros::datetime;
 
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 7] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 8] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -26,13 +27,16 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 7] {
     let (login_link, reset_link) = (&link("/login"), &link("/forgot-password"));
     let confirm = ConfirmSignup { link: &link(&format!("/signup/confirm?token={TOKEN}")), asked };
     let reset = ResetPassword { link: &link(&format!("/reset-password?token={TOKEN}")), asked };
+    let (not_me, times) = (&link(&format!("/not-me?token={TOKEN}")), &13);
+    let several = NewDevices { link: not_me, log_ins: &vec![asked.clone(); 10], more: &3, times };
     let rendered = [
         ("confirm_signup", confirm.render(site)),
         ("already_registered", AlreadyRegistered { login_link, reset_link, asked }.render(site)),
         ("reset_password", reset.render(site)),
         ("not_me", NotMe { link: reset.link, reset_link, asked }.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
-        ("new_device", NewDevice { link: &link(&format!("/not-me?token={TOKEN}")), asked }.render(site)),
+        ("new_device", NewDevice { link: not_me, asked }.render(site)),
+        ("new_devices", several.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
     rendered.map(|(name, letter)| (name, letter.unwrap()))
