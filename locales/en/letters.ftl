@@ -78,6 +78,24 @@ new-devices-more = and { $more } more
 new-devices-not-you = If one of them was not you, open this page to log those devices out. We then email you a link to choose a new password:
 new-devices-were-you = If all of them were you, there is nothing to do.
 
+# $devices (Number)
+# $site (String)
+devices-ended-subject = { $devices ->
+    [one] A device was logged out of your { $site } account
+   *[other] { $devices } devices were logged out of your { $site } account
+}
+# $devices (Number)
+devices-ended-heading = { $devices ->
+    [one] A device was logged out
+   *[other] { $devices } devices were logged out
+}
+devices-ended-preheader = If this was you, there is nothing to do. If not, log out the device that did it.
+# $address (Element)
+# $when (Element)
+# $ip (Element)
+# $browser (Element)
+devices-ended-letter = This was done by someone who was logged in as { $address }, on { $when } from { $ip } ({ $browser }), on a device that is new to this account.
+
 # $site (String)
 test-subject = Mail from { $site } works
 test-heading = Mail works

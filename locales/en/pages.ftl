@@ -179,6 +179,7 @@ event-log-in-failed = { $times ->
 event-limit-hit = Too many failed log-ins: further attempts had to wait
 event-log-out = Logged out
 event-session-ended = Logged out another device
+event-others-ended = Logged out all other devices
 event-not-me = “This was not me”: devices logged out, old password turned off
 event-password-changed = Password changed
 event-reset-asked = Link to reset the password sent
@@ -196,6 +197,11 @@ this-was-not-me = This was not me
 # $browser (Element)
 # $ip (Element)
 not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
+# $when (Element)
+# $who (Element)
+# $browser (Element)
+# $ip (Element)
+not-me-lead-log-out = On { $when } someone logged other devices out of the account of { $who } with { $browser }, { $ip }.
 # $more (Number)
 not-me-more = { $more ->
     [one] There was one more log-in after it.

@@ -48,6 +48,11 @@ new-devices-more = 以及另外 { $more } 次登录
 new-devices-not-you = 如果其中有一次不是你本人操作，请打开以下链接，让这些设备退出登录。我们随后会向你发送设置新密码的链接：
 new-devices-were-you = 如果都是你本人操作，无需处理。
 
+devices-ended-subject = 你的 { $site } 账号有 { $devices } 台设备被退出登录
+devices-ended-heading = 有 { $devices } 台设备被退出登录
+devices-ended-preheader = 如果是你本人操作，无需处理；如果不是，请让操作的设备退出登录。
+devices-ended-letter = 操作者当时登录的账号：{ $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备最近才开始登录此账号。
+
 test-subject = { $site } 的邮件发送正常
 test-heading = 邮件发送正常
 test-preheader = 来自 { $site } 的测试邮件。

@@ -82,6 +82,8 @@ pub enum Kind {
     LogOut,
     /// A session was ended from another one, or from a letter.
     SessionEnded,
+    /// All other sessions were ended from one.
+    OthersEnded,
     /// The user said of a log-in that it was not theirs: it has ended, and no password opens the account.
     NotMe,
     /// The password was changed by somebody who knew it.

@@ -94,15 +94,18 @@ pub(super) enum Mailed {
     Reset,
     /// About a log-in from an unknown browser.
     NewDevice,
+    /// About devices that were logged out in a browser that is new to the account.
+    DevicesEnded,
 }
 
 impl Mailed {
-    const ALL: [Self; 2] = [Self::Reset, Self::NewDevice];
+    const ALL: [Self; 3] = [Self::Reset, Self::NewDevice, Self::DevicesEnded];
 
     fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset-letter",
             Self::NewDevice => "new-device-letter",
+            Self::DevicesEnded => "devices-ended-letter",
         }
     }
 }

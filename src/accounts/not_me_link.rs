@@ -56,6 +56,8 @@ impl ActiveModelBehavior for ActiveModel {}
 pub enum About {
     /// A log-in, or several.
     LogIn,
+    /// Other devices that were logged out.
+    LogOut,
 }
 
 /// How long a link works.

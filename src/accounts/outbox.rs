@@ -99,6 +99,17 @@ pub enum Letter {
         /// When and from where.
         asked: Asked,
     },
+    /// Devices were logged out of this address's account in a browser that is new to it.
+    DevicesEnded {
+        /// The user.
+        user: Uuid,
+        /// The session that did it.
+        session: Uuid,
+        /// How many.
+        devices: u32,
+        /// When and from where.
+        asked: Asked,
+    },
     /// As [`Letter::NewDevice`], for several log-ins that waited for their turn.
     NewDevices {
         /// The user.
@@ -126,8 +137,11 @@ impl Letter {
         match self {
             Self::ResetPassword { .. } => Priority::Unsorted,
             Self::NotMe { .. } => Priority::Reset,
-            Self::PasswordChanged { .. } | Self::NewDevice { .. } | Self::NewDevices { .. } => Priority::Owner,
             Self::Signup { .. } => Priority::Stranger,
+            Self::PasswordChanged { .. }
+            | Self::NewDevice { .. }
+            | Self::NewDevices { .. }
+            | Self::DevicesEnded { .. } => Priority::Owner,
         }
     }
 
@@ -378,12 +392,10 @@ pub(super) async fn sessions_told_of(
     // A link is made when its email is sent, which may be a day after the row.
     let recent = Column::CreatedAt.gt(now - not_me_link::LIFETIME - pending_signup::LIFETIME);
     let letters = Entity::find().filter(Column::ToAddress.eq(&user.email)).filter(recent).all(conn).await?;
-    let told = letters.iter().filter_map(|row| match row.letter() {
-        Ok(Letter::NewDevice { user: of, session, .. } | Letter::NewDevices { user: of, session, .. })
-            if of == user.id =>
-        {
-            Some(session)
-        }
+    let told = letters.iter().filter_map(|row| match row.letter().ok()? {
+        Letter::NewDevice { user: of, session, .. }
+        | Letter::NewDevices { user: of, session, .. }
+        | Letter::DevicesEnded { user: of, session, .. } => (of == user.id).then_some(session),
         _ => None,
     });
     Ok(told.collect())

@@ -4,10 +4,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
+use super::limit::Mailed;
 use super::login::LoggedIn;
+use super::outbox::{self, Letter};
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device};
+use super::{Accounts, Asked, Client, Result, device, not_me_link};
 use crate::db::Db;
 
 /// The sessions of the user, the one used last first.
@@ -23,10 +25,22 @@ pub async fn sessions(db: &Db, user: &User, now: OffsetDateTime) -> Result<Vec<S
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
-    let tx = db.begin().await?;
-    if session::end_one(&tx, user, session).await? {
-        event::record(&tx, Kind::SessionEnded, Some(user), &Asked::new(client, now)).await?;
+pub async fn end(
+    accounts: &Accounts,
+    (user, this): (&User, &Session),
+    session: Uuid,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let tell = must_tell(accounts, (user, this), |other| other.id == session, client, now).await?;
+    let tx = accounts.db.begin().await?;
+    if session::end_one(&tx, user.id, session).await? {
+        let asked = Asked::new(client, now);
+        event::record(&tx, Kind::SessionEnded, Some(user.id), &asked).await?;
+        if tell {
+            let letter = Letter::DevicesEnded { user: user.id, session: this.id, devices: 1, asked };
+            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(())
@@ -38,24 +52,64 @@ pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: Offse
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
-    let tx = db.begin().await?;
-    user::lock(&tx, this.user_id).await?;
+pub async fn end_others(
+    accounts: &Accounts,
+    (user, this): (&User, &Session),
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<LoggedIn>> {
+    let tell = must_tell(accounts, (user, this), |_| true, client, now).await?;
+    let tx = accounts.db.begin().await?;
+    user::lock(&tx, user.id).await?;
     let Some((session, ended)) = session::keep_only(&tx, this).await? else { return Ok(None) };
     // A browser that the account does not know stays unknown: whoever has only a stolen session cookie must not get
     // attempts at the password that are counted apart from those of strangers.
     let device = match &client.device {
-        Some(old) if device::find(&tx, &old.digest(), Some(this.user_id), now).await?.is_some() => {
+        Some(old) if device::find(&tx, &old.digest(), Some(user.id), now).await?.is_some() => {
             Some(device::rename(&tx, Some(old)).await?)
         }
         _ => None,
     };
-    device::forget_all(&tx, this.user_id, device.as_ref()).await?;
+    device::forget_all(&tx, user.id, device.as_ref()).await?;
     if ended > 0 {
-        event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
+        let asked = Asked::new(client, now);
+        event::record(&tx, Kind::OthersEnded, Some(user.id), &asked).await?;
+        if tell {
+            let devices = u32::try_from(ended).unwrap_or(u32::MAX);
+            let letter = Letter::DevicesEnded { user: user.id, session: session.id, devices, asked };
+            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(Some(LoggedIn { session, device }))
+}
+
+/// Decides whether an email tells the owner that other devices are logged out, and takes its turn if it does.
+///
+/// A thief who logs the owner out keeps the account to themselves, and a log-in page tells the owner nothing. The email
+/// goes out if the account has not known this browser for a week: for so long the owner may not have read the email
+/// about its first log-in, whose link works as long. One session is told of like all of them, or a thief would log them
+/// out one by one. Where no other session ends, no turn is taken: the thief could use up all of them beforehand.
+async fn must_tell(
+    Accounts { db, limits, .. }: &Accounts,
+    (user, this): (&User, &Session),
+    ends: impl Fn(&Session) -> bool,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let known = match &client.device {
+        Some(device) => device::find(db.read(), &device.digest(), Some(user.id), now).await?,
+        None => None,
+    };
+    if known.is_some_and(|device| device::first_seen_at(device) <= now - not_me_link::LIFETIME) {
+        return Ok(false);
+    }
+    let sessions = session::all(db.read(), user.id, now).await?;
+    if !sessions.iter().any(|other| other.id != this.id && ends(other)) {
+        return Ok(false);
+    }
+    let bucket = limits.letters(Mailed::DevicesEnded, &user.email_canonical);
+    Ok(limits.take(db, &bucket, now).await?.is_ok())
 }
 
 /// Notes what a door turned away: a form of another site (of the user whose cookie came with it, if one did), or a

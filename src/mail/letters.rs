@@ -108,6 +108,10 @@ letter! {
     NewDevices("letters/new_devices.txt", "letters/new_devices.html") { link: str, log_ins: [Asked], more: u32, times: usize } new_devices_subject(times)
 }
 letter! {
+    /// Word that devices were logged out in a browser that is new to the account.
+    DevicesEnded("letters/devices_ended.txt", "letters/devices_ended.html") { link: str, devices: u32, asked: Asked } devices_ended_subject(devices)
+}
+letter! {
     /// What `latchkey mail-test` sends.
     MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::letters::{
-    AlreadyRegistered, ConfirmSignup, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
+    AlreadyRegistered, ConfirmSignup, DevicesEnded, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered,
+    ResetPassword, Site,
 };
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
@@ -158,26 +159,37 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         }
         Letter::NewDevice { user, session, asked } => {
             let report = Report { user, session, about: About::LogIn, times: 1, asked: &asked };
-            let Some(token) = not_me::issue(&app.db, &report, app.now()).await? else { return Ok(None) };
-            let link = &app.public_url.with_token(urls::NOT_ME, &token.reveal());
-            (to, NewDevice { link, asked: &asked }.render(site), Some(Link::NotMe(token)))
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            (to, NewDevice { link: &link, asked: &asked }.render(site), Some(Link::NotMe(token)))
         }
         Letter::NewDevices { user, session, log_ins, more } => {
             let times = log_ins.len() + more as usize;
             let Some(first) = log_ins.first() else { return Ok(None) };
             let report = Report { user, session, about: About::LogIn, times, asked: first };
-            let Some(token) = not_me::issue(&app.db, &report, app.now()).await? else { return Ok(None) };
-            let link = &app.public_url.with_token(urls::NOT_ME, &token.reveal());
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
             let rendered = match times {
-                1 => NewDevice { link, asked: first }.render(site),
-                _ => NewDevices { link, log_ins: &log_ins, more: &more, times: &times }.render(site),
+                1 => NewDevice { link: &link, asked: first }.render(site),
+                _ => NewDevices { link: &link, log_ins: &log_ins, more: &more, times: &times }.render(site),
             };
             (to, rendered, Some(Link::NotMe(token)))
+        }
+        Letter::DevicesEnded { user, session, devices, asked } => {
+            let report = Report { user, session, about: About::LogOut, times: 1, asked: &asked };
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let letter = DevicesEnded { link: &link, devices: &devices, asked: &asked };
+            (to, letter.render(site), Some(Link::NotMe(token)))
         }
     };
     let (to, rendered, link) = composed;
     let rendered = rendered.map_err(|why| Fault::Internal(format!("letter: {why}")))?;
     Ok(Some(Composed { to, rendered, link }))
+}
+
+/// The link “this was not me”, and its token, unless the user was deleted meanwhile.
+async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(Token, String)>, Fault> {
+    let Some(token) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
+    let link = app.public_url.with_token(urls::NOT_ME, &token.reveal());
+    Ok(Some((token, link)))
 }
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {

@@ -14,7 +14,7 @@ use super::link;
 use super::page::{Page, html};
 use super::visit::{Sent, Visit};
 use crate::accounts::not_me::{self, Opened, State as Left};
-use crate::accounts::not_me_link::NotMeLink;
+use crate::accounts::not_me_link::{About, NotMeLink};
 use crate::accounts::user::User;
 use crate::accounts::user_agent;
 use crate::app::App;

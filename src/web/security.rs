@@ -78,6 +78,7 @@ impl SecurityPage {
             Kind::LimitHit => t.event_limit_hit(),
             Kind::LogOut => t.event_log_out(),
             Kind::SessionEnded => t.event_session_ended(),
+            Kind::OthersEnded => t.event_others_ended(),
             Kind::NotMe => t.event_not_me(),
             Kind::PasswordChanged => t.event_password_changed(),
             Kind::ResetAsked => t.event_reset_asked(),
@@ -122,15 +123,16 @@ pub async fn log_out(
     // out of Recent activity.
     gate::throttle(&app, Limit::Link, &client).await?;
     if fields.ticked("others") {
-        let Some(logged_in) = security::end_others(&app.db, &this, &client, app.now()).await? else {
+        let Some(logged_in) = security::end_others(&app.accounts, (&user, &this), &client, app.now()).await? else {
             return Ok(identity::log_in_first(urls::SECURITY));
         };
         identity::log_in(&cookies, &app, &logged_in).await?;
         visit.flash(Flash::OthersLoggedOut).await;
     } else if let Ok(session) = fields.text("session").parse() {
         // No such session is as good as one that ended a moment ago.
-        security::end(&app.db, user.id, session, &client, app.now()).await?;
+        security::end(&app.accounts, (&user, &this), session, &client, app.now()).await?;
         visit.flash(Flash::DeviceLoggedOut).await;
     }
+    app.bell.notify_one();
     Ok(Redirect::to(urls::SECURITY).into_response())
 }

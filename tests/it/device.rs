@@ -102,7 +102,7 @@ async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_
     let letters = app.letters_to("sam@example.com", 5).await;
     let letter = letters.iter().find(|letter| letter.subject == subject(5)).unwrap();
     for n in 1..=8 {
-        let told = letter.text.contains(&format!(" UTC, 203.0.113.{n}, Unknown browser"));
+        let told = letter.text.contains(&format!("- Unknown browser, 203.0.113.{n}, "));
         assert_eq!(told, n > 3, "{n}: {}", letter.text);
     }
     assert!(!letter.text.contains("more"), "{}", letter.text);

@@ -5,14 +5,14 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AlreadyRegistered, ConfirmSignup, MailTest, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered, ResetPassword,
-    Site,
+    AlreadyRegistered, ConfirmSignup, DevicesEnded, MailTest, NewDevice, NewDevices, NotMe, PasswordChanged, Rendered,
+    ResetPassword, Site,
 };
 use time::macros::datetime;
 
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 8] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 9] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -36,6 +36,7 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 8] {
         ("not_me", NotMe { link: reset.link, reset_link, asked }.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
         ("new_device", NewDevice { link: not_me, asked }.render(site)),
+        ("devices_ended", DevicesEnded { link: not_me, devices: &3, asked }.render(site)),
         ("new_devices", several.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
