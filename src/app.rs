@@ -50,8 +50,6 @@ pub struct App {
     pub keys: Keys,
     /// For API tokens.
     pub token_keys: Keys,
-    /// For links that say “this was not me”.
-    pub not_me_keys: Keys,
     /// What accounts are kept with.
     pub accounts: Accounts,
     /// What clients have tried.
@@ -115,7 +113,6 @@ impl App {
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
-            not_me_keys: Keys::new(&secret, Use::NOT_ME, public_url.origin()),
             throttle: Throttle::new(config.has_limits()),
             readiness: Recent::new(READINESS_KEPT),
             accounts: Accounts {
@@ -184,7 +181,7 @@ impl App {
 async fn warn_of_new_secret(db: &Db, file: &Path) -> accounts::Result<()> {
     if user::any(db.read()).await? {
         warn!(
-            "a new secret was made in {}, although the database has users: everybody is logged out, and links in emails about new log-ins do not work any more. If you have the old file, stop the server, put the old file back, and start again",
+            "a new secret was made in {}, although the database has users: everybody is logged out. If you have the old file, stop the server, put the old file back, and start again",
             file.display()
         );
     }

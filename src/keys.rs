@@ -97,8 +97,6 @@ impl Use {
     /// `client_id`.
     pub const API_TOKEN: Self =
         Self { typ: "at+jwt", audience: "api", label: "api-token", client_id: Some("latchkey") };
-    /// The link in the letter about a log-in, which ends that session.
-    pub const NOT_ME: Self = Self { typ: "not-me+jwt", audience: "not-me", label: "not-me", client_id: None };
 }
 
 /// Signs and verifies tokens for one use.

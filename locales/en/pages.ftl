@@ -138,12 +138,11 @@ browser-on-system = { $browser } on { $system }
 unknown-browser = Unknown browser
 api-token = API token
 # $ip (Element)
+# $since (Element)
 # $when (Element)
-last-used = { $ip }, last used { $when }
-# $browser (String)
-log-out-device = Log out: { $browser }
+last-used = { $ip }, logged in { $since }, last used { $when }
 log-out-others = Log out all other devices
-log-out-others-lead = Something here that you do not know? Log it out, then change your password.
+log-out-others-lead = Don't recognise a device? Log it out, then change your password.
 
 newer = Newer
 older = Older
@@ -157,17 +156,33 @@ recent-activity = Recent activity
 # $ip (Element)
 # $when (Element)
 event-from = { $browser }, { $ip }, { $when }
+# $count (Number)
+addresses = { $count ->
+    [one] 1 address
+   *[other] { $count } addresses
+}
+# $addresses (Element)
+# $when (Element)
+event-from-many = { $addresses }, { $when }
+# $first (Element)
+# $last (Element)
+event-between = { $first } to { $last }
 # $what (String)
 # $times (Number)
 event-times = { $what }, { $times } times
 event-sign-up = Account created
 event-log-in = Logged in
 event-token = API token created
-event-log-in-failed = Wrong password
-event-limit-hit = Too many wrong passwords: the next tries had to wait
+# $times (Number)
+event-log-in-failed = { $times ->
+    [one] Failed log-in
+   *[other] { $times } failed log-ins
+}
+event-limit-hit = Too many failed log-ins: further attempts had to wait
 event-log-out = Logged out
 event-session-ended = Logged out another device
-event-not-me = “This was not me”: that device was logged out, and the old password opens nothing
+event-others-ended = Logged out all other devices
+event-not-me = “This was not me”: devices logged out, old password turned off
 event-password-changed = Password changed
 event-reset-asked = Link to reset the password sent
 event-reset-done = Password reset
@@ -190,10 +205,37 @@ this-was-not-me = This was not me
 # $browser (Element)
 # $ip (Element)
 not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
-not-me-ended = That device is logged out already.
-not-me-choice = If it was you, there is nothing to do. If not, log it out: every device that logged in since then is logged out too, your old password stops working, and we email you a link to choose a new one.
+# $when (Element)
+# $who (Element)
+# $browser (Element)
+# $ip (Element)
+not-me-lead-log-out = On { $when } someone logged other devices out of the account of { $who } with { $browser }, { $ip }.
+# $more (Number)
+not-me-more = { $more ->
+    [one] There was one more log-in after it.
+   *[other] There were { $more } more log-ins after it.
+}
+not-me-choice = If this was you, there is nothing to do. If not, log that device out. Every device that has logged in since then is logged out too, your old password stops working, and we email you a link to choose a new one.
 not-me-button = Log it out and reset my password
-not-me-gone = It is more than 7 days old, or was cut short on its way. To be safe, look where you are logged in, or choose a new password.
+not-me-done = Now choose a new password
+# $ended (Number)
+not-me-done-devices = { $ended ->
+    [0] That device had been logged out already.
+    [one] That device is logged out.
+   *[other] { $ended } devices are logged out: that one, and every other that has logged in since.
+}
+not-me-done-password = Your old password no longer works.
+# $email (Element)
+not-me-done-email = We emailed a link to { $email }. Open it within 1 hour to choose a new password.
+not-me-told = You have already told us
+# $when (Element)
+not-me-told-lead = On { $when } you told us that this was not you. That device and every other that had logged in since were logged out, and your old password stopped working.
+# $email (Element)
+not-me-told-email = We emailed a link to { $email } to choose a new password. It works for 1 hour. If you no longer have it, we can send another one.
+not-me-reset-since = Your password has been reset since then
+# $when (Element)
+not-me-reset-since-lead = It was reset by email on { $when }, and every device was logged out. There is nothing more to do.
+not-me-gone = It is more than 7 days old, was not copied in full, or comes from an older version of this site. To be safe, check where you are logged in, or choose a new password.
 
 # The development mailbox.
 

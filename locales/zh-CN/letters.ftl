@@ -21,6 +21,12 @@ reset-preheader = 链接 1 小时内有效。如果不是你本人操作，请�
 reset-letter = 有人申请重置账号 { $address } 的密码。如果是你本人操作，请在 1 小时内打开以下链接，设置新密码：
 reset-not-you = 如果不是你本人操作，请忽略此邮件，密码不会改变。
 
+not-me-subject = 重置你的{ $site }密码：你表示有一次登录不是你本人操作
+not-me-preheader = 旧密码已失效。设置新密码的链接 1 小时内有效。
+not-me-letter = 你表示账号 { $address } 有一次登录不是你本人操作。时间：{ $when }，IP 地址：{ $ip }，浏览器：{ $browser }。此后登录的设备都已退出登录，旧密码也已失效。请在 1 小时内打开以下链接，设置新密码：
+not-me-expired = 如果链接已失效，可以在这里重新申请：
+not-me-not-you = 如果这不是你本人操作，说明有人能看到你的邮件，请同时修改邮箱的密码。
+
 changed-subject = 你的{ $site }密码已修改
 changed-heading = 你的密码已修改
 changed-preheader = 其他设备已退出登录。如果不是你本人操作，请立即重置密码。
@@ -28,11 +34,24 @@ changed-letter = 账号 { $address } 的密码已修改。时间：{ $when }，I
 changed-not-you = 如果不是你本人操作，请立即重置密码：
 changed-was-you = 如果是你本人操作，无需处理。
 
-new-device-subject = { $site } 账号有新设备登录
+new-device-subject = { $site }账号有新设备登录
 new-device-heading = 新设备登录
 new-device-preheader = 如果是你本人操作，无需处理；如果不是，请让该设备退出登录。
 new-device-letter = 有人登录了账号 { $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备此前从未登录过此账号。
-new-device-not-you = 如果不是你本人操作，请打开以下链接并点击按钮，让该设备退出登录。我们会向你发送重置密码的链接：
+new-device-not-you = 如果不是你本人操作，请打开以下链接，让该设备退出登录。我们随后会向你发送设置新密码的链接：
+
+new-devices-subject = { $site }账号有 { $times } 次新设备登录
+new-devices-heading = { $times } 次新设备登录
+new-devices-preheader = 如果都是你本人操作，无需处理；如果不是，请让这些设备退出登录。
+new-devices-letter = 有人在以下设备上登录了账号 { $address }，这些设备此前从未登录过此账号：
+new-devices-more = 以及另外 { $more } 次登录
+new-devices-not-you = 如果其中有一次不是你本人操作，请打开以下链接，让这些设备退出登录。我们随后会向你发送设置新密码的链接：
+new-devices-were-you = 如果都是你本人操作，无需处理。
+
+devices-ended-subject = 你的{ $site }账号有 { $devices } 台设备被退出登录
+devices-ended-heading = 有 { $devices } 台设备被退出登录
+devices-ended-preheader = 如果是你本人操作，无需处理；如果不是，请让操作的设备退出登录。
+devices-ended-letter = 操作者当时登录的账号：{ $address }。时间：{ $when }；IP 地址：{ $ip }；浏览器：{ $browser }。该设备最近才开始登录此账号。
 
 created-subject = 你的{ $site }账号
 created-heading = 你的账号已创建

@@ -115,11 +115,10 @@ password-off = 已停用
 reset = 重置
 others-will-be-logged-out = 修改密码后，其他设备将退出登录。
 sessions = 已登录的设备
-browser-on-system = { $browser }（{ $system }）
+browser-on-system = { $system } 上的 { $browser }
 unknown-browser = 未知浏览器
 api-token = API 令牌
-last-used = { $ip }，最近使用：{ $when }
-log-out-device = 退出登录：{ $browser }
+last-used = { $ip }，登录时间：{ $since }，最近使用：{ $when }
 log-out-others = 退出所有其他设备
 log-out-others-lead = 有不认识的设备？请先让它退出登录，再修改密码。
 
@@ -130,15 +129,22 @@ older-of = 较早：{ $list }
 
 recent-activity = 最近活动
 event-from = { $browser }，{ $ip }，{ $when }
+addresses = { $count } 个 IP 地址
+event-from-many = { $addresses }，{ $when }
+event-between = { $first } 至 { $last }
 event-times = { $what }（{ $times } 次）
 event-sign-up = 创建账号
 event-log-in = 登录
 event-token = 创建 API 令牌
-event-log-in-failed = 密码错误
-event-limit-hit = 密码错误次数过多，已暂时限制尝试
+event-log-in-failed = { $times ->
+    [1] 登录失败
+   *[other] { $times } 次登录失败
+}
+event-limit-hit = 登录失败次数过多，已暂时限制尝试
 event-log-out = 退出登录
 event-session-ended = 让其他设备退出登录
-event-not-me = 标记为非本人操作：已让该设备退出登录，旧密码已失效
+event-others-ended = 退出所有其他设备
+event-not-me = 标记为非本人操作：设备已退出登录，旧密码已失效
 event-password-changed = 密码已修改
 event-reset-asked = 已发送密码重置链接
 event-reset-done = 密码已重置
@@ -156,10 +162,24 @@ event-keys-dropped = 停用网站的旧密钥
 event-by-operator = 在服务器上执行的命令，{ $when }
 this-was-not-me = 不是我本人操作
 not-me-lead = { $when }，有人登录了账号 { $who }，使用的是 { $browser }，IP 地址为 { $ip }。
-not-me-ended = 该设备已退出登录。
-not-me-choice = 如果是你本人，无需任何操作；如果不是，请让该设备退出登录：此后登录的设备也会一并退出，旧密码立即失效，我们会向你的邮箱发送设置新密码的链接。
+not-me-lead-log-out = { $when }，有人让账号 { $who } 的其他设备退出了登录，使用的是 { $browser }，IP 地址为 { $ip }。
+not-me-more = 此后还有 { $more } 次登录。
+not-me-choice = 如果是你本人操作，无需处理。如果不是，请让该设备退出登录。此后登录的设备也会一并退出，旧密码立即失效，我们会向你的邮箱发送设置新密码的链接。
 not-me-button = 让该设备退出登录，并重置密码
-not-me-gone = 链接可能已超过 7 天，或不完整。为安全起见，请查看已登录的设备，或设置新密码。
+not-me-done = 请设置新密码
+not-me-done-devices = { $ended ->
+    [0] 该设备此前已退出登录。
+    [1] 该设备已退出登录。
+   *[other] 已有 { $ended } 台设备退出登录：该设备，以及此后登录的所有设备。
+}
+not-me-done-password = 旧密码已失效。
+not-me-done-email = 我们已向 { $email } 发送链接，请在 1 小时内打开并设置新密码。
+not-me-told = 你已经告诉过我们
+not-me-told-lead = 你在 { $when }表示这不是你本人操作。该设备和此后登录的所有设备都已退出登录，旧密码也已失效。
+not-me-told-email = 我们已向 { $email } 发送设置新密码的链接，1 小时内有效。如果找不到或已过期，可以重新发送。
+not-me-reset-since = 此后密码已重置
+not-me-reset-since-lead = 密码已在 { $when }通过邮件重置，所有设备都已退出登录，无需再做任何操作。
+not-me-gone = 链接可能已超过 7 天、不完整，或来自本网站的旧版本。为安全起见，请查看已登录的设备，或设置新密码。
 
 # 开发邮箱
 

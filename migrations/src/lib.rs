@@ -10,6 +10,7 @@ mod m20261122_000003_api;
 mod m20261122_000004_limits;
 mod m20261127_000006_floods;
 mod m20261127_000007_disabled;
+mod m20261127_000008_not_me_links;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_limits::Migration),
             Box::new(m20261127_000006_floods::Migration),
             Box::new(m20261127_000007_disabled::Migration),
+            Box::new(m20261127_000008_not_me_links::Migration),
         ]
     }
 }

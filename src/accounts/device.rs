@@ -48,6 +48,14 @@ pub(super) async fn find(
     Ok(known.one(conn).await?.map(|row| row.id))
 }
 
+/// Returns when somebody logged in to the account for the first time in the browser with this row: the time in its id
+/// (RFC 9562, 5.7).
+pub(super) fn first_seen_at(id: Uuid) -> OffsetDateTime {
+    let seconds = id.get_timestamp().map_or(0, |timestamp| timestamp.to_unix().0);
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 /// Returns the canonical addresses of the accounts that know this browser.
 pub(super) async fn addresses(
     conn: &impl ConnectionTrait,

@@ -46,6 +46,11 @@ impl Kind {
     /// What anybody can cause who knows a name or an address, as often as they like.
     const BY_ANYBODY: [Self; 4] = [Self::LogInFailed, Self::LimitHit, Self::ResetAsked, Self::CrossSiteRefused];
 
+    /// Returns whether anybody can cause it who knows a name or an address.
+    pub(super) fn is_by_anybody(self) -> bool {
+        Self::BY_ANYBODY.contains(&self)
+    }
+
     /// Returns whether it was done by a command on the server, which has no browser and no address.
     pub fn is_by_operator(self) -> bool {
         matches!(
@@ -88,6 +93,8 @@ pub enum Kind {
     LogOut,
     /// A session was ended from another one, or from a letter.
     SessionEnded,
+    /// All other sessions were ended from one.
+    OthersEnded,
     /// The user said of a log-in that it was not theirs: it has ended, and no password opens the account.
     NotMe,
     /// The password was changed by somebody who knew it.

@@ -94,15 +94,18 @@ pub(super) enum Mailed {
     Reset,
     /// About a log-in from an unknown browser.
     NewDevice,
+    /// About devices that were logged out in a browser that is new to the account.
+    DevicesEnded,
 }
 
 impl Mailed {
-    const ALL: [Self; 2] = [Self::Reset, Self::NewDevice];
+    const ALL: [Self; 3] = [Self::Reset, Self::NewDevice, Self::DevicesEnded];
 
     fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset-letter",
             Self::NewDevice => "new-device-letter",
+            Self::DevicesEnded => "devices-ended-letter",
         }
     }
 }
@@ -123,6 +126,13 @@ pub(super) struct Bucket {
     key: String,
     rate: Rate,
     misses_max: Option<i32>,
+}
+
+impl Bucket {
+    /// The same bucket with room for one attempt more, which is taken before its time for something that waits until then.
+    pub(super) fn one_ahead(self) -> Self {
+        Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
+    }
 }
 
 impl Limits {

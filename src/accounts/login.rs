@@ -6,13 +6,12 @@ use uuid::Uuid;
 
 use super::event::{self, Kind};
 use super::hasher::Hasher;
-use super::limit::{self, Bucket, Mailed, TooMany};
-use super::outbox::{self, Letter};
+use super::limit::{self, Bucket, TooMany};
 use super::password::Password;
 use super::session::{self, Lasting, Session};
 use super::token::{Token, TokenDigest};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Fault, Result, device};
+use super::{Accounts, Asked, Client, Fault, Result, device, new_device};
 use crate::db::Db;
 use crate::throttle::Taken;
 
@@ -105,13 +104,15 @@ async fn attempt(
         }
         user.hashed_password = fresh;
     }
-    let tell = known.is_none() && may_tell(accounts, &user, now).await?;
+    let turn = match known {
+        Some(_) => None,
+        None => Some(new_device::take_turn(accounts, &user, now).await?),
+    };
     let tx = db.begin().await?;
     let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };
     limits.forgive(&tx, &buckets).await?;
-    if tell {
-        let letter = Letter::NewDevice { user: user.id, session: logged_in.session.id, asked };
-        outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+    if let Some(turn) = turn {
+        new_device::tell(&tx, (&user, logged_in.session.id), client, turn, now).await?;
     }
     tx.commit().await?;
     Ok(Attempt::Succeeded(logged_in))
@@ -168,12 +169,6 @@ async fn take_turn(
     let strangers = limits.strangers(user, login);
     let (hasher, key) = (hasher.clone(), limit::canonical(login));
     Ok(limits.take(db, &strangers, now).await?.map(|taken| Turn { buckets: strangers.into(), taken, hasher, key }))
-}
-
-/// Whether one more letter about a log-in from an unknown browser goes to the owner for now, however young the account is:
-/// an attacker who tries one browser after another must not fill the mailbox.
-async fn may_tell(Accounts { db, limits, .. }: &Accounts, user: &User, now: OffsetDateTime) -> Result<bool> {
-    Ok(limits.take(db, &limits.letters(Mailed::NewDevice, &user.email_canonical), now).await?.is_ok())
 }
 
 /// Starts a session, if the user's password is still the one in `user`.

@@ -1,10 +1,11 @@
 //! What is true of accounts. Knows the database and the hash; knows no HTTP, no HTML and no mail.
 //!
 //! Values: [`email`], [`username`], [`password`], [`token`]. Tables, each entity in the file of its name:
-//! [`user`], [`session`], [`reset_token`], [`pending_signup`], [`device`], [`event`], [`limit`], [`outbox`]. Verbs, one
-//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`operator`]. A verb takes values and the
-//! time, owns its transaction, and keeps hashing out of it.
+//! [`user`], [`session`], [`reset_token`], [`not_me_link`], [`pending_signup`], [`device`], [`event`], [`limit`], [`outbox`]. Verbs, one
+//! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`not_me`], [`activity`], [`operator`]. A verb takes
+//! values and the time, owns its transaction, and keeps hashing out of it.
 
+pub mod activity;
 mod confusable;
 pub mod device;
 pub mod email;
@@ -13,6 +14,9 @@ mod flood;
 pub mod hasher;
 pub mod limit;
 pub mod login;
+mod new_device;
+pub mod not_me;
+pub mod not_me_link;
 pub mod operator;
 pub mod outbox;
 mod own_names;

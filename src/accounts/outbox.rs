@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::user::User;
-use super::{Asked, Fault, Result, flood, pending_signup, reset_token, security};
+use super::{Asked, Fault, Result, flood, not_me_link, pending_signup, reset_token};
 use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
@@ -89,6 +89,11 @@ pub enum Letter {
         /// When and from where.
         asked: Asked,
     },
+    /// The owner of this address's account said that a log-in was not theirs: the link to a new password.
+    NotMe {
+        /// When and from where they said so.
+        asked: Asked,
+    },
     /// The password of this address's account was changed.
     PasswordChanged {
         /// When and from where.
@@ -109,6 +114,28 @@ pub enum Letter {
         /// When.
         asked: Asked,
     },
+    /// Devices were logged out of this address's account in a browser that is new to it.
+    DevicesEnded {
+        /// The user.
+        user: Uuid,
+        /// The session that did it.
+        session: Uuid,
+        /// How many.
+        devices: u32,
+        /// When and from where.
+        asked: Asked,
+    },
+    /// As [`Letter::NewDevice`], for several log-ins that waited for their turn.
+    NewDevices {
+        /// The user.
+        user: Uuid,
+        /// The first session that began.
+        session: Uuid,
+        /// When and from where, the first ones.
+        log_ins: Vec<Asked>,
+        /// How many there were besides.
+        more: u32,
+    },
     /// Somebody logged in to this address's account in a browser that it had not seen before.
     NewDevice {
         /// The user.
@@ -124,19 +151,29 @@ impl Letter {
     fn priority(&self) -> Priority {
         match self {
             Self::ResetPassword { .. } => Priority::Unsorted,
+            Self::NotMe { .. } => Priority::Reset,
+            Self::Signup { .. } => Priority::Stranger,
             Self::PasswordChanged { .. }
             | Self::NewDevice { .. }
+            | Self::NewDevices { .. }
+            | Self::DevicesEnded { .. }
             | Self::AccountCreated { .. }
             | Self::EmailAdded { .. }
             | Self::EmailRemoved { .. } => Priority::Owner,
-            Self::Signup { .. } => Priority::Stranger,
         }
+    }
+
+    /// The name of its kind, and its data.
+    fn parts(&self) -> Result<(String, Json)> {
+        let fault = |why: serde_json::Error| Fault::Internal(format!("a letter does not encode: {why}"));
+        let mut parts = serde_json::to_value(self).map_err(fault)?;
+        Ok((parts["letter"].as_str().unwrap_or_default().to_owned(), parts["data"].take()))
     }
 
     /// How long it is worth sending.
     fn worth_sending(&self) -> Duration {
         match self {
-            Self::ResetPassword { .. } => reset_token::LIFETIME,
+            Self::ResetPassword { .. } | Self::NotMe { .. } => reset_token::LIFETIME,
             _ => pending_signup::LIFETIME,
         }
     }
@@ -170,21 +207,30 @@ pub(super) async fn insert(
     letter: &Letter,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let fault = |why: serde_json::Error| Fault::Internal(format!("a letter does not encode: {why}"));
-    let mut parts = serde_json::to_value(letter).map_err(fault)?;
-    let kind = parts["letter"].as_str().unwrap_or_default().to_owned();
+    insert_for(conn, to, locale, letter, (now, now)).await
+}
+
+/// As [`insert`], for a letter that goes out at the time `due`.
+pub(super) async fn insert_for(
+    conn: &impl ConnectionTrait,
+    to: &str,
+    locale: Locale,
+    letter: &Letter,
+    (now, due): (OffsetDateTime, OffsetDateTime),
+) -> Result<()> {
+    let (kind, data) = letter.parts()?;
     let row = ActiveModel {
         id: Set(chance::id()),
         letter: Set(kind),
-        data: Set(parts["data"].take()),
+        data: Set(data),
         to_address: Set(to.to_owned()),
         locale: Set(locale.tag().to_owned()),
         state: Set(State::Waiting),
         priority: Set(letter.priority()),
         attempts: Set(0),
-        next_attempt_at: Set(now),
+        next_attempt_at: Set(due),
         leased_until: Set(None),
-        deadline: Set(now + letter.worth_sending()),
+        deadline: Set(due + letter.worth_sending()),
         last_error: Set(None),
         created_at: Set(now),
         sent_at: Set(None),
@@ -232,12 +278,12 @@ pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
         let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
         // Looked for where the postman need not wait in line with everybody who writes.
         let Some(row) = next.one(db.read()).await? else { return Ok(None) };
-        let (attempts, leased_until) = (row.attempts + 1, Some(now + LEASE));
-        let changes = ActiveModel { attempts: Set(attempts), leased_until: Set(leased_until), ..Default::default() };
+        let changes =
+            ActiveModel { attempts: Set(row.attempts + 1), leased_until: Set(Some(now + LEASE)), ..Default::default() };
         let taken = Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id));
-        let taken = taken.exec(db.write()).await?;
-        if taken.rows_affected == 1 {
-            return Ok(Some(OutboxRow { attempts, leased_until, ..row }));
+        // As it is now: log-ins may have joined it since it was looked for.
+        if let Some(row) = taken.exec_with_returning(db.write()).await?.pop() {
+            return Ok(Some(row));
         }
     }
 }
@@ -333,16 +379,41 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
     Ok(())
 }
 
-/// Returns the sessions that letters about new devices told this user of, as far as the links in them still work.
+/// An email in which log-ins wait for their turn, as long as it has not been tried.
+fn untried_log_ins() -> Condition {
+    let untried = Condition::all().add(Column::State.eq(State::Waiting)).add(Column::Attempts.eq(0));
+    untried.add(Column::Priority.eq(Priority::Owner)).add(Column::Letter.eq("new_devices"))
+}
+
+/// Returns the email in which log-ins to this user's account wait for their turn, and the id of its row.
+pub(super) async fn waiting_log_ins(conn: &impl ConnectionTrait, user: &User) -> Result<Option<(Uuid, Letter)>> {
+    let to_user = Entity::find().filter(untried_log_ins()).filter(Column::ToAddress.eq(&user.email));
+    let Some(row) = to_user.one(conn).await? else { return Ok(None) };
+    let letter = row.letter()?;
+    let theirs = matches!(letter, Letter::NewDevices { user: of, .. } if of == user.id);
+    Ok(theirs.then_some((row.id, letter)))
+}
+
+/// Puts another text into the row of such an email. Returns whether it did: not if the postman has taken it meanwhile.
+pub(super) async fn rewrite(conn: &impl ConnectionTrait, row: Uuid, letter: &Letter) -> Result<bool> {
+    let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
+    let update = Entity::update_many().set(changes).filter(untried_log_ins()).filter(Column::Id.eq(row));
+    Ok(update.exec(conn).await?.rows_affected == 1)
+}
+
+/// Returns the sessions that emails told this user of, as far as the links in them may still work.
 pub(super) async fn sessions_told_of(
     conn: &impl ConnectionTrait,
     user: &User,
     now: OffsetDateTime,
 ) -> Result<Vec<Uuid>> {
-    let recent = Column::CreatedAt.gt(now - security::NOT_ME_LIFETIME);
+    // A link is made when its email is sent, which may be a day after the row.
+    let recent = Column::CreatedAt.gt(now - not_me_link::LIFETIME - pending_signup::LIFETIME);
     let letters = Entity::find().filter(Column::ToAddress.eq(&user.email)).filter(recent).all(conn).await?;
-    let told = letters.iter().filter_map(|row| match row.letter() {
-        Ok(Letter::NewDevice { user: of, session, .. }) if of == user.id => Some(session),
+    let told = letters.iter().filter_map(|row| match row.letter().ok()? {
+        Letter::NewDevice { user: of, session, .. }
+        | Letter::NewDevices { user: of, session, .. }
+        | Letter::DevicesEnded { user: of, session, .. } => (of == user.id).then_some(session),
         _ => None,
     });
     Ok(told.collect())

@@ -1,6 +1,5 @@
 //! Getting back in: asked for on a page, done from a letter.
 
-use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 
 use super::email::Email;
@@ -12,7 +11,6 @@ use super::token::Token;
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, reset_token, session};
 use crate::db::Db;
-use crate::locale::Locale;
 
 /// Asks for a link. One insert, whoever asks: the address is not looked up here, so neither the answer nor
 /// its time tells whether it has an account (OWASP, Forgot Password Cheat Sheet). Of many asked for in a row only
@@ -28,18 +26,6 @@ pub async fn ask(accounts: &Accounts, email: &Email, client: &Client, now: Offse
         outbox::insert(db.write(), email.as_str(), client.locale, &letter, now).await?;
     }
     Ok(())
-}
-
-/// Writes the letter with the link to a user, in the transaction of its cause.
-pub(super) async fn send(
-    conn: &impl ConnectionTrait,
-    user: &User,
-    asked: Asked,
-    locale: Locale,
-    now: OffsetDateTime,
-) -> Result<()> {
-    outbox::insert(conn, &user.email, user.letter_locale().unwrap_or(locale), &Letter::ResetPassword { asked }, now)
-        .await
 }
 
 /// Returns whether the account of this address knows the browser that asks. The site's limit on letters is for strangers.

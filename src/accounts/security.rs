@@ -1,19 +1,16 @@
 //! Where a person is logged in, and how they end it.
 
-use std::cmp::Reverse;
-
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{self, Event, Kind};
+use super::event::{self, Kind};
+use super::limit::Mailed;
 use super::login::LoggedIn;
+use super::outbox::{self, Letter};
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, outbox, password_reset};
+use super::{Accounts, Asked, Client, Result, device, not_me_link};
 use crate::db::Db;
-
-/// How long the link in the letter about a log-in works.
-pub const NOT_ME_LIFETIME: Duration = Duration::days(7);
 
 /// The sessions of the user, the one used last first.
 ///
@@ -28,10 +25,22 @@ pub async fn sessions(db: &Db, user: &User, now: OffsetDateTime) -> Result<Vec<S
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: OffsetDateTime) -> Result<()> {
-    let tx = db.begin().await?;
-    if session::end_one(&tx, user, session).await? {
-        event::record(&tx, Kind::SessionEnded, Some(user), &Asked::new(client, now)).await?;
+pub async fn end(
+    accounts: &Accounts,
+    (user, this): (&User, &Session),
+    session: Uuid,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let tell = must_tell(accounts, (user, this), |other| other.id == session, client, now).await?;
+    let tx = accounts.db.begin().await?;
+    if session::end_one(&tx, user.id, session).await? {
+        let asked = Asked::new(client, now);
+        event::record(&tx, Kind::SessionEnded, Some(user.id), &asked).await?;
+        if tell {
+            let letter = Letter::DevicesEnded { user: user.id, session: this.id, devices: 1, asked };
+            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(())
@@ -43,49 +52,64 @@ pub async fn end(db: &Db, user: Uuid, session: Uuid, client: &Client, now: Offse
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn end_others(db: &Db, this: &Session, client: &Client, now: OffsetDateTime) -> Result<Option<LoggedIn>> {
-    let tx = db.begin().await?;
-    user::lock(&tx, this.user_id).await?;
+pub async fn end_others(
+    accounts: &Accounts,
+    (user, this): (&User, &Session),
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<LoggedIn>> {
+    let tell = must_tell(accounts, (user, this), |_| true, client, now).await?;
+    let tx = accounts.db.begin().await?;
+    user::lock(&tx, user.id).await?;
     let Some((session, ended)) = session::keep_only(&tx, this).await? else { return Ok(None) };
     // A browser that the account does not know stays unknown: whoever has only a stolen session cookie must not get
     // attempts at the password that are counted apart from those of strangers.
     let device = match &client.device {
-        Some(old) if device::find(&tx, &old.digest(), Some(this.user_id), now).await?.is_some() => {
+        Some(old) if device::find(&tx, &old.digest(), Some(user.id), now).await?.is_some() => {
             Some(device::rename(&tx, Some(old)).await?)
         }
         _ => None,
     };
-    device::forget_all(&tx, this.user_id, device.as_ref()).await?;
+    device::forget_all(&tx, user.id, device.as_ref()).await?;
     if ended > 0 {
-        event::record(&tx, Kind::SessionEnded, Some(this.user_id), &Asked::new(client, now)).await?;
+        let asked = Asked::new(client, now);
+        event::record(&tx, Kind::OthersEnded, Some(user.id), &asked).await?;
+        if tell {
+            let devices = u32::try_from(ended).unwrap_or(u32::MAX);
+            let letter = Letter::DevicesEnded { user: user.id, session: session.id, devices, asked };
+            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(Some(LoggedIn { session, device }))
 }
 
-/// What happened to the account lately, the newest first, and how often in a row. What anybody can cause is told once
-/// a kind: whoever guesses must not be able to wash out the log-in that they were after.
+/// Decides whether an email tells the owner that other devices are logged out, and takes its turn if it does.
 ///
-/// # Errors
-/// When the database is out of reach.
-pub async fn activity(db: &Db, user: &User) -> Result<Vec<(Event, u32)>> {
-    /// How many events of each sort are looked through.
-    const LOOKED_THROUGH: u64 = 500;
-    let mut told: Vec<(Event, u32)> = vec![];
-    for event in event::newest(db.read(), user.id, false, LOOKED_THROUGH).await? {
-        match told.last_mut() {
-            Some((last, times)) if last.is_like(&event) => *times += 1,
-            _ => told.push((event, 1)),
-        }
+/// A thief who logs the owner out keeps the account to themselves, and a log-in page tells the owner nothing. The email
+/// goes out if the account has not known this browser for a week: for so long the owner may not have read the email
+/// about its first log-in, whose link works as long. One session is told of like all of them, or a thief would log them
+/// out one by one. Where no other session ends, no turn is taken: the thief could use up all of them beforehand.
+async fn must_tell(
+    Accounts { db, limits, .. }: &Accounts,
+    (user, this): (&User, &Session),
+    ends: impl Fn(&Session) -> bool,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let known = match &client.device {
+        Some(device) => device::find(db.read(), &device.digest(), Some(user.id), now).await?,
+        None => None,
+    };
+    if known.is_some_and(|device| device::first_seen_at(device) <= now - not_me_link::LIFETIME) {
+        return Ok(false);
     }
-    for event in event::newest(db.read(), user.id, true, LOOKED_THROUGH).await? {
-        match told.iter_mut().find(|(other, _)| other.kind == event.kind) {
-            Some((_, times)) => *times += 1,
-            None => told.push((event, 1)),
-        }
+    let sessions = session::all(db.read(), user.id, now).await?;
+    if !sessions.iter().any(|other| other.id != this.id && ends(other)) {
+        return Ok(false);
     }
-    told.sort_by_key(|(event, _)| Reverse((event.at, event.id)));
-    Ok(told)
+    let bucket = limits.letters(Mailed::DevicesEnded, &user.email_canonical);
+    Ok(limits.take(db, &bucket, now).await?.is_ok())
 }
 
 /// Notes what a door turned away: a form of another site (of the user whose cookie came with it, if one did), or a
@@ -101,79 +125,4 @@ pub async fn note(
     now: OffsetDateTime,
 ) -> Result<()> {
     event::record_of_stranger(db.write(), (limits, metrics), (kind, user), &Asked::new(client, now)).await
-}
-
-/// Returns the user that a link “this was not me” is about, or `None` if its session belongs to another user. A session
-/// that has ended belongs to nobody. Once the operator has given the account another address, the links in the old mailbox
-/// are about nobody either: its reader need not be the owner, and could take the owner's password away.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn suspect(db: &Db, user: Uuid, session: Uuid) -> Result<Option<User>> {
-    if session::owner(db.read(), session).await?.is_some_and(|owner| owner != user) {
-        return Ok(None);
-    }
-    if event::last(db.read(), user, Kind::EmailSet).await?.is_some_and(|set| set.id > session) {
-        return Ok(None);
-    }
-    user::by_id(db.read(), user).await
-}
-
-/// One session of the user, if it has not ended.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn find(db: &Db, user: &User, session: Uuid, now: OffsetDateTime) -> Result<Option<Session>> {
-    Ok(sessions(db, user, now).await?.into_iter().find(|other| other.id == session))
-}
-
-/// What the button “this was not me” did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotMe {
-    /// The session and all later ones have ended, no password opens the account, and a reset link was sent, now or when
-    /// the button was first pressed.
-    Ended,
-    /// Nothing: the password was reset by email after that log-in, which has ended all of this already.
-    ResetSince,
-}
-
-/// Ends a session that the user says is not theirs, and emails them the way to a new password.
-///
-/// A thief who logged in knows the password, may have changed it, and may have begun other sessions. So every session
-/// ends that began since the first log-in from an unknown browser that an email told of lately, no browser is known any
-/// more, and no password opens the account until the owner has
-/// chosen one by the emailed link. Only a reset by email proves that the owner was there after the thief; a change of
-/// password proves nothing.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn not_me(
-    accounts: &Accounts,
-    user: &User,
-    session: Uuid,
-    client: &Client,
-    now: OffsetDateTime,
-) -> Result<NotMe> {
-    let tx = accounts.db.begin().await?;
-    // Ids are in the order of time (RFC 9562, 5.7). An event that was deleted after its time makes the link work again,
-    // which costs the owner one more reset.
-    if event::last(&tx, user.id, Kind::ResetDone).await?.is_some_and(|reset| reset.id > session) {
-        return Ok(NotMe::ResetSince);
-    }
-    let asked = Asked::new(client, now);
-    // The user's row first, as everywhere: it is locked while the rest is done.
-    let first = user::take_password(&tx, user.id, now).await?;
-    // A thief who logged in twice has two emails told about, and the owner may press the button of the later one.
-    let earliest =
-        outbox::sessions_told_of(&tx, user, now).await?.into_iter().chain([session]).min().unwrap_or(session);
-    session::end_since(&tx, user.id, earliest).await?;
-    device::forget_all(&tx, user.id, None).await?;
-    if first {
-        event::record(&tx, Kind::NotMe, Some(user.id), &asked).await?;
-        // This email comes once, whatever the limit of emails to the address: the thief may have used that up. For the
-        // same reason the button does not refill it.
-        password_reset::send(&tx, user, asked, client.locale, now).await?;
-    }
-    tx.commit().await?;
-    Ok(NotMe::Ended)
 }

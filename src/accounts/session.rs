@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
-use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, Iterable, QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -211,21 +211,16 @@ pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDate
     Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
 }
 
-/// Returns the user that this session belongs to, whether or not it has expired.
-pub(super) async fn owner(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Uuid>> {
-    Ok(Entity::find_by_id(id).select_only().column(Column::UserId).into_tuple().one(conn).await?)
-}
-
 /// Ends one session of the user; true if it was there.
 pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
     let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
     Ok(that.exec(conn).await?.rows_affected > 0)
 }
 
-/// Ends a session of the user and all that began after it, as their ids say.
-pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<()> {
-    Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id)).exec(conn).await?;
-    Ok(())
+/// Ends a session of the user and all that began after it, as their ids say; returns how many.
+pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<u64> {
+    let these = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
+    Ok(these.exec(conn).await?.rows_affected)
 }
 
 /// Ends every session of the user but this one, which gets another id: a copy of its cookie, wherever it is, then opens

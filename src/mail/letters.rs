@@ -55,7 +55,7 @@ pub struct Rendered {
 /// One type a letter, two templates a type: askama takes one template a struct, so the structs are made here,
 /// with the same fields.
 macro_rules! letter {
-    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident) => {
+    ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident $(($with:ident))?) => {
         $(#[$doc])*
         #[derive(Debug)]
         #[expect(missing_docs, reason = "the fields are named in the templates")]
@@ -77,7 +77,7 @@ macro_rules! letter {
                 let t = site.locale.t();
                 Ok(Rendered {
                     locale: site.locale,
-                    subject: t.$subject(site.inside()).trim().to_owned(),
+                    subject: t.$subject($(*self.$with,)? site.inside()).trim().to_owned(),
                     text: wrapped(&Text { site, t, $($field: self.$field),* }.render()?),
                     html: Html { site, t, $($field: self.$field),* }.render()?,
                 })
@@ -99,6 +99,10 @@ letter! {
     ResetPassword("letters/reset_password.txt", "letters/reset_password.html") { link: str, asked: Asked } reset_subject
 }
 letter! {
+    /// The same for a user who said of a log-in that it was not theirs.
+    NotMe("letters/not_me.txt", "letters/not_me.html") { link: str, reset_link: str, asked: Asked } not_me_subject
+}
+letter! {
     /// Word that the password is another one now.
     PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link: str, asked: Asked } changed_subject
 }
@@ -117,6 +121,14 @@ letter! {
 letter! {
     /// Word to the old one.
     EmailRemoved("letters/email_removed.txt", "letters/email_removed.html") { asked: Asked } email_removed_subject
+}
+letter! {
+    /// The same of several log-ins, of which the first ones are listed.
+    NewDevices("letters/new_devices.txt", "letters/new_devices.html") { link: str, log_ins: [Asked], more: u32, times: usize } new_devices_subject(times)
+}
+letter! {
+    /// Word that devices were logged out in a browser that is new to the account.
+    DevicesEnded("letters/devices_ended.txt", "letters/devices_ended.html") { link: str, devices: u32, asked: Asked } devices_ended_subject(devices)
 }
 letter! {
     /// What `latchkey mail-test` sends.

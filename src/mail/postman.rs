@@ -11,18 +11,19 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::letters::{
-    AccountCreated, AlreadyRegistered, ConfirmSignup, EmailAdded, EmailRemoved, NewDevice, PasswordChanged, Rendered,
-    ResetPassword, Site,
+    AccountCreated, AlreadyRegistered, ConfirmSignup, DevicesEnded, EmailAdded, EmailRemoved, NewDevice, NewDevices,
+    NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
+use crate::accounts::not_me::{self, Report};
+use crate::accounts::not_me_link::About;
 use crate::accounts::outbox::{self, Letter, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
-use crate::accounts::{Fault, password_reset, security};
+use crate::accounts::{Fault, password_reset};
 use crate::app::App;
-use crate::keys::Pointer;
 use crate::urls;
 
 /// How many letters may be on their way at once.
@@ -91,11 +92,17 @@ async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fa
     Ok(())
 }
 
-/// A letter ready to go, and the token to take back if it cannot.
+/// A letter ready to go, and the link to take back if it cannot.
 struct Composed {
     to: String,
     rendered: Rendered,
-    reset: Option<Token>,
+    link: Option<Link>,
+}
+
+/// A link that was minted for a letter.
+enum Link {
+    Reset(Token),
+    NotMe(Token),
 }
 
 /// Writes the letter, or finds that there is nobody to write to.
@@ -113,7 +120,9 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Site { address: &user.email, locale: user.letter_locale().unwrap_or(site.locale), ..site }
     }
     let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
-    let composed = match row.letter()? {
+    let letter = row.letter()?;
+    let was_told = matches!(letter, Letter::NotMe { .. });
+    let composed = match letter {
         Letter::Signup { pending, asked } => match signup::issue(&app.db, pending, app.now()).await? {
             Mailed::Link(token) => {
                 let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
@@ -127,7 +136,7 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
             }
             Mailed::Nothing => return Ok(None),
         },
-        Letter::ResetPassword { asked } => {
+        Letter::ResetPassword { asked } | Letter::NotMe { asked } => {
             let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
             let first = row.attempts == 1; // one wish is one event, however often its letter is tried
             let Some((user, token)) =
@@ -136,8 +145,12 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
                 return Ok(None);
             };
             let link = &app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
-            let rendered = ResetPassword { link, asked: &asked }.render(to_user(&user, site));
-            (user.email, rendered, Some(token))
+            let (site, asked) = (to_user(&user, site), &asked);
+            let rendered = match was_told {
+                true => NotMe { link, reset_link: &reset_link, asked }.render(site),
+                false => ResetPassword { link, asked }.render(site),
+            };
+            (user.email, rendered, Some(Link::Reset(token)))
         }
         Letter::PasswordChanged { asked } => {
             (to, PasswordChanged { reset_link: &reset_link, asked: &asked }.render(site), None)
@@ -148,16 +161,38 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Letter::EmailAdded { asked } => (to, EmailAdded { reset_link: &reset_link, asked: &asked }.render(site), None),
         Letter::EmailRemoved { asked } => (to, EmailRemoved { asked: &asked }.render(site), None),
         Letter::NewDevice { user, session, asked } => {
-            let fault = |why| Fault::Internal(format!("a token: {why}"));
-            let (now, pointer) = (app.now(), Pointer { user, session });
-            let token = app.not_me_keys.mint(pointer, now, now + security::NOT_ME_LIFETIME).map_err(fault)?;
-            let link = &app.public_url.with_token(urls::NOT_ME, &token);
-            (to, NewDevice { link, asked: &asked }.render(site), None)
+            let report = Report { user, session, about: About::LogIn, times: 1, asked: &asked };
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            (to, NewDevice { link: &link, asked: &asked }.render(site), Some(Link::NotMe(token)))
+        }
+        Letter::NewDevices { user, session, log_ins, more } => {
+            let times = log_ins.len() + more as usize;
+            let Some(first) = log_ins.first() else { return Ok(None) };
+            let report = Report { user, session, about: About::LogIn, times, asked: first };
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let rendered = match times {
+                1 => NewDevice { link: &link, asked: first }.render(site),
+                _ => NewDevices { link: &link, log_ins: &log_ins, more: &more, times: &times }.render(site),
+            };
+            (to, rendered, Some(Link::NotMe(token)))
+        }
+        Letter::DevicesEnded { user, session, devices, asked } => {
+            let report = Report { user, session, about: About::LogOut, times: 1, asked: &asked };
+            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let letter = DevicesEnded { link: &link, devices: &devices, asked: &asked };
+            (to, letter.render(site), Some(Link::NotMe(token)))
         }
     };
-    let (to, rendered, reset) = composed;
+    let (to, rendered, link) = composed;
     let rendered = rendered.map_err(|why| Fault::Internal(format!("letter: {why}")))?;
-    Ok(Some(Composed { to, rendered, reset }))
+    Ok(Some(Composed { to, rendered, link }))
+}
+
+/// The link “this was not me”, and its token, unless the user was deleted meanwhile.
+async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(Token, String)>, Fault> {
+    let Some(token) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
+    let link = app.public_url.with_token(urls::NOT_ME, &token.reveal());
+    Ok(Some((token, link)))
 }
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
@@ -168,14 +203,16 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
     };
     let Err(refused) = sent else {
         outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
-        if letter.reset.is_some() {
+        if let Some(Link::Reset(_)) = letter.link {
             app.metrics.resets.sent.inc();
         }
         info!("sent");
         return Ok(());
     };
-    if let Some(token) = letter.reset.filter(|_| refused.certain) {
-        password_reset::discard(&app.db, &token).await?;
+    match letter.link.filter(|_| refused.certain) {
+        Some(Link::Reset(token)) => password_reset::discard(&app.db, &token).await?,
+        Some(Link::NotMe(token)) => not_me::discard(&app.db, &token).await?,
+        None => {}
     }
     put_off(app, row, &refused).await
 }

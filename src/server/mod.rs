@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
+use crate::accounts::{Fault, device, event, limit, not_me_link, outbox, pending_signup, reset_token, session};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::Db;
@@ -167,7 +167,8 @@ async fn sweep(app: Arc<App>) {
 async fn sweep_once(app: &App) -> Result<(), Fault> {
     let (conn, now) = (app.db.write(), app.now());
     let sessions = session::sweep(conn, now).await?;
-    let links = reset_token::sweep(conn, now).await? + pending_signup::sweep(conn, now).await?;
+    let links = reset_token::sweep(conn, now).await? + not_me_link::sweep(conn, now).await?;
+    let links = links + pending_signup::sweep(conn, now).await?;
     let letters = outbox::sweep(&app.db, now).await?;
     let events = event::sweep(conn, time::Duration::days(app.config.event_days.into()), now).await?;
     let limits = limit::sweep(&app.db, now).await? + device::sweep(conn, now).await?;

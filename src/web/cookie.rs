@@ -26,7 +26,7 @@ pub enum Name {
     Language,
     /// The name of the browser, once somebody has logged in. It opens nothing.
     Device,
-    /// The token of a link that says “this was not me”, on its way from the link to the form.
+    /// The token of a link that says “this was not me”, for its pages.
     NotMeLink,
     /// The address that was typed last, so that nobody types it twice.
     Typed,

@@ -7,7 +7,7 @@ use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
 use crate::accounts::token::Token;
-use crate::accounts::{pending_signup, security};
+use crate::accounts::{not_me_link, pending_signup};
 use crate::app::App;
 
 /// How long the cookie of a reset link lives. It opens an account to the next person at this browser, so it lives as
@@ -19,7 +19,7 @@ const RESET_COOKIE_LIFETIME: Duration = Duration::minutes(15);
 pub fn keep(cookies: &Cookies, app: &App, name: Name, token: Option<String>, path: &str) -> Response {
     let lifetime = match name {
         Name::ResetLink => RESET_COOKIE_LIFETIME,
-        Name::NotMeLink => security::NOT_ME_LIFETIME,
+        Name::NotMeLink => not_me_link::LIFETIME,
         _ => pending_signup::LIFETIME,
     };
     match token {

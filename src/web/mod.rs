@@ -12,6 +12,7 @@ mod identity;
 mod language;
 mod link;
 mod login;
+mod not_me;
 mod page;
 mod password_reset;
 mod problems;
@@ -53,7 +54,8 @@ pub fn router(app: Arc<App>, openapi: &Value) -> Router {
         .route(urls::PROFILE_PASSWORD, get(profile::show_password).post(profile::change_password))
         .route(urls::SECURITY, get(security::show))
         .route(urls::SECURITY_LOG_OUT, post(security::log_out))
-        .route(urls::NOT_ME, get(security::show_not_me).post(security::not_me))
+        .route(urls::NOT_ME, get(not_me::show).post(not_me::say))
+        .route(urls::NOT_ME_DONE, get(not_me::done))
         .route(urls::FORGOT_PASSWORD, get(password_reset::show_ask).post(password_reset::ask))
         .route(urls::FORGOT_PASSWORD_SENT, get(password_reset::sent))
         .route(urls::RESET_PASSWORD, get(password_reset::show).post(password_reset::reset))

@@ -7,21 +7,17 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
-use uuid::Uuid;
 
-use super::cookie::{self, Name};
 use super::identity::{self, CurrentUser, Posted};
-use super::link;
 use super::page::{Page, html};
-use super::visit::{Flash, Sent, Visit};
+use super::visit::{Flash, Visit};
+use crate::accounts::activity::{self, Entry};
 use crate::accounts::event::{Event, Kind};
-use crate::accounts::security::NotMe;
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
 use crate::app::App;
 use crate::gate;
-use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::Query;
 use crate::throttle::Limit;
@@ -34,7 +30,7 @@ struct SecurityPage {
     user: User,
     this: Session,
     others: Part<Session>,
-    activity: Part<(Event, u32)>,
+    activity: Part<Entry>,
 }
 
 /// One page of a long list.
@@ -72,16 +68,17 @@ impl SecurityPage {
         user_agent::words(&event.user_agent, self.page.t)
     }
 
-    fn what(&self, event: &Event, times: &u32) -> String {
-        let t = self.page.t;
-        let what = match event.kind {
+    fn what(&self, entry: &Entry) -> String {
+        let (t, times) = (self.page.t, u32::try_from(entry.times()).unwrap_or(u32::MAX));
+        let what = match entry.event().kind {
             Kind::SignUp => t.event_sign_up(),
             Kind::LogIn => t.event_log_in(),
             Kind::Token => t.event_token(),
-            Kind::LogInFailed => t.event_log_in_failed(),
+            Kind::LogInFailed => return t.event_log_in_failed(times),
             Kind::LimitHit => t.event_limit_hit(),
             Kind::LogOut => t.event_log_out(),
             Kind::SessionEnded => t.event_session_ended(),
+            Kind::OthersEnded => t.event_others_ended(),
             Kind::NotMe => t.event_not_me(),
             Kind::PasswordChanged => t.event_password_changed(),
             Kind::ResetAsked => t.event_reset_asked(),
@@ -98,7 +95,7 @@ impl SecurityPage {
             Kind::KeysRotated => t.event_keys_rotated(),
             Kind::KeysDropped => t.event_keys_dropped(),
         };
-        if *times > 1 { t.event_times(what, *times) } else { what }
+        if times > 1 { t.event_times(what, times) } else { what }
     }
 }
 
@@ -116,7 +113,7 @@ pub async fn show(
     let mut others = security::sessions(&app.db, &user, app.now()).await?;
     others.retain(|session| session.id != this.id);
     let others = Part::of(others, SESSIONS_SHOWN, query.text("sessions"));
-    let activity = security::activity(&app.db, &user).await?;
+    let activity = activity::recent(&app.db, &user).await?;
     let activity = Part::of(activity, ACTIVITY_SHOWN, query.text("activity"));
     html(StatusCode::OK, page.locale, &SecurityPage { page, user, this, others, activity })
 }
@@ -132,94 +129,16 @@ pub async fn log_out(
     // out of Recent activity.
     gate::throttle(&app, Limit::Link, &client).await?;
     if fields.ticked("others") {
-        let Some(logged_in) = security::end_others(&app.db, &this, &client, app.now()).await? else {
+        let Some(logged_in) = security::end_others(&app.accounts, (&user, &this), &client, app.now()).await? else {
             return Ok(identity::log_in_first(urls::SECURITY));
         };
         identity::log_in(&cookies, &app, &logged_in).await?;
         visit.flash(Flash::OthersLoggedOut).await;
     } else if let Ok(session) = fields.text("session").parse() {
         // No such session is as good as one that ended a moment ago.
-        security::end(&app.db, user.id, session, &client, app.now()).await?;
+        security::end(&app.accounts, (&user, &this), session, &client, app.now()).await?;
         visit.flash(Flash::DeviceLoggedOut).await;
     }
-    Ok(Redirect::to(urls::SECURITY).into_response())
-}
-
-#[derive(Template)]
-#[template(path = "security/not_me.html")]
-struct NotMePage {
-    page: Page,
-    user: User,
-    /// The session, if it has not ended.
-    session: Option<Session>,
-}
-
-impl NotMePage {
-    fn browser(&self, session: &Session) -> String {
-        user_agent::words(&session.user_agent, self.page.t)
-    }
-}
-
-#[derive(Template)]
-#[template(path = "security/gone.html")]
-struct GonePage {
-    page: Page,
-}
-
-/// GET /not-me: with a token, puts it into a cookie and goes on to the clean address; without, shows the button.
-/// Neither does anything: mail scanners open links before people do.
-pub async fn show_not_me(
-    State(app): State<Arc<App>>,
-    Query(query): Query,
-    Extension(cookies): Extension<Cookies>,
-    page: Page,
-) -> Result<Response, Error> {
-    let token = query.text("token");
-    if !token.is_empty() {
-        let good = app.not_me_keys.verify(token, app.now()).map(|_| token.to_owned());
-        return Ok(link::keep(&cookies, &app, Name::NotMeLink, good, urls::NOT_ME));
-    }
-    match suspect(&app, &cookies).await? {
-        Some((user, session)) => {
-            let session = security::find(&app.db, &user, session, app.now()).await?;
-            html(StatusCode::OK, page.locale, &NotMePage { page, user, session })
-        }
-        None => gone(&app, &cookies, page),
-    }
-}
-
-/// The page of a link that does not work any more. Its cookie goes with it.
-fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
-    cookie::remove(cookies, app, Name::NotMeLink);
-    html(StatusCode::GONE, page.locale, &GonePage { page })
-}
-
-/// Whose letter it is, and about which session.
-async fn suspect(app: &App, cookies: &Cookies) -> Result<Option<(User, Uuid)>, Error> {
-    let token = cookie::get(cookies, app, Name::NotMeLink);
-    let Some(pointer) = token.and_then(|token| app.not_me_keys.verify(&token, app.now())) else { return Ok(None) };
-    Ok(security::suspect(&app.db, pointer.user, pointer.session).await?.map(|user| (user, pointer.session)))
-}
-
-/// POST /not-me
-pub async fn not_me(
-    State(app): State<Arc<App>>,
-    Client(client): Client,
-    visit: Visit,
-    Extension(cookies): Extension<Cookies>,
-) -> Result<Response, Error> {
-    gate::throttle(&app, Limit::Link, &client).await?;
-    let Some((user, session)) = suspect(&app, &cookies).await? else {
-        return gone(&app, &cookies, Page::plain(&app, client.locale));
-    };
-    let now = app.now();
-    let done = security::not_me(&app.accounts, &user, session, &client, now).await?;
-    cookie::remove(&cookies, &app, Name::NotMeLink);
-    visit.flash(Flash::DeviceLoggedOut).await;
-    if done == NotMe::ResetSince {
-        return Ok(Redirect::to(urls::SECURITY).into_response());
-    }
     app.bell.notify_one();
-    visit.remember_reset(&Sent { email: user.email, pending: None, at: now }).await;
-    Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
+    Ok(Redirect::to(urls::SECURITY).into_response())
 }

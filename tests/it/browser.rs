@@ -150,6 +150,11 @@ impl Browser {
 }
 
 impl Page {
+    /// The text of each element that a selector finds, with single blanks.
+    pub fn texts(&self, selector: &str) -> Vec<String> {
+        self.all(selector).iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
     /// The texts of the elements that fit.
     pub fn all(&self, selector: &str) -> Vec<String> {
         let selector = Selector::parse(selector).unwrap();

@@ -1,9 +1,11 @@
-//! Browsers that an account knows, the letter about one that it does not, and the way out of it.
+//! Browsers that an account knows, and the letter about one that it does not.
 
+use latchkey::accounts::outbox::{Entity, OutboxRow, State};
+use sea_orm::EntityTrait;
 use time::Duration;
 
 use crate::app::TestApp;
-use crate::browser::{Browser, Page};
+use crate::process::until;
 use crate::{HERON, OTTER};
 
 const SUBJECT: &str = "New log-in to your Latchkey account";
@@ -63,165 +65,155 @@ async fn two_people_at_one_browser_are_both_known() {
     assert_eq!(app.letters_to("sam@example.com", 1).await.len(), 1);
 }
 
-#[tokio::test]
-async fn this_was_not_me_ends_that_session_and_starts_a_reset() {
-    let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    let mut eve = app.browser();
-    eve.log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
-
-    // Reading does nothing: a mail scanner opens it first.
-    let mut anywhere = app.browser();
-    let page = anywhere.open(&link).await;
-    page.assert_framed(200);
-    assert_eq!((page.path.as_str(), page.heading().as_str()), ("/not-me", "This was not me"));
-    assert!(page.html.contains("127.0.0.1") && page.html.contains("sam"));
-    assert!(eve.is_logged_in().await);
-    // Their browser is known now: what they begin next is told by no letter, and must end as well.
-    let mut again = app.browser();
-    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
-    again.log_in("sam", OTTER).await;
-    assert!(again.is_logged_in().await);
-
-    let page = anywhere.submit(page.form("/not-me")).await;
-    assert_eq!((page.path.as_str(), page.flash().as_str()), ("/forgot-password/sent", "That device is logged out."));
-    assert!(!eve.is_logged_in().await && !again.is_logged_in().await && sam.is_logged_in().await);
-    let letter = app.letters_to("sam@example.com", 3).await.remove(0);
-    assert_eq!(letter.subject, "Reset your Latchkey password");
-    assert_eq!(anywhere.reset(&letter.links[0], HERON).await.path, "/login");
-    eve.log_in("sam", OTTER).await.assert_framed(422);
-
-    // A second press, from another window, harms nobody: there is no such session any more.
-    let page = anywhere.open(&link).await;
-    assert!(page.html.contains("That device is logged out already."), "{}", page.html);
-    anywhere.log_in("sam", HERON).await;
-    let page = anywhere.open(&link).await;
-    anywhere.submit(page.form("/not-me")).await;
-    assert!(anywhere.is_logged_in().await);
-}
-
-/// Changes the password on the page, as its owner or as a thief who knows it.
-async fn change_password(browser: &mut Browser, from: &str, to: &str) -> Page {
-    let form = browser.open("/profile/password").await.form("/profile/password");
-    browser.submit(form.fill("current_password", from).fill("new_password", to)).await
-}
-
-/// A thief changes the password first, so that the owner's link finds a password that was changed after the log-in.
-#[tokio::test]
-async fn this_was_not_me_works_though_the_thief_has_changed_the_password() {
-    let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
-    let mut eve = app.browser();
-    eve.log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
-    assert_eq!(change_password(&mut eve, OTTER, HERON).await.path, "/profile/security");
-    let mut again = app.browser();
-    again.log_in("sam", HERON).await;
-    assert!(eve.is_logged_in().await && again.is_logged_in().await);
-
-    let mut sam = app.browser();
-    let page = sam.open(&link).await;
-    assert_eq!(sam.submit(page.form("/not-me")).await.path, "/forgot-password/sent");
-    assert!(!eve.is_logged_in().await && !again.is_logged_in().await);
-    // Neither password opens anything, at neither door, also where the account knows the browser.
-    for password in [OTTER, HERON] {
-        eve.log_in("sam", password).await.assert_framed(422);
-        let form = [("username", "sam"), ("password", password)];
-        let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
-        assert_eq!(token.status(), 400);
+/// Logs in with Sam's password in so many browsers that the account does not know, from an address each. The names take
+/// turns, because each has attempts of its own.
+async fn log_in_elsewhere(app: &TestApp, from: usize, count: usize) {
+    for n in from..from + count {
+        let form = [("login", ["sam", "sam@example.com"][n % 2]), ("password", OTTER)];
+        let ip = format!("203.0.113.{n}");
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
+        assert_eq!(app.browser().send(reqwest::Method::POST, "/login", from).await.status, 303, "{n}");
     }
+}
+
+/// The emails about log-ins that wait, with their data.
+async fn waiting(app: &TestApp) -> Vec<OutboxRow> {
+    let rows = Entity::find().all(app.app.db.read()).await.unwrap();
+    rows.into_iter().filter(|row| row.state == State::Waiting && row.letter == "new_devices").collect()
+}
+
+fn subject(times: usize) -> String {
+    format!("{times} new log-ins to your Latchkey account")
+}
+
+const BEHIND_A_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
+
+/// An attacker who logs in three times uses up the emails. The fourth log-in must not be a silent one.
+#[tokio::test]
+async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_it() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 8).await;
+    assert_eq!(app.letters_to("sam@example.com", 4).await.len(), 4, "sign-up and three log-ins");
+    assert_eq!(waiting(&app).await.len(), 1, "the others wait in one email");
+
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
     let letters = app.letters_to("sam@example.com", 5).await;
-    let letter = letters.iter().find(|letter| letter.subject == "Reset your Latchkey password").unwrap();
-    assert_eq!(sam.reset(&letter.links[0], HERON).await.path, "/login");
-    assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
-}
+    let letter = letters.iter().find(|letter| letter.subject == subject(5)).unwrap();
+    for n in 1..=8 {
+        let told = letter.text.contains(&format!("- Unknown browser, 203.0.113.{n}, "));
+        assert_eq!(told, n > 3, "{n}: {}", letter.text);
+    }
+    assert!(!letter.text.contains("more"), "{}", letter.text);
+    app.outbox_is_done().await;
 
-/// The owner may read the later of two emails first. The thief of both log-ins must not keep one of them.
-#[tokio::test]
-async fn this_was_not_me_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
-    let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    let (mut eve, mut again) = (app.browser(), app.browser());
-    eve.log_in("sam", OTTER).await;
-    app.letters_to("sam@example.com", 2).await;
-    again.log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 3).await[0].links[0].clone();
-    let mut anywhere = app.browser();
-    let page = anywhere.open(&link).await;
-    anywhere.submit(page.form("/not-me")).await;
-    assert!(!again.is_logged_in().await && !eve.is_logged_in().await);
-    assert!(sam.is_logged_in().await, "which began before");
-}
+    // It has taken its turn: the next log-in waits for another one.
+    log_in_elsewhere(&app, 9, 2).await;
+    assert_eq!(waiting(&app).await.len(), 1);
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    app.outbox_is_done().await;
+    assert!(app.letters_to("sam@example.com", 6).await.iter().any(|letter| letter.subject == subject(2)));
 
-#[tokio::test]
-async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
-    let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    app.browser().log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
-    let open = sam.open("/profile/password").await.form("/profile/password");
-    let page = sam.open(&link).await;
+    // The link is about the first of them.
+    let mut sam = app.browser();
+    let page = sam.open(&letter.links[0]).await;
+    assert!(
+        page.html.contains("203.0.113.4") && page.html.contains("There were 4 more log-ins after it."),
+        "{}",
+        page.html
+    );
     sam.submit(page.form("/not-me")).await;
-
-    assert!(sam.is_logged_in().await, "this session is older than the thief's");
-    let page = sam.open("/profile/security").await;
-    assert!(page.html.contains("<dd>Turned off</dd>"), "{}", page.html);
-    assert_eq!(sam.open("/profile/password").await.path, "/forgot-password");
-    let page = sam.submit(open.fill("current_password", OTTER).fill("new_password", HERON)).await;
-    assert_eq!(page.path, "/forgot-password", "a form that was left open leads there too");
-    app.browser().log_in("sam", HERON).await.assert_framed(422);
+    let page = sam.open("/not-me/done").await;
+    assert!(page.html.contains("10 devices are logged out"), "{}", page.html);
 }
 
-/// Each email that the link causes could push the owner's own out of the few that one address gets.
 #[tokio::test]
-async fn this_was_not_me_ten_times_is_one_letter_and_refills_no_bucket() {
-    let app = TestApp::start().await;
+async fn one_log_in_beyond_the_limit_is_told_like_any_other_an_hour_later() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
     app.someone("sam", OTTER).await;
-    app.browser().log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
-    // The thief has used up the letters of the address before. The owner's comes all the same.
-    for _ in 0..4 {
-        app.browser().ask_reset("sam@example.com").await;
-    }
-    app.outbox_is_done().await;
-    assert_eq!(app.letters_to("sam@example.com", 5).await.len(), 5, "sign-up, new log-in, three resets");
-    for _ in 0..10 {
-        let mut sam = app.browser();
-        let page = sam.open(&link).await;
-        assert_eq!(sam.submit(page.form("/not-me")).await.path, "/forgot-password/sent");
-    }
-    app.browser().ask_reset("sam@example.com").await;
-    app.outbox_is_done().await;
-    assert_eq!(app.letters_to("sam@example.com", 6).await.len(), 6);
+    log_in_elsewhere(&app, 1, 4).await;
+    app.letters_to("sam@example.com", 4).await;
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.text.contains("203.0.113.4")).unwrap();
+    assert_eq!(letter.subject, SUBJECT);
 }
 
 #[tokio::test]
-async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
-    let app = TestApp::start().await;
-    let sam = app.someone("sam", OTTER).await;
-    let mut elsewhere = app.browser();
-    elsewhere.log_in("sam", OTTER).await;
-    let link = app.letters_to("sam@example.com", 2).await[0].links[0].clone();
-    let cookie = sam.cookies["latchkey_session"].clone();
-    let cut = link[..link.len() - 1].to_owned();
-    for bad in
-        [cut.clone(), format!("{link}x"), format!("{}/not-me?token={cookie}", app.url), format!("{}/not-me", app.url)]
-    {
-        let mut browser = app.browser();
-        browser.open(&bad).await.assert_framed(410);
-        browser.post("/not-me", &[("form_id", "")]).await.assert_framed(410);
-    }
-    // Nor is it a session.
-    let token = link.split_once("token=").unwrap().1.to_owned();
-    let mut eve = app.browser();
-    eve.cookies.insert("latchkey_session".into(), token.clone());
-    assert!(!eve.is_logged_in().await);
-    let me = reqwest::Client::new().get(format!("{}/users/me/", app.url)).bearer_auth(&token).send().await.unwrap();
-    assert_eq!(me.status(), 401);
+async fn a_waiting_email_about_log_ins_survives_a_restart_and_is_sent_once() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 5).await;
+    app.letters_to("sam@example.com", 4).await;
+    let url = app.url.clone();
+    let app = TestApp::start_in(app.stop().await, &["--public-url", &url]).await;
+    assert_eq!(waiting(&app).await.len(), 1);
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 5).await;
+    assert_eq!((letters.len(), letters.iter().filter(|letter| letter.subject == subject(2)).count()), (5, 1));
+}
 
-    app.app.clock.advance(Duration::days(7));
-    app.browser().open(&link).await.assert_framed(410);
+/// The row must not grow with the attacker's zeal.
+#[tokio::test]
+async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 10).await;
+    for n in 11..=16 {
+        app.app.clock.advance(Duration::minutes(6));
+        log_in_elsewhere(&app, n, 1).await;
+    }
+    let rows = waiting(&app).await;
+    assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 10));
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 5).await;
+    let letter = letters.iter().find(|letter| letter.subject == subject(13)).unwrap();
+    assert_eq!(letter.text.matches(", 203.0.113.").count(), 10, "{}", letter.text);
+    assert!(letter.text.contains("and 3 more"), "{}", letter.text);
+}
+
+#[tokio::test]
+async fn log_ins_at_the_same_moment_wait_in_one_email() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 3).await;
+    futures_util::future::join_all((4..9).map(|n| log_in_elsewhere(&app, n, 1))).await;
+    let rows = waiting(&app).await;
+    assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 5));
+}
+
+/// An email that was tried may have arrived, so it stays as it is: what comes later waits in another one.
+#[tokio::test]
+async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
+    let app = TestApp::start_with(&BEHIND_A_PROXY).await;
+    app.someone("sam", OTTER).await;
+    log_in_elsewhere(&app, 1, 5).await;
+    app.letters_to("sam@example.com", 4).await;
+    let incoming = app.dir.path().join("mailbox/.incoming");
+    std::fs::remove_dir_all(&incoming).unwrap();
+    std::fs::write(&incoming, "").unwrap();
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    until("it was tried", async || waiting(&app).await[0].last_error.is_some().then_some(())).await;
+    log_in_elsewhere(&app, 6, 3).await;
+    let mut lengths: Vec<_> =
+        waiting(&app).await.iter().map(|row| row.data["log_ins"].as_array().unwrap().len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [2, 3]);
+    std::fs::remove_file(&incoming).unwrap();
+    std::fs::create_dir(&incoming).unwrap();
+    app.app.clock.advance(Duration::hours(1));
+    app.app.bell.notify_one();
+    let letters = app.letters_to("sam@example.com", 6).await;
+    for times in [2, 3] {
+        assert!(letters.iter().any(|letter| letter.subject == subject(times)), "{times}");
+    }
 }
 
 #[tokio::test]

@@ -56,8 +56,9 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     let page = sam.open("/profile/security").await;
     let (_, activity) = page.html.split_once("Recent activity").unwrap();
     for words in [
-        "Too many wrong passwords: the next tries had to wait",
-        "Wrong password, 10 times",
+        "Too many failed log-ins: further attempts had to wait",
+        "9 failed log-ins",
+        "Failed log-in<",
         "Firefox on Linux",
         "127.0.0.1",
         "Logged in",
@@ -67,7 +68,64 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     }
     // Another's are not shown.
     let mut ada = app.someone("ada", OTTER).await;
-    assert!(!ada.open("/profile/security").await.html.contains("Wrong password"));
+    assert!(!ada.open("/profile/security").await.html.contains("ailed log-in"));
+}
+
+/// The lines of Recent activity on this page: what happened, and where and when.
+fn activity(page: &crate::browser::Page) -> Vec<(String, String)> {
+    let (what, place) = (page.texts("#activity li strong"), page.texts("#activity li p"));
+    assert_eq!(what.len(), place.len());
+    what.into_iter().zip(place).collect()
+}
+
+/// Tries a password that is wrong, from an address of its own.
+async fn guess(app: &TestApp, ip: String) {
+    let form = [("login", "sam"), ("password", "not this one")];
+    let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
+    app.browser().send(reqwest::Method::POST, "/login", from).await.assert_framed(422);
+}
+
+#[tokio::test]
+async fn only_the_same_in_a_row_is_one_line_with_its_count_and_first_and_last_time() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for (ip, minutes) in [("203.0.113.1", 0), ("203.0.113.1", 7), ("203.0.113.2", 2), ("203.0.113.1", 3)] {
+        app.app.clock.advance(time::Duration::minutes(minutes));
+        guess(&app, ip.to_owned()).await;
+    }
+    let lines = activity(&sam.open("/profile/security").await);
+    let what: Vec<&str> = lines.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what, ["Failed log-in", "Failed log-in", "2 failed log-ins", "Logged in", "Account created"]);
+    for (line, ip, times) in [(0, "203.0.113.1", 1), (1, "203.0.113.2", 1), (2, "203.0.113.1", 2)] {
+        let place = &lines[line].1;
+        assert!(place.starts_with(&format!("Unknown browser, {ip}, ")), "{place}");
+        assert_eq!(place.matches(" at ").count(), times, "{place}");
+    }
+    assert!(lines[2].1.contains(" UTC to "), "{lines:?}");
+}
+
+/// An attacker who has guessed the password could otherwise fill the first page, so that the log-in is on the fifth.
+#[tokio::test]
+async fn guesses_from_thirty_addresses_leave_the_owners_own_events_on_the_first_page() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8", "--rate-limits", "off"]).await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for _ in 0..4 {
+        sam.log_out().await;
+        sam.log_in("sam", OTTER).await;
+    }
+    let mut eve = app.browser();
+    eve.user_agent = Some(crate::security::FIREFOX);
+    eve.log_in("sam", OTTER).await;
+    for n in 0..60 {
+        guess(&app, format!("203.0.113.{}", n % 30)).await;
+    }
+    let lines = activity(&sam.open("/profile/security").await);
+    let what: Vec<&str> = lines.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what[..5], ["Failed log-in", "Failed log-in", "Failed log-in", "57 failed log-ins", "Logged in"]);
+    assert!(lines[3].1.starts_with("30 addresses, "), "{lines:?}");
+    assert!(lines[4].1.starts_with("Firefox on Linux, 127.0.0.1, "), "{lines:?}");
+    assert_eq!(what.iter().filter(|what| **what == "Logged out").count(), 4, "{lines:?}");
+    assert_eq!(what.last(), Some(&"Account created"), "all on one page: {lines:?}");
 }
 
 #[tokio::test]

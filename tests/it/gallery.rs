@@ -78,6 +78,8 @@ async fn before_there_is_an_account(sam: &mut Critic) {
     sam.shows("signup-gone", "main a[href='/login']").await;
     sam.opens("/reset-password?token=spent").await;
     sam.shows("reset-password-gone", "main a[href='/forgot-password']").await;
+    sam.opens("/not-me?token=spent").await;
+    sam.shows("not-me-gone", "main a[href='/profile/security']").await;
 
     let closed = TestApp::start_with(&["--signup", "closed"]).await;
     let open = std::mem::replace(&mut sam.site, closed.url.clone());
@@ -181,9 +183,11 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.follows("/not-me").await;
     sam.shows("not-me", "form[action='/not-me']").await;
     sam.presses("/not-me").await;
-    sam.shows("not-me-done", "[role=status]").await;
+    sam.shows("not-me-done", "[role=status] ~ form[action='/forgot-password']").await;
+    sam.opens_the_letter(app, ADDRESS, 6).await;
+    sam.shows("letter-not-me", ".links a[href*='/reset-password?']").await;
     sam.opens("/not-me").await;
-    sam.shows("not-me-gone", "main a[href='/profile/security']").await;
+    sam.shows("not-me-told", "p:has(time) ~ form[action='/forgot-password']").await;
     sam.opens("/profile/security").await;
     sam.shows("security-no-password", "main .kv a[href='/forgot-password']").await;
     sam.opens("/profile").await;
@@ -233,6 +237,8 @@ async fn getting_back_in(sam: &mut Critic, app: &TestApp) {
     sam.types("password", OTTER).await;
     sam.presses("/reset-password").await;
     sam.shows("login-after-reset", "[role=status]").await;
+    sam.opens("/not-me").await;
+    sam.shows("not-me-reset-since", "main p:has(time) ~ p a[href='/login']").await;
 }
 
 async fn letters(sam: &mut Critic, app: &TestApp) {

@@ -139,7 +139,7 @@ fn a_broken_floor_is_seen() {
 #[test]
 fn each_feature_has_one_name_on_every_floor() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for feature in ["signup", "login", "password_reset", "profile", "security"] {
+    for feature in ["signup", "login", "password_reset", "profile", "security", "not_me"] {
         for place in [
             format!("src/accounts/{feature}.rs"),
             format!("src/web/{feature}.rs"),

@@ -266,7 +266,7 @@ fn every_message_is_said_somewhere() {
         let name = message.replace('-', "_");
         // By `t.name()`, or as the subject of a letter.
         let said = match message {
-            subject if subject.ends_with("-subject") => format!("}} {name}\n"),
+            subject if subject.ends_with("-subject") => format!("}} {name}"),
             _ => format!("t.{name}("),
         };
         let said = [said, format!("t().{name}("), format!("other.{name}("), format!("locale.{name}(")];

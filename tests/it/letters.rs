@@ -5,16 +5,14 @@ use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
 use latchkey::mail::letters::{
-    AccountCreated, AlreadyRegistered, ConfirmSignup, EmailAdded, EmailRemoved, MailTest, NewDevice, PasswordChanged,
-    Rendered, ResetPassword, Site,
+    AccountCreated, AlreadyRegistered, ConfirmSignup, DevicesEnded, EmailAdded, EmailRemoved, MailTest, NewDevice,
+    NewDevices, NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use time::macros::datetime;
 
-/// As long as a true one.
-const JWT: &str = "eyJ0eXAiOiJub3QtbWUrand0IiwiYWxnIjoiSFMyNTYiLCJraWQiOiJnZTBnd3c3ciJ9.eyJpc3MiOiJodHRwczovL2FjY291bnRzLmV4YW1wbGUuY29tIiwiYXVkIjoibm90LW1lIiwic3ViIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2Nzg5Iiwic2lkIjoiMDFhMjAzZDktYWI4ZS03NmViLWJhNDktYzNlOTk2YjI2NzkwIiwiaWF0IjoxNzk1MzM1MzAwLCJleHAiOjE3OTU5NDAxMDB9.5Zl6Yb0mK1M2f3Q9r8tWc7dXhVjK4sPqLnEoUaBi3gY";
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-fn each_letter(locale: Locale) -> [(&'static str, Rendered); 9] {
+fn each_letter(locale: Locale) -> [(&'static str, Rendered); 12] {
     let site = Site {
         name: "Acme",
         home: "https://accounts.example.com",
@@ -29,15 +27,20 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 9] {
     let (login_link, reset_link) = (&link("/login"), &link("/forgot-password"));
     let confirm = ConfirmSignup { link: &link(&format!("/signup/confirm?token={TOKEN}")), asked };
     let reset = ResetPassword { link: &link(&format!("/reset-password?token={TOKEN}")), asked };
+    let (not_me, times) = (&link(&format!("/not-me?token={TOKEN}")), &13);
+    let several = NewDevices { link: not_me, log_ins: &vec![asked.clone(); 10], more: &3, times };
     let rendered = [
         ("confirm_signup", confirm.render(site)),
         ("already_registered", AlreadyRegistered { login_link, reset_link, asked }.render(site)),
         ("reset_password", reset.render(site)),
+        ("not_me", NotMe { link: reset.link, reset_link, asked }.render(site)),
         ("password_changed", PasswordChanged { reset_link, asked }.render(site)),
-        ("new_device", NewDevice { link: &link(&format!("/not-me?token={JWT}")), asked }.render(site)),
         ("account_created", AccountCreated { reset_link, asked }.render(site)),
         ("email_added", EmailAdded { reset_link, asked }.render(site)),
         ("email_removed", EmailRemoved { asked }.render(site)),
+        ("new_device", NewDevice { link: not_me, asked }.render(site)),
+        ("devices_ended", DevicesEnded { link: not_me, devices: &3, asked }.render(site)),
+        ("new_devices", several.render(site)),
         ("mail_test", MailTest { at: &at }.render(site)),
     ];
     rendered.map(|(name, letter)| (name, letter.unwrap()))

@@ -32,6 +32,7 @@ mod log;
 mod login;
 mod look;
 mod metrics;
+mod not_me;
 mod operator;
 mod outbox;
 mod password_reset;

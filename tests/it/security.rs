@@ -145,6 +145,90 @@ async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 0);
 }
 
+const LOGGED_OUT: &str = "logged out of your Latchkey account";
+
+/// How many emails Sam has that tell of devices which were logged out.
+async fn told(app: &TestApp) -> usize {
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 1).await;
+    letters.iter().filter(|letter| letter.subject.contains(LOGGED_OUT)).count()
+}
+
+/// A thief who logs the owner out leaves them with nothing but a log-in page, which people forget about.
+#[tokio::test]
+async fn who_logs_all_others_out_in_a_browser_that_is_new_to_the_account_is_told_of_by_email() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let mut phone = with(&app, IPHONE).await;
+    let mut eve = with(&app, FIREFOX).await;
+    app.letters_to("sam@example.com", 3).await;
+    eve.post("/profile/security/log-out", &[("others", "1")]).await;
+    assert!(!sam.is_logged_in().await && !phone.is_logged_in().await && eve.is_logged_in().await);
+    let letter = app.letters_to("sam@example.com", 4).await.remove(0);
+    assert_eq!(letter.subject, format!("2 devices were {LOGGED_OUT}"));
+    assert!(letter.text.contains("127.0.0.1") && letter.text.contains("(Firefox on Linux)"), "{}", letter.text);
+    let page = eve.open("/profile/security").await;
+    assert!(page.html.contains("<strong>Logged out all other devices</strong>"), "{}", page.html);
+
+    // Its link ends the session that did it, which has another id by now.
+    let page = sam.open(&letter.links[0]).await;
+    assert!(page.html.contains("someone logged other devices out of the account of <strong>sam"), "{}", page.html);
+    assert_eq!(sam.submit(page.form("/not-me")).await.path, "/not-me/done");
+    assert!(!eve.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn one_by_one_is_told_of_too_and_nothing_is_told_where_nobody_is_logged_out() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let mut eve = with(&app, FIREFOX).await;
+    let sams = others(&eve.open("/profile/security").await).remove(0);
+    // These must not use up the emails about what follows.
+    for _ in 0..5 {
+        let nobody = "00000000-0000-0000-0000-000000000000";
+        eve.post("/profile/security/log-out", &[("session", nobody)]).await;
+    }
+    assert_eq!(told(&app).await, 0);
+    eve.post("/profile/security/log-out", &[("session", &sams)]).await;
+    assert_eq!(told(&app).await, 1);
+    for _ in 0..5 {
+        eve.post("/profile/security/log-out", &[("others", "1")]).await;
+    }
+    assert_eq!(told(&app).await, 1);
+    // Nor must they fill the mailbox.
+    for _ in 0..4 {
+        app.browser().log_in("sam@example.com", OTTER).await;
+        eve.post("/profile/security/log-out", &[("others", "1")]).await;
+    }
+    assert_eq!(told(&app).await, 3);
+}
+
+#[tokio::test]
+async fn a_stolen_session_in_a_browser_without_a_device_token_is_told_of() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    with(&app, IPHONE).await;
+    app.app.clock.advance(time::Duration::days(8));
+    sam.log_in("sam", OTTER).await;
+    with(&app, IPHONE).await;
+    let mut eve = sam.clone();
+    eve.cookies.remove("latchkey_device");
+    eve.post("/profile/security/log-out", &[("others", "1")]).await;
+    assert_eq!(told(&app).await, 1);
+}
+
+#[tokio::test]
+async fn who_logs_others_out_in_a_browser_that_has_been_known_for_a_week_gets_no_email() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    app.app.clock.advance(time::Duration::days(8));
+    sam.log_in("sam", OTTER).await;
+    let mut phone = with(&app, IPHONE).await;
+    sam.post("/profile/security/log-out", &[("others", "1")]).await;
+    assert!(!phone.is_logged_in().await);
+    assert_eq!(told(&app).await, 0);
+}
+
 #[tokio::test]
 async fn nobody_logs_another_person_out() {
     let app = TestApp::start().await;
@@ -170,7 +254,40 @@ async fn a_session_shows_where_it_was_used_last() {
     let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", "203.0.113.9");
     thief.send(reqwest::Method::GET, "/profile", from).await;
     let html = with(&app, IPHONE).await.open("/profile/security").await.html;
-    assert!(html.contains("<bdi>203.0.113.9</bdi>, last used "), "{html}");
+    assert!(html.contains("<bdi>203.0.113.9</bdi>, logged in "), "{html}");
+}
+
+/// For a screen reader, twelve buttons that are all called “Log out: Chrome on Linux” are one.
+#[tokio::test]
+async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
+    let mut sam = app.someone("sam", OTTER).await;
+    for ip in ["203.0.113.8", "203.0.113.9"] {
+        let form = [("login", "sam"), ("password", OTTER)];
+        let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
+        let mut browser = app.browser();
+        browser.user_agent = Some(FIREFOX);
+        app.app.clock.advance(time::Duration::minutes(1));
+        assert_eq!(browser.send(reqwest::Method::POST, "/login", from).await.status, 303);
+    }
+    let page = sam.open("/profile/security").await;
+    let document = scraper::Html::parse_document(&page.html);
+    let buttons = scraper::Selector::parse("#sessions li button").unwrap();
+    let mut names = vec![];
+    for button in document.select(&buttons) {
+        let ids = button.attr("aria-labelledby").expect("a name of its own").split(' ');
+        names.push(ids.flat_map(|id| page.texts(&format!("[id='{id}']"))).collect::<Vec<_>>().join(" "));
+    }
+    assert_eq!(names.len(), 3);
+    for (name, start) in names.iter().zip([
+        "Log out Unknown browser This device 127.0.0.1, logged in ",
+        "Log out Firefox on Linux 203.0.113.9, logged in ",
+        "Log out Firefox on Linux 203.0.113.8, logged in ",
+    ]) {
+        assert!(name.starts_with(start), "{name}");
+        assert_eq!(name.matches(" UTC").count(), 2, "{name}");
+    }
+    assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
 }
 
 #[tokio::test]

@@ -1,0 +1,158 @@
+//! “This was not me”: the owner's way out after an email about something that a thief did.
+
+use sea_orm::{ConnectionTrait, Set};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::event::{self, Kind};
+use super::not_me_link::{self, About, ActiveModel, NotMeLink};
+use super::outbox::{self, Letter};
+use super::token::Token;
+use super::user::{self, User};
+use super::{Accounts, Asked, Client, Result, device, session};
+use crate::db::Db;
+
+/// What an email tells of, so that its link can say that it was not the owner.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The user.
+    pub user: Uuid,
+    /// The first session that the email tells of.
+    pub session: Uuid,
+    /// What happened.
+    pub about: About,
+    /// How often.
+    pub times: usize,
+    /// When and from where, the first time.
+    pub asked: &'a Asked,
+}
+
+/// Makes the link for an email. Returns `None` if the user was deleted meanwhile, or has another address.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn issue(db: &Db, report: &Report<'_>, now: OffsetDateTime) -> Result<Option<Token>> {
+    let gone = user::by_id(db.read(), report.user).await?.is_none();
+    if gone || has_moved(db.read(), report.user, report.session).await? {
+        return Ok(None);
+    }
+    let link = ActiveModel {
+        user_id: Set(report.user),
+        session_id: Set(report.session),
+        about: Set(report.about),
+        times: Set(i32::try_from(report.times).unwrap_or(i32::MAX)),
+        at: Set(report.asked.at),
+        ip: Set(report.asked.ip.clone()),
+        user_agent: Set(report.asked.user_agent.clone()),
+        ..Default::default()
+    };
+    Ok(Some(not_me_link::issue(db.write(), link, now).await?))
+}
+
+/// Takes back a link whose email certainly did not go out.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn discard(db: &Db, token: &Token) -> Result<()> {
+    not_me_link::discard(db.write(), token).await
+}
+
+/// A link that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The link.
+    pub link: NotMeLink,
+    /// The owner.
+    pub user: User,
+    /// What is left to do.
+    pub state: State,
+}
+
+/// What is left to do with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything: its button can be used.
+    Open,
+    /// The owner has used this link, or another one about the same or a later session, at this time. The account has no
+    /// password.
+    Told(OffsetDateTime),
+    /// The password was reset by email at this time, after that session began. The reset has ended all of this.
+    ResetSince(OffsetDateTime),
+}
+
+/// Whether the operator has given the account another address since this session began. The reader of the old mailbox need
+/// not be the owner, and could take the owner's password away.
+async fn has_moved(conn: &impl ConnectionTrait, user: Uuid, session: Uuid) -> Result<bool> {
+    Ok(event::last(conn, user, Kind::EmailSet).await?.is_some_and(|set| set.id > session))
+}
+
+/// Returns what this link is about, or `None` if it has expired or was mailed to an address that the account had before.
+/// Reads only.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn open(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<Opened>> {
+    let Some((link, user)) = not_me_link::find(db.read(), token, now).await? else { return Ok(None) };
+    if has_moved(db.read(), link.user_id, link.session_id).await? {
+        return Ok(None);
+    }
+    let state = state(db.read(), &link).await?;
+    Ok(Some(Opened { link, user, state }))
+}
+
+/// Only a reset by email proves that the owner was there after the thief. A change of password proves nothing: the thief
+/// knows the password and can change it too.
+async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
+    // Ids are in the order of time (RFC 9562, 5.7). An event that was deleted after its time makes the link work again,
+    // which costs the owner one more reset.
+    let since = async |kind| -> Result<Option<OffsetDateTime>> {
+        let event = event::last(conn, link.user_id, kind).await?;
+        Ok(event.filter(|event| event.id > link.session_id).map(|event| event.at))
+    };
+    if let Some(at) = since(Kind::ResetDone).await? {
+        return Ok(State::ResetSince(at));
+    }
+    Ok(since(Kind::NotMe).await?.or(link.used_at).map_or(State::Open, State::Told))
+}
+
+/// Ends the session that the link is about, and emails the owner the way to a new password. Returns whether it did: not if
+/// this or another link has done it already, or a reset by email.
+///
+/// A thief who logged in knows the password, may have changed it, and may have begun other sessions. So every session
+/// ends that began since the first log-in that an email told of lately, no browser is known any more, and no password
+/// opens the account until the owner has chosen one by the emailed link.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn say(
+    Accounts { db, .. }: &Accounts,
+    Opened { link, user, .. }: &Opened,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let (tx, asked) = (db.begin().await?, Asked::new(client, now));
+    // Links first, then the user, as in a reset: two that lock in different orders wait for each other.
+    if !not_me_link::redeem(&tx, link.id, now).await? {
+        return Ok(false);
+    }
+    // The password goes first, because that locks the user: a reset, or the button of another link, is over before the
+    // look at what is left to do, or waits for the end of this.
+    user::take_password(&tx, user.id, now).await?;
+    let unused = NotMeLink { used_at: None, ..link.clone() };
+    if state(&tx, &unused).await? != State::Open || has_moved(&tx, user.id, link.session_id).await? {
+        return Ok(false);
+    }
+    // A thief who logged in twice has two emails told about, and the owner may use the link of the later one.
+    let told_of = outbox::sessions_told_of(&tx, user, now).await?;
+    let first = told_of.into_iter().chain([link.session_id]).min().unwrap_or(link.session_id);
+    let ended = session::end_since(&tx, user.id, first).await?;
+    device::forget_all(&tx, user.id, None).await?;
+    not_me_link::note_ended(&tx, link.id, ended).await?;
+    event::record(&tx, Kind::NotMe, Some(user.id), &asked).await?;
+    // This email comes once, whatever the limit of emails to the address: the thief may have used that up. For the same
+    // reason the button does not refill it.
+    let locale = user.letter_locale().unwrap_or(client.locale);
+    outbox::insert(&tx, &user.email, locale, &Letter::NotMe { asked }, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
