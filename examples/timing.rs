@@ -23,11 +23,12 @@ mod served;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::env;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use latchkey::chance;
-use served::{Connection, Server, post, send};
+use served::{Connection, Server, binary, post, send};
 use tokio::time::sleep;
 
 const PAIRS: usize = 300;
@@ -52,8 +53,14 @@ async fn main() -> anyhow::Result<()> {
     let server = latchkey(&[("LATCHKEY_SIGNUP", "open")]).await?;
     for user in 0..USERS {
         sign_up(&server, &known(user), &format!("otter{user}")).await?;
+        sign_up(&server, &disabled(user), &format!("heron{user}")).await?;
     }
     server.stop()?;
+    for user in 0..USERS {
+        let mut disable = Command::new(binary()?);
+        disable.args(["user", "disable", &disabled(user), "--data-dir"]).arg(dir.path()).stderr(Stdio::null());
+        ensure!(disable.output()?.status.success(), "{} could not be disabled", disabled(user));
+    }
     let server = latchkey(&[]).await?;
     for user in 0..USERS {
         sign_up(&server, &pending(user), &format!("waits{user}")).await?;
@@ -85,6 +92,10 @@ fn known(user: usize) -> String {
 
 fn unknown(user: usize) -> String {
     format!("stoat{user}@example.com")
+}
+
+fn disabled(user: usize) -> String {
+    format!("heron{user}@example.com")
 }
 
 fn pending(user: usize) -> String {
@@ -131,6 +142,8 @@ fn rows() -> [Vec<Row>; 2] {
     let ours = vec![
         row("log-in by username: known, unknown", by_name(known), by_name(unknown)),
         row("log-in by address: known, unknown", log_in(known, WRONG), log_in(unknown, WRONG)),
+        row("log-in: disabled, known", log_in(disabled, WRONG), log_in(known, WRONG)),
+        row("log-in by username: disabled, unknown", by_name(disabled), by_name(unknown)),
         row("log-in: unconfirmed, unknown", log_in(pending, WRONG), log_in(unknown, WRONG)),
         row(
             "log-in, the password of its sign-up: unconfirmed, unknown",
@@ -145,9 +158,11 @@ fn rows() -> [Vec<Row>; 2] {
         row("log-in, known: wrong password, 300 characters", log_in(known, WRONG), log_in(known, &long)),
         row("log-in, known: wrong password, 10 KB", log_in(known, WRONG), log_in(known, &huge)),
         row("POST /token: known, unknown", token(known), token(unknown)),
+        row("POST /token: disabled, known", token(disabled), token(known)),
         both("sign-up: known, unknown address", new_account(known), new_account(unknown)),
         both("POST /users/: known, unknown address", new_user(known), new_user(unknown)),
         letter("forgot: known, unknown", forgot(known), forgot(unknown)),
+        letter("forgot: disabled, known", forgot(disabled), forgot(known)),
         letter("POST /reset_password/: known, unknown", ask_reset(known), ask_reset(unknown)),
         afterwards("what comes right after a sign-up: known, unknown", new_account(known), new_account(unknown)),
         afterwards("what comes right after a forgot: known, unknown", forgot(known), forgot(unknown)),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::OTTER;
-use crate::process::{Process, Ran, until};
+use crate::process::{Process, Ran, try_to_serve, until};
 
 /// A command in the process's folder, in a shell without settings.
 fn bare(process: &Process, arguments: &[&str]) -> Ran {
@@ -92,9 +92,22 @@ async fn a_server_reads_its_settings_from_a_file_too() {
     fs::write(process.path("settings"), lines.join("\n")).unwrap();
     let mut command = process.command(&["serve", "--env-file", "settings"]);
     command.env_clear();
-    let ran = crate::process::try_to_serve(command);
+    let ran = try_to_serve(command);
     assert!(ran.out.starts_with("Acme & Sons is ready: open http://localhost:"), "{ran:?}");
     assert!(process.path("kept/latchkey.db").exists() && !process.path("data").exists());
+}
+
+#[test]
+fn the_example_of_an_environment_serves_with_every_line_taken_in() {
+    let process = Process::new(&[]);
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example")).unwrap();
+    let taken_in = example.replace("#LATCHKEY_", "LATCHKEY_").replace("127.0.0.1:3000", "127.0.0.1:0");
+    assert!(taken_in.lines().filter(|line| line.starts_with("LATCHKEY_")).count() > 20);
+    fs::write(process.path("settings"), taken_in).unwrap();
+    let mut command = process.command(&["serve", "--env-file", "settings"]);
+    command.env_clear();
+    let ran = try_to_serve(command);
+    assert!(ran.out.contains("Latchkey is ready"), "{ran:?}");
 }
 
 #[test]
