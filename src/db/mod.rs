@@ -1,5 +1,7 @@
 //! The database: opened once, with the settings that keep SQLite honest, and handed to the verbs.
 
+mod postgres;
+
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -68,6 +70,7 @@ impl Db {
         let mut options = ConnectOptions::new(url);
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
         if !url.starts_with("sqlite:") {
+            postgres::try_once(url).await?;
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             return Ok(Self { read: pool.clone(), write: pool });
         }
@@ -111,8 +114,11 @@ impl Db {
     /// # Errors
     /// When a step fails; then none of them stays.
     pub async fn migrate(&self) -> Result<(), DbErr> {
-        if Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty() {
-            return Ok(());
+        match Migrator::get_pending_migrations_read_only(&self.read).await {
+            Ok(pending) if pending.is_empty() => return Ok(()),
+            Ok(_) => {}
+            Err(DbErr::Custom(why)) => return Err(self.refuse_newer().await.err().unwrap_or(DbErr::Custom(why))),
+            Err(why) => return Err(why),
         }
         let tx = self.begin().await?;
         if tx.get_database_backend() == DbBackend::Postgres {
@@ -121,6 +127,19 @@ impl Db {
         }
         Migrator::up(&tx, None).await?;
         tx.commit().await
+    }
+
+    /// Refuses a database with steps that this program does not know: it would write rows that a newer one misreads.
+    async fn refuse_newer(&self) -> Result<(), DbErr> {
+        let known = Migrator::get_migration_files();
+        let mut applied = Migrator::get_migration_models(&self.read).await?;
+        applied.retain(|step| known.iter().all(|known| known.name() != step.version));
+        let Some(step) = applied.pop() else { return Ok(()) };
+        Err(DbErr::Custom(format!(
+            "a newer Latchkey has changed this database (step {}), which this one does not know; run the newer one, or restore a \
+             copy of the database from before",
+            step.version
+        )))
     }
 
     /// For statements that only read.
@@ -154,6 +173,15 @@ impl Db {
     /// When it does not answer.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
+    }
+}
+
+/// Returns what went wrong with a database, once and without the library's own heading.
+pub fn why(error: &DbErr) -> String {
+    match error {
+        DbErr::Custom(why) => why.clone(),
+        // Its causes are in it already.
+        other => other.to_string(),
     }
 }
 
