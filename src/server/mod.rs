@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::accounts::{Fault, device, event, limit, outbox, pending_signup, reset_token, session};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::mail::{Mailer, postman};
 use crate::{api, visit_store, web};
 use crowd::Crowd;
@@ -65,10 +67,18 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     .await
 }
 
-/// Says where to open the browser, on standard output, whatever the log is set to.
+/// Says where to open the browser, on standard output, whatever the log is set to; as a line of the log for machines
+/// when the log is for machines.
 fn announce(app: &App) {
     let mail = if app.config.keeps_letters() { " (letters: /dev/mailbox)" } else { "" };
-    let _nobody_reads = writeln!(io::stdout(), "{} is ready: open {}{mail}", app.config.site_name, app.public_url);
+    let url = app.public_url.origin();
+    let mut line = format!("{} is ready: open {url}{mail}", app.config.site_name);
+    if app.config.log_format == LogFormat::Json {
+        let timestamp = app.now().format(&Rfc3339).unwrap_or_default();
+        line = json!({"timestamp": timestamp, "level": "INFO", "message": line, "url": url, "target": module_path!()})
+            .to_string();
+    }
+    let _ = writeln!(io::stdout(), "{line}"); // it may be closed, and the site is served all the same
 }
 
 /// Serves on `listener` until `stop` comes true.
