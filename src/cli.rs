@@ -5,8 +5,9 @@ use std::panic;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use sea_orm::ActiveEnum;
 use tracing::{Level, enabled, error, field, warn};
 use tracing_subscriber::EnvFilter;
@@ -30,9 +31,8 @@ use crate::{chance, server, urls, visit_store};
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
 ///
 /// Without settings it serves on http://localhost:3000 and keeps everything in the folder data.
-/// Each setting is a flag or an environment variable; the flag wins.
 #[derive(Parser)]
-#[command(name = "latchkey", version)]
+#[command(name = "latchkey", version, after_help = SETTINGS_ARE_IN)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,6 +40,10 @@ struct Cli {
     #[command(flatten)]
     config: Config,
 }
+
+/// The foot of the help.
+const SETTINGS_ARE_IN: &str = "Each setting is a flag or an environment variable, for every command; the flag wins. \
+                               `latchkey serve --help` lists them.";
 
 impl Cli {
     fn serves(&self) -> bool {
@@ -130,7 +134,12 @@ fn say_why(why: impl AsRef<str>) {
 
 /// Parses flags and environment. Help goes out in full; anything wrong is one line that names the setting.
 fn parse() -> Result<Cli, ExitCode> {
-    let cli = Cli::try_parse().map_err(|error| {
+    let matches = without_empty(command()).try_get_matches().map_err(|error| match error.kind() {
+        // With the names of all variables, those of the empty ones too.
+        ErrorKind::DisplayHelp => command().try_get_matches().err().unwrap_or(error),
+        _ => error,
+    });
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
             say_why(named(&error));
             return ExitCode::from(2);
@@ -144,6 +153,23 @@ fn parse() -> Result<Cli, ExitCode> {
         return Err(ExitCode::from(2));
     }
     Ok(cli)
+}
+
+/// The command line. Every command takes the settings of the server as flags, but only the help of `serve` shows them.
+fn command() -> clap::Command {
+    let settings = |arg: Arg| if arg.get_env().is_some() { arg.hide(true) } else { arg };
+    // What `serve` has of its own is not replaced by what is global.
+    let shown = Config::augment_args(clap::Command::new("")).get_arguments().cloned().collect::<Vec<_>>();
+    Cli::command().mut_args(settings).mut_subcommand("serve", |serve| serve.args(shown))
+}
+
+/// An empty variable is the same as none, as in the lines `LATCHKEY_TLS_CERT=` of `.env.example`.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let unless_empty = |arg: Arg| match arg.get_env().and_then(std::env::var_os) {
+        Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+        _ => arg,
+    };
+    command.mut_args(unless_empty).mut_subcommand("serve", |serve| serve.mut_args(unless_empty))
 }
 
 /// A misspelt setting would be a default that nobody chose.

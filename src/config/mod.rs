@@ -1,5 +1,9 @@
 //! The settings: one field, one sentence and one environment variable each. The doc comments are the help.
 
+mod check;
+mod smtp;
+mod value;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,159 +12,169 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use lettre::message::Mailbox;
-use url::{Host, Url};
+use url::Url;
 
-use crate::db;
 use crate::locale::Locale;
 use crate::secret::Secret;
 use crate::urls::PublicUrl;
 
+pub use smtp::Smtp;
+
+/// The groups of `serve --help`, in its order.
+const ADDRESS: &str = "Address";
+const DATABASE: &str = "Database and secret";
+const MAIL: &str = "Mail";
+const LOOK: &str = "Look";
+const ACCOUNTS: &str = "Accounts";
+const LIMITS: &str = "Limits";
+const LOG: &str = "Log";
+
 /// Everything an operator can choose.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Settings")]
 pub struct Config {
     /// Address and port to listen on.
-    #[arg(long, env = "LATCHKEY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000", global = true)]
+    #[arg(long, env = "LATCHKEY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = value::socket, global = true, help_heading = ADDRESS)]
     pub listen: SocketAddr,
 
     /// The address people type, such as https://accounts.example.com; links in letters begin with it.
     /// Default: http://localhost and the port of LISTEN; must be given when LISTEN is not on loopback, and be https
     /// when it is not on loopback itself.
-    #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true)]
+    #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true, help_heading = ADDRESS)]
     public_url: Option<PublicUrl>,
 
     /// The certificate, with its chain, for TLS without a proxy: a PEM file, read again when it changes.
-    #[arg(long, env = "LATCHKEY_TLS_CERT", value_name = "FILE", global = true)]
+    #[arg(long, env = "LATCHKEY_TLS_CERT", value_name = "FILE", global = true, help_heading = ADDRESS)]
     tls_cert: Option<PathBuf>,
 
     /// The certificate's private key, a PEM file.
-    #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE", global = true)]
+    #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE", global = true, help_heading = ADDRESS)]
     tls_key: Option<PathBuf>,
 
     /// Another address and port, such as 0.0.0.0:80, where plain HTTP is sent on to PUBLIC_URL; with TLS_CERT.
-    #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", global = true)]
+    #[arg(long, env = "LATCHKEY_REDIRECT_LISTEN", value_name = "ADDR", value_parser = value::socket, global = true, help_heading = ADDRESS)]
     pub redirect_listen: Option<SocketAddr>,
 
     /// "on" tells browsers to use https for every subdomain of PUBLIC_URL's host too (HSTS includeSubDomains), for two
     /// years; refused unless PUBLIC_URL begins with https.
-    #[arg(long, env = "LATCHKEY_HSTS_SUBDOMAINS", value_name = "ON|OFF", default_value = "off", global = true)]
+    #[arg(long, env = "LATCHKEY_HSTS_SUBDOMAINS", value_name = "ON|OFF", default_value = "off", global = true, help_heading = ADDRESS)]
     hsts_subdomains: Switch,
 
     /// Another address and port, such as 127.0.0.1:9464, where Prometheus reads /metrics. There is no password, and
     /// the numbers let strangers find out who has an account: keep it private.
-    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", global = true)]
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", value_parser = value::socket, global = true, help_heading = ADDRESS)]
     pub metrics_listen: Option<SocketAddr>,
 
     /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME.
     /// Default: sqlite, in latchkey.db in DATA_DIR.
-    #[arg(long, env = "LATCHKEY_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "LATCHKEY_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true, help_heading = DATABASE)]
     database_url: Option<Hidden>,
 
     /// Whether a PostgreSQL off loopback must prove who it is (sslmode=verify-full in DATABASE_URL); "unverified" if you
     /// trust the network between.
-    #[arg(long, env = "LATCHKEY_DATABASE_TLS", value_name = "MODE", default_value = "verify", global = true)]
+    #[arg(long, env = "LATCHKEY_DATABASE_TLS", value_name = "MODE", default_value = "verify", global = true, help_heading = DATABASE)]
     database_tls: DatabaseTls,
 
     /// The folder for the database, the secret and kept letters; made with mode 0700.
-    #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true)]
+    #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true, help_heading = DATABASE)]
     pub data_dir: PathBuf,
 
     /// The file that holds the secret, mode 0600; made at the first start. Default: secret in DATA_DIR.
-    #[arg(long, env = "LATCHKEY_SECRET_FILE", value_name = "FILE", global = true)]
+    #[arg(long, env = "LATCHKEY_SECRET_FILE", value_name = "FILE", global = true, help_heading = DATABASE)]
     secret_file: Option<PathBuf>,
 
     /// The secret itself, 32 characters or more; several, newest first, with commas between them.
     /// Must be given (this way or as a file) with PostgreSQL, so that all machines share it.
-    #[arg(long, env = "LATCHKEY_SECRET", value_name = "SECRET", hide_env_values = true, global = true)]
+    #[arg(long, env = "LATCHKEY_SECRET", value_name = "SECRET", hide_env_values = true, global = true, help_heading = DATABASE)]
     secret: Option<Secret>,
 
     /// The mail server: smtps://USER:PASSWORD@HOST, or smtp://… for STARTTLS.
     /// Without it letters are kept in DATA_DIR/mailbox and shown at /dev/mailbox, for which LISTEN and PUBLIC_URL
     /// must be on loopback.
-    #[arg(long, env = "LATCHKEY_SMTP_URL", value_name = "URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "LATCHKEY_SMTP_URL", value_name = "URL", hide_env_values = true, global = true, help_heading = MAIL)]
     smtp_url: Option<Hidden>,
 
     /// The sender of letters, such as "Acme <no-reply@example.com>"; must be given with SMTP_URL.
-    #[arg(long, env = "LATCHKEY_MAIL_FROM", value_name = "MAILBOX", global = true)]
+    #[arg(long, env = "LATCHKEY_MAIL_FROM", value_name = "MAILBOX", value_parser = value::mailbox, global = true, help_heading = MAIL)]
     pub mail_from: Option<Mailbox>,
 
     /// Where answers to letters go, if anybody reads them: a mailbox, such as help@example.com.
-    #[arg(long, env = "LATCHKEY_MAIL_REPLY_TO", value_name = "MAILBOX", global = true)]
+    #[arg(long, env = "LATCHKEY_MAIL_REPLY_TO", value_name = "MAILBOX", value_parser = value::mailbox, global = true, help_heading = MAIL)]
     pub mail_reply_to: Option<Mailbox>,
 
     /// The site's name, in pages and letters.
-    #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = site_name, global = true)]
+    #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = value::site_name, global = true, help_heading = LOOK)]
     pub site_name: String,
 
     /// The language, such as zh-CN, for browsers that ask for none that we have.
-    #[arg(long, env = "LATCHKEY_LANGUAGE", value_name = "TAG", default_value = "en", value_parser = language, global = true)]
+    #[arg(long, env = "LATCHKEY_LANGUAGE", value_name = "TAG", default_value = "en", value_parser = value::language, global = true, help_heading = LOOK)]
     pub language: Locale,
 
     /// The site's logo, an SVG, PNG or WebP file of 64 KiB at most; beside its name, and as its icon.
-    #[arg(long, env = "LATCHKEY_LOGO", value_name = "FILE", global = true)]
+    #[arg(long, env = "LATCHKEY_LOGO", value_name = "FILE", global = true, help_heading = LOOK)]
     pub logo: Option<PathBuf>,
 
     /// The site's colours on light screens, such as "accent=#0b6e4f,bg=#ffffff".
     /// Names: bg, surface, text, muted, accent, on-accent. Text needs a contrast of 4.5:1.
-    #[arg(long, env = "LATCHKEY_THEME_LIGHT", value_name = "COLOURS", global = true)]
+    #[arg(long, env = "LATCHKEY_THEME_LIGHT", value_name = "COLOURS", global = true, help_heading = LOOK)]
     pub theme_light: Option<String>,
 
     /// The site's colours on dark screens.
-    #[arg(long, env = "LATCHKEY_THEME_DARK", value_name = "COLOURS", global = true)]
+    #[arg(long, env = "LATCHKEY_THEME_DARK", value_name = "COLOURS", global = true, help_heading = LOOK)]
     pub theme_dark: Option<String>,
 
     /// Who may create an account.
-    #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true)]
+    #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true, help_heading = ACCOUNTS)]
     pub signup: Signup,
 
     /// The least characters in a new password; NIST asks for 15 where the password is all there is.
-    #[arg(long, env = "LATCHKEY_PASSWORD_MIN_LENGTH", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(8..=64), global = true)]
+    #[arg(long, env = "LATCHKEY_PASSWORD_MIN_LENGTH", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(8..=64), global = true, help_heading = ACCOUNTS)]
     pub password_min_length: u32,
 
     /// Memory for one password hash (argon2id), in KiB.
-    #[arg(long, env = "LATCHKEY_HASH_MEMORY", value_name = "KIB", default_value = "19456", value_parser = clap::value_parser!(u32).range(19_456..=1_048_576), global = true)]
+    #[arg(long, env = "LATCHKEY_HASH_MEMORY", value_name = "KIB", default_value = "19456", value_parser = clap::value_parser!(u32).range(19_456..=1_048_576), global = true, help_heading = ACCOUNTS)]
     pub hash_memory: u32,
 
     /// Passes over that memory for one password hash.
-    #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true)]
+    #[arg(long, env = "LATCHKEY_HASH_PASSES", value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(2..=64), global = true, help_heading = ACCOUNTS)]
     pub hash_passes: u32,
 
     /// How long a session lasts, in hours, however much it is used. It ends after two hours without use, too.
-    #[arg(long, env = "LATCHKEY_SESSION_HOURS", value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=720), global = true)]
+    #[arg(long, env = "LATCHKEY_SESSION_HOURS", value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=720), global = true, help_heading = ACCOUNTS)]
     pub session_hours: u32,
 
     /// How long a session with "keep me logged in" lasts, in days, however much it is used. NIST allows 30 where the
     /// password is all there is.
-    #[arg(long, env = "LATCHKEY_REMEMBER_DAYS", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    #[arg(long, env = "LATCHKEY_REMEMBER_DAYS", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=30), global = true, help_heading = ACCOUNTS)]
     pub remember_days: u32,
 
     /// How long a session with "keep me logged in" lasts without use, in days.
-    #[arg(long, env = "LATCHKEY_REMEMBER_IDLE_DAYS", value_name = "N", default_value = "14", value_parser = clap::value_parser!(u32).range(1..=30), global = true)]
+    #[arg(long, env = "LATCHKEY_REMEMBER_IDLE_DAYS", value_name = "N", default_value = "14", value_parser = clap::value_parser!(u32).range(1..=30), global = true, help_heading = ACCOUNTS)]
     pub remember_idle_days: u32,
 
     /// How long an API token lasts, in minutes.
-    #[arg(long, env = "LATCHKEY_TOKEN_MINUTES", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=1440), global = true)]
+    #[arg(long, env = "LATCHKEY_TOKEN_MINUTES", value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=1440), global = true, help_heading = ACCOUNTS)]
     pub token_minutes: u32,
 
-    /// Networks of reverse proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; commas between them.
-    #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', global = true)]
+    /// Addresses and networks of reverse proxies whose X-Forwarded-For is believed, such as 127.0.0.1 or 10.0.0.0/8;
+    /// commas between them.
+    #[arg(long, env = "LATCHKEY_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',', value_parser = value::network, global = true, help_heading = ADDRESS)]
     pub trusted_proxies: Vec<IpNet>,
 
     /// Limits on how often clients may try and how many connections each may have; "off" is for load tests and
     /// refused unless LISTEN and PUBLIC_URL are on loopback.
-    #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true)]
+    #[arg(long, env = "LATCHKEY_RATE_LIMITS", value_name = "ON|OFF", default_value = "on", global = true, help_heading = LIMITS)]
     rate_limits: Switch,
 
     /// How long to keep what happened to accounts (log-ins, failed ones, resets), in days.
-    #[arg(long, env = "LATCHKEY_EVENT_DAYS", value_name = "N", default_value = "90", value_parser = clap::value_parser!(u32).range(1..=3650), global = true)]
+    #[arg(long, env = "LATCHKEY_EVENT_DAYS", value_name = "N", default_value = "90", value_parser = clap::value_parser!(u32).range(1..=3650), global = true, help_heading = LOG)]
     pub event_days: u32,
 
     /// What to log: error, warn, info, debug, trace, or per module as in "info,latchkey::mail=debug".
-    #[arg(long, env = "LATCHKEY_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    #[arg(long, env = "LATCHKEY_LOG", value_name = "FILTER", default_value = "info", value_parser = value::log, global = true, help_heading = LOG)]
     pub log: String,
 
     /// How log lines look.
-    #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true, help_heading = LOG)]
     pub log_format: LogFormat,
 }
 
@@ -216,114 +230,7 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// How letters leave the house.
-#[derive(Clone)]
-pub enum Smtp {
-    /// TLS from the first byte.
-    Tls(Url),
-    /// STARTTLS, and no mail without it.
-    StartTls(Url),
-    /// No TLS: a server on this machine.
-    Plain(Url),
-}
-
 impl Config {
-    /// Refuses unsafe combinations of settings, which no single field can see.
-    ///
-    /// # Errors
-    /// One line that names the setting.
-    pub fn check(&self) -> Result<(), String> {
-        if self.public_url.is_none() && !self.listen.ip().is_loopback() {
-            return Err("LATCHKEY_PUBLIC_URL must be given, because LATCHKEY_LISTEN is not on loopback".into());
-        }
-        let public_url = self.public_url();
-        if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err("LATCHKEY_TLS_CERT and LATCHKEY_TLS_KEY need each other: give both or neither".into());
-        }
-        if self.tls_cert.is_some() && !public_url.is_https() {
-            return Err(format!(
-                "LATCHKEY_PUBLIC_URL must begin with https://, because LATCHKEY_TLS_CERT is given; it is {public_url}"
-            ));
-        }
-        if self.hsts_subdomains == Switch::On && !public_url.is_https() {
-            return Err(format!(
-                "LATCHKEY_HSTS_SUBDOMAINS=on is refused, because LATCHKEY_PUBLIC_URL is {public_url}: it must begin with https://"
-            ));
-        }
-        if self.redirect_listen.is_some() && self.tls_cert.is_none() {
-            return Err("LATCHKEY_TLS_CERT must be given with LATCHKEY_REDIRECT_LISTEN".into());
-        }
-        if !public_url.is_loopback() && self.smtp()?.is_none() {
-            return Err(format!(
-                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
-            ));
-        }
-        if !public_url.is_loopback() && !public_url.is_https() {
-            return Err(format!(
-                "LATCHKEY_PUBLIC_URL must begin with https://, because anybody on the way to {public_url} could read passwords"
-            ));
-        }
-        if !self.listen.ip().is_loopback() && self.smtp()?.is_none() {
-            return Err(
-                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: whoever reaches it could read every letter at /dev/mailbox"
-                    .into(),
-            );
-        }
-        if self.smtp()?.is_some() && self.mail_from.is_none() {
-            return Err("LATCHKEY_MAIL_FROM must be given with LATCHKEY_SMTP_URL".into());
-        }
-        if self.rate_limits == Switch::Off && !public_url.is_loopback() {
-            return Err(format!("LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_PUBLIC_URL is {public_url}"));
-        }
-        if self.rate_limits == Switch::Off && !self.listen.ip().is_loopback() {
-            return Err(format!(
-                "LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_LISTEN={} is not on loopback: anybody who reaches it could guess passwords as fast as they like",
-                self.listen
-            ));
-        }
-        if let Some(net) = self.trusted_proxies.iter().find(|net| is_too_wide(net)) {
-            return Err(format!(
-                "LATCHKEY_TRUSTED_PROXIES: {net} is too wide, because every client in it could make up its own address; name the networks of your proxies, such as 10.0.0.0/8"
-            ));
-        }
-        self.check_database()
-    }
-
-    fn check_database(&self) -> Result<(), String> {
-        let url = self.database_url();
-        if !url.starts_with("sqlite:") && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
-            return Err("LATCHKEY_DATABASE_URL must begin with sqlite: or postgres:".into());
-        }
-        if Url::parse(&url).is_err() {
-            // Not repeated, and not left to the database library, which would repeat it: it may hold a password.
-            return Err(
-                "LATCHKEY_DATABASE_URL is not a URL; characters such as # and @ in a password are written %23, %40"
-                    .into(),
-            );
-        }
-        if let Some(file) = url.strip_prefix("sqlite:") {
-            // In memory, each connection would have a database of its own.
-            if file.trim_start_matches("//").is_empty() || file.contains(":memory:") || file.contains('?') {
-                return Err(
-                    "LATCHKEY_DATABASE_URL must be sqlite:// and the name of a file, with nothing behind it".into()
-                );
-            }
-        }
-        if self.database_tls == DatabaseTls::Verify && url.starts_with("postgres") && db::is_unverified(&url) {
-            return Err(
-                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: anybody on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
-                    .into(),
-            );
-        }
-        if url.starts_with("postgres") && self.secret.is_none() && self.secret_file.is_none() {
-            return Err("LATCHKEY_SECRET or LATCHKEY_SECRET_FILE must be given with PostgreSQL".into());
-        }
-        if self.secret.is_some() && self.secret_file.is_some() {
-            return Err("LATCHKEY_SECRET and LATCHKEY_SECRET_FILE are both given; keep one".into());
-        }
-        Ok(())
-    }
-
     /// Where people find the site.
     pub fn public_url(&self) -> PublicUrl {
         self.public_url.clone().unwrap_or_else(|| {
@@ -380,21 +287,7 @@ impl Config {
     /// # Errors
     /// One line that names the setting and does not repeat its value, which may hold a password.
     pub fn smtp(&self) -> Result<Option<Smtp>, String> {
-        let Some(url) = &self.smtp_url else { return Ok(None) };
-        let url = Url::parse(&url.0).map_err(|why| format!("LATCHKEY_SMTP_URL is not a URL: {why}"))?;
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name == "127.0.0.1" || name == "::1",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => return Err("LATCHKEY_SMTP_URL has no host".into()),
-        };
-        let asks_for_tls = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
-        match url.scheme() {
-            "smtps" => Ok(Some(Smtp::Tls(url))),
-            "smtp" if !loopback || asks_for_tls => Ok(Some(Smtp::StartTls(url))),
-            "smtp" => Ok(Some(Smtp::Plain(url))),
-            _ => Err("LATCHKEY_SMTP_URL must begin with smtp:// or smtps://".into()),
-        }
+        self.smtp_url.as_ref().map(|url| Smtp::parse(&url.0)).transpose()
     }
 
     /// Whether letters are kept in the development mailbox, for want of a mail server.
@@ -405,25 +298,5 @@ impl Config {
     /// The folder of the development mailbox, while there is no mail server.
     pub fn dev_mailbox(&self) -> Option<PathBuf> {
         self.smtp_url.is_none().then(|| self.data_dir.join("mailbox"))
-    }
-}
-
-/// Whether a network is wider than any that proxies have for themselves: 10.0.0.0/8 and fc00::/7 are the widest private
-/// ones. A client in a trusted network says in `X-Forwarded-For` what it likes, and every limit counts by that.
-fn is_too_wide(net: &IpNet) -> bool {
-    net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 7 }
-}
-
-fn language(tag: &str) -> Result<Locale, String> {
-    let have = || Locale::iter().map(|locale| locale.tag()).collect::<Vec<_>>().join(", ");
-    tag.parse().map_err(|_| format!("is none of {}", have()))
-}
-
-fn site_name(text: &str) -> Result<String, &'static str> {
-    let name = text.trim();
-    match name.chars().count() {
-        0 => Err("is empty"),
-        1..=60 if !name.chars().any(char::is_control) => Ok(name.to_owned()),
-        _ => Err("must be 60 characters or fewer, on one line"),
     }
 }

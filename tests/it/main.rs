@@ -38,6 +38,7 @@ mod process;
 mod profile;
 mod redirects;
 mod security;
+mod settings;
 mod signup;
 mod smtp;
 mod start;

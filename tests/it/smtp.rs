@@ -476,6 +476,50 @@ async fn mail_test_says_what_the_server_said() {
 }
 
 #[tokio::test]
+async fn mail_test_says_at_once_when_the_url_and_the_port_speak_differently() {
+    for (mode, scheme, to_write) in
+        [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://"), ("plain", "smtps", "smtp://")]
+    {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://sam:canary@localhost:{}?tls=required", server.port);
+        let process = Process::new(&by(&url));
+        let began = Instant::now();
+        let ran = process.run(&["mail-test", "ada@example.com"]);
+        assert!(began.elapsed() < Duration::from_secs(5), "{mode}: {:?}", began.elapsed());
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        let words = format!("write LATCHKEY_SMTP_URL={to_write}");
+        assert!(ran.err.contains(&words) && ran.err.contains(&format!("localhost:{}", server.port)), "{mode}: {ran:?}");
+        assert!(!ran.err.contains("canary"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_for_a_port_that_speaks_differently_waits_with_the_reason() {
+    for (mode, scheme, to_write) in [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://")] {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://localhost:{}", server.port);
+        let process = Process::serving(&by(&url)).await;
+        sign_up(&mut process.browser(), "sam", OTTER).await;
+        let row = first_try(&process).await;
+        let words = format!("write LATCHKEY_SMTP_URL={to_write}");
+        assert!(row.state == State::Waiting && row.last_error.as_ref().unwrap().contains(&words), "{row:?}");
+        assert!(process.log().contains(&words), "{}", process.log());
+    }
+}
+
+#[tokio::test]
+async fn mail_test_says_that_the_server_takes_no_log_in() {
+    let server = MailServer::start("no-auth").await;
+    let url = format!("smtp://sam:canary@localhost:{}", server.port);
+    let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+    for words in ["LATCHKEY_SMTP_URL", "offers no log-in that we know (PLAIN, LOGIN)", "take USER:PASSWORD@ out"] {
+        assert!(ran.err.contains(words), "{words}: {ran:?}");
+    }
+    assert!(!ran.err.contains("canary") && server.received().is_empty(), "{ran:?}");
+}
+
+#[tokio::test]
 async fn mail_test_says_in_good_time_that_nobody_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for (port, why) in [(free_port(), "Connection refused"), (silent.local_addr().unwrap().port(), "too long")] {

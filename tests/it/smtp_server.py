@@ -2,7 +2,7 @@
 
     python3 smtp_server.py MODE [--port N] [--certificate FILE --key FILE] [--times N]
 
-MODE: plain; starttls (takes nothing before it); tls (from the first byte); refuse (550 to every
+MODE: plain; no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first byte); refuse (550 to every
 recipient); tempfail (451 after the first N letters, then takes them).
 
 Says {"port": N} on standard output, then one JSON object a line for every letter that it took or sent
@@ -58,7 +58,7 @@ def authenticate(server, session, envelope, mechanism, login):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("mode", choices=["plain", "starttls", "tls", "refuse", "tempfail"])
+    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "tempfail"])
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--certificate")
     arguments.add_argument("--key")
@@ -80,6 +80,7 @@ async def main():
             require_starttls=starttls,
             auth_require_tls=False,
             authenticator=authenticate,
+            auth_exclude_mechanism=["LOGIN", "PLAIN"] if given.mode == "no-auth" else None,
         )
 
     loop = asyncio.get_running_loop()
