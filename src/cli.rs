@@ -188,7 +188,7 @@ fn named(error: &clap::Error) -> String {
         _ => String::new(),
     };
     let argument = text(ContextKind::InvalidArg);
-    let flag = argument.split_whitespace().next().unwrap_or_default();
+    let flag = argument.split([' ', '[']).next().unwrap_or_default();
     let command = Cli::command();
     let secret = command
         .get_arguments()

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{Config, DatabaseTls, Switch};
 use crate::db;
+use crate::urls::PublicUrl;
 
 impl Config {
     /// Refuses unsafe combinations of settings, which no single field can see.
@@ -37,11 +38,7 @@ impl Config {
                 "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
             ));
         }
-        if !public_url.is_loopback() && !public_url.is_https() {
-            return Err(format!(
-                "LATCHKEY_PUBLIC_URL must begin with https://, because anybody on the way to {public_url} could read passwords"
-            ));
-        }
+        self.check_encryption(&public_url)?;
         if !self.listen.ip().is_loopback() && self.smtp()?.is_none() {
             return Err(
                 "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: whoever reaches it could read every letter at /dev/mailbox"
@@ -66,6 +63,33 @@ impl Config {
             ));
         }
         self.check_database()
+    }
+
+    /// What an operator loses by leaving INSECURE_LAN on: TLS is all that hides passwords and cookies from others on the
+    /// network, and all that shows a browser that it talks to this site. Somebody on the same Wi-Fi can read a session
+    /// cookie and be that user, or answer in our place (ARP spoofing) and collect passwords, with no guess to count and no
+    /// line in the log. A catcher of mail shows every reset link to whoever reads along. So it is never for a host that the
+    /// world can reach, and nothing else depends on it: the checks of host and origin, the limits, the development mailbox
+    /// and the cookies stay as they are.
+    fn check_encryption(&self, public_url: &PublicUrl) -> Result<(), String> {
+        if self.is_insecure_lan() && public_url.is_https() {
+            return Err(format!(
+                "LATCHKEY_INSECURE_LAN=on is refused, because LATCHKEY_PUBLIC_URL is {public_url}, which is encrypted; take LATCHKEY_INSECURE_LAN out"
+            ));
+        }
+        if public_url.is_https() || public_url.is_loopback() || self.is_insecure_lan() && public_url.is_private() {
+            return Ok(());
+        }
+        if self.is_insecure_lan() {
+            return Err(format!(
+                "LATCHKEY_INSECURE_LAN does not cover {public_url}, which is no address or name of a private network; \
+                 LATCHKEY_PUBLIC_URL must begin with https:// there"
+            ));
+        }
+        let try_out = if public_url.is_private() { "; LATCHKEY_INSECURE_LAN=on to try it out" } else { "" };
+        Err(format!(
+            "LATCHKEY_PUBLIC_URL must begin with https://, because anybody on the way to {public_url} could read passwords{try_out}"
+        ))
     }
 
     fn check_database(&self) -> Result<(), String> {

@@ -42,6 +42,12 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true, help_heading = ADDRESS)]
     public_url: Option<PublicUrl>,
 
+    /// "on" allows a PUBLIC_URL without TLS on a private network (such as http://192.168.1.20:3000), and a catcher of mail
+    /// without TLS there (smtp://mailpit:1025). For trying out only: anybody on that network can read passwords. A banner
+    /// on every page says so.
+    #[arg(long, env = "LATCHKEY_INSECURE_LAN", value_name = "ON|OFF", default_value = "off", default_missing_value = "on", num_args = 0..=1, require_equals = true, global = true, help_heading = ADDRESS)]
+    insecure_lan: Switch,
+
     /// The certificate, with its chain, for TLS without a proxy: a PEM file, read again when it changes.
     #[arg(long, env = "LATCHKEY_TLS_CERT", value_name = "FILE", global = true, help_heading = ADDRESS)]
     tls_cert: Option<PathBuf>,
@@ -245,6 +251,11 @@ impl Config {
         self.tls_cert.as_deref().zip(self.tls_key.as_deref())
     }
 
+    /// Returns whether the site may do without TLS on a private network, to be tried out.
+    pub fn is_insecure_lan(&self) -> bool {
+        self.insecure_lan == Switch::On
+    }
+
     /// Returns whether browsers are told to use https for every subdomain too.
     pub fn hsts_covers_subdomains(&self) -> bool {
         self.hsts_subdomains == Switch::On
@@ -287,7 +298,7 @@ impl Config {
     /// # Errors
     /// One line that names the setting and does not repeat its value, which may hold a password.
     pub fn smtp(&self) -> Result<Option<Smtp>, String> {
-        self.smtp_url.as_ref().map(|url| Smtp::parse(&url.0)).transpose()
+        self.smtp_url.as_ref().map(|url| Smtp::parse(&url.0, self.is_insecure_lan())).transpose()
     }
 
     /// Whether letters are kept in the development mailbox, for want of a mail server.

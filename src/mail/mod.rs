@@ -152,7 +152,7 @@ async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message:
 /// TLS each wait for the other to begin, until one of them gives up, and neither can say why.
 async fn mismatch(server: &Smtp) -> Option<String> {
     let url = server.url();
-    let host = url.host_str()?.trim_matches(['[', ']']);
+    let host = url.host_str()?;
     let (scheme, default_port) = match server {
         Smtp::Tls(_) => ("smtps", smtp::SUBMISSIONS_PORT),
         Smtp::StartTls(_) => ("smtp", smtp::SUBMISSION_PORT),
@@ -164,7 +164,7 @@ async fn mismatch(server: &Smtp) -> Option<String> {
         Speech::Plain => ("speaks plain text first, and STARTTLS at most", "smtp"),
     };
     let log_in = if url.username().is_empty() { "" } else { "USER:PASSWORD@" };
-    let place = format!("{}:{port}", url.host_str()?);
+    let place = format!("{host}:{port}");
     let write = format!("{place} {speaks}; write LATCHKEY_SMTP_URL={fits}://{log_in}{place}");
     (fits != scheme).then_some(write)
 }

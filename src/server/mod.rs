@@ -56,6 +56,12 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     if geteuid().is_root() {
         warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
     }
+    if app.config.is_insecure_lan() {
+        warn!(
+            "LATCHKEY_INSECURE_LAN is on: passwords and cookies cross the network in plain text, and an attacker on it can \
+             take over any account; for trying out only"
+        );
+    }
     announce(&app);
     run(app, mailer, listener, async move {
         tokio::select! {

@@ -51,7 +51,10 @@ fn every_command_explains_itself() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command:?}");
         assert!(ran.out.contains(&format!("Usage: latchkey {}", command.join(" "))), "{}", ran.out);
         assert!(ran.out.lines().next().is_some_and(|line| line.len() > 10), "{command:?} says what it does");
-        let settings = settings().iter().filter(|(_, flag, _)| ran.out.contains(&format!("--{flag} "))).count();
+        let settings = settings()
+            .iter()
+            .filter(|(_, flag, _)| [" ", "["].iter().any(|value| ran.out.contains(&format!("--{flag}{value}"))))
+            .count();
         assert!(command == ["serve"] || settings == 0, "{command:?} shows settings of the server: {}", ran.out);
     }
     assert!(top.out.contains("latchkey serve --help") && !top.out.contains("--listen"), "{}", top.out);
@@ -68,7 +71,10 @@ fn the_help_of_serve_lists_every_setting_with_its_default_and_shows_no_secret() 
     let help = Process::new(&secret).run(&["serve", "--help"]).out;
     assert!(!help.contains("canary"), "{help}");
     for (variable, flag, default) in settings() {
-        let (_, about) = help.split_once(&format!("--{flag} <")).unwrap_or_else(|| panic!("no --{flag} in {help}"));
+        let (_, about) = [" <", "[=<"]
+            .iter()
+            .find_map(|value| help.split_once(&format!("--{flag}{value}")))
+            .unwrap_or_else(|| panic!("no --{flag} in {help}"));
         let about = about.split("\n      --").next().unwrap();
         assert!(about.contains(&format!("[env: {variable}")), "{about}");
         assert!(about.lines().nth(1).is_some_and(|sentence| sentence.trim().len() > 10), "{about}");

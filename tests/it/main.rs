@@ -22,6 +22,7 @@ mod guard;
 mod hosts;
 mod house;
 mod injection;
+mod insecure_lan;
 mod keys;
 mod language;
 mod letters;

@@ -39,6 +39,7 @@ fn a_refused_value_is_answered_with_what_to_write() {
         ("LATCHKEY_SMTP_URL: tls=opportunistic is refused, because", &smtp("smtp://localhost?tls=opportunistic")),
         ("LATCHKEY_SMTP_URL: tls=none is refused", &smtp("smtps://sam:tell-nobody@mail.example.com?tls=none")),
         ("the only option is ?tls=required", &smtp("smtp://mail.example.com?timeout=5")),
+        ("an IPv6 address does not work there", &smtp("smtp://sam:tell-nobody@[::1]:2525")),
         ("the only option is ?tls=required", &smtp("smtp://mail.example.com?tls=required&starttls=tell-nobody")),
     ];
     let faults: Vec<_> = cases.iter().filter_map(|(words, settings)| fault(words, settings)).collect();

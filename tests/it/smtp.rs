@@ -22,29 +22,29 @@ use crate::process::{Process, confirm, forget, free_port, live, sign_up, until};
 use crate::{HERON, OTTER};
 
 /// A mail server, with a certificate for localhost from an authority that nobody else knows.
-struct MailServer {
+pub struct MailServer {
     dir: TempDir,
-    port: u16,
+    pub port: u16,
     child: Child,
 }
 
 /// What came of one letter at the server.
 #[derive(Clone, Debug)]
-struct Received {
+pub struct Received {
     from: String,
     to: Vec<String>,
     data: String,
-    tls: bool,
+    pub tls: bool,
     login: Option<String>,
     answer: String,
 }
 
 impl MailServer {
-    async fn start(mode: &str) -> Self {
+    pub async fn start(mode: &str) -> Self {
         Self::start_with(&[mode]).await
     }
 
-    async fn start_with(arguments: &[&str]) -> Self {
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("/usr/bin/python3");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smtp_server.py")).args(arguments);
@@ -75,7 +75,7 @@ impl MailServer {
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.parse().unwrap()).collect()
     }
 
-    fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<Received> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let received = |fact: &Value| {
             Some(Received {
@@ -91,7 +91,7 @@ impl MailServer {
     }
 
     /// Waits for the nth letter, counted from 1.
-    async fn letter(&self, nth: usize) -> Received {
+    pub async fn letter(&self, nth: usize) -> Received {
         until("the mail server gets the letter", async || self.received().into_iter().nth(nth - 1)).await
     }
 
@@ -127,14 +127,14 @@ impl Received {
         MessageParser::default().parse(&self.data).unwrap()
     }
 
-    fn link(&self) -> String {
+    pub fn link(&self) -> String {
         let text = self.message().body_text(0).unwrap().into_owned();
         text.split_whitespace().find(|word| word.contains("://")).unwrap().to_owned()
     }
 }
 
 /// Settings for letters from `mail.acme.example` by this server.
-fn by(url: &str) -> [(&str, &str); 2] {
+pub fn by(url: &str) -> [(&str, &str); 2] {
     [("LATCHKEY_SMTP_URL", url), ("LATCHKEY_MAIL_FROM", "Acme <no-reply@mail.acme.example>")]
 }
 
