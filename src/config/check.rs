@@ -65,12 +65,14 @@ impl Config {
         self.check_database()
     }
 
-    /// What an operator loses by leaving INSECURE_LAN on: TLS is all that hides passwords and cookies from others on the
-    /// network, and all that shows a browser that it talks to this site. Somebody on the same Wi-Fi can read a session
-    /// cookie and be that user, or answer in our place (ARP spoofing) and collect passwords, with no guess to count and no
-    /// line in the log. A catcher of mail shows every reset link to whoever reads along. So it is never for a host that the
-    /// world can reach, and nothing else depends on it: the checks of host and origin, the limits, the development mailbox
-    /// and the cookies stay as they are.
+    /// Refuses plain HTTP outside of loopback, unless INSECURE_LAN allows it on a private network.
+    ///
+    /// An operator who leaves INSECURE_LAN on loses every account to an attacker on the same network. Only TLS hides
+    /// passwords and cookies from the attacker, and only TLS proves to a browser that it talks to this site. On the same
+    /// Wi-Fi the attacker reads a session cookie and is that user, or answers in place of the site (ARP spoofing) and
+    /// collects passwords. The limits count no attempt, and the log has no line of it. Mail to a catcher shows every reset
+    /// link in the same way. So a host that the world can reach is refused, and nothing else depends on this setting: the
+    /// checks of host and origin, the limits, the development mailbox and the flags of cookies stay as they are.
     fn check_encryption(&self, public_url: &PublicUrl) -> Result<(), String> {
         if self.is_insecure_lan() && public_url.is_https() {
             return Err(format!(

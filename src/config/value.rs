@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::locale::Locale;
 
-/// An address and a port. In other programs `:4210` means every address of the machine; here a port alone is refused,
-/// so that nobody serves strangers without having written so.
+/// An address and a port. In other programs `:4210` means every address of the machine. Here a port alone is refused, so
+/// that an operator never serves a whole network without having written so.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.strip_prefix("localhost").unwrap_or(text);
@@ -27,7 +27,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     let text = text.trim();
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "is neither; write an address or a network, such as 127.0.0.1 or 10.0.0.0/8")
+    network.map_err(|_| "is no IP address; write an address or a network, such as 127.0.0.1 or 10.0.0.0/8")
 }
 
 pub(super) fn mailbox(text: &str) -> Result<Mailbox, &'static str> {

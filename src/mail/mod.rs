@@ -59,7 +59,8 @@ impl fmt::Display for Refused {
 }
 
 impl Mailer {
-    /// How long a letter may take, shorter than an outbox lease: no second postman takes it meanwhile.
+    /// How long a letter may take. With the three seconds of [`mismatch`] it is shorter than an outbox lease: no second
+    /// postman takes it meanwhile.
     const TIMEOUT: Duration = Duration::from_secs(15);
     /// Where a letter is written before it is moved into the mailbox, so that no reader sees half of one.
     const INCOMING: &str = ".incoming";

@@ -98,6 +98,27 @@ fn the_flag_needs_no_value() {
     assert!(off.out.contains("is ready") && !off.err.contains("LATCHKEY_INSECURE_LAN"), "{off:?}");
 }
 
+/// The settings of the two commands in README: the flags of one, the variables of the other.
+#[test]
+fn the_commands_in_readme_start_a_site() {
+    let readme = include_str!("../../README.md").replace("\\\n", " ");
+    let line = |start: &str| {
+        readme.lines().find_map(|line| line.trim().strip_prefix(start)).unwrap_or_else(|| panic!("no {start}"))
+    };
+    let lan = line("latchkey serve --insecure-lan").replace("0.0.0.0:3000", "127.0.0.1:0");
+    let flags: Vec<_> = ["serve", "--insecure-lan"].into_iter().chain(lan.split_whitespace()).collect();
+    let ran = try_to_serve(Process::new(&[]).command(&flags));
+    assert!(ran.out.contains("is ready: open http://192.168.1.20:3000"), "{ran:?}");
+
+    let container = line("docker run --rm").replace("0.0.0.0:3000", "0.0.0.0:0").replace("/data/latchkey", "data");
+    let settings =
+        container.split(" --env ").skip(1).filter_map(|rest| rest.split_whitespace().next()?.split_once('='));
+    let settings: Vec<_> = settings.collect();
+    assert_eq!(settings.len(), 6, "{settings:?}");
+    let ran = try_to_serve(Process::new(&settings).command(&["serve"]));
+    assert!(ran.out.contains("is ready: open http://localhost:3000"), "{ran:?}");
+}
+
 /// Counts the banners: asides with the warning, in this language.
 fn banners(page: &Page, warning: &str) -> usize {
     let asides = page.html.split("<aside").skip(1);

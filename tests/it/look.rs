@@ -112,7 +112,6 @@ fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_LOGO: .: Is a directory", "LATCHKEY_LOGO", "."),
         ("LATCHKEY_LOGO: /dev/zero: is over 64 KiB", "LATCHKEY_LOGO", "/dev/zero"),
         ("large.svg: is over 64 KiB", "LATCHKEY_LOGO", &large),
-        ("LATCHKEY_LOGO (--logo)", "LATCHKEY_LOGO", ""),
         ("LATCHKEY_THEME_LIGHT: \"blue\" is not a colour such as #1b48c4", light, "accent=blue"),
         ("LATCHKEY_THEME_LIGHT: \"\\n\" is not name=#rrggbb", light, "accent=#0b6e4f,\n"),
         ("LATCHKEY_THEME_LIGHT: accent is given twice", light, "accent=#0b6e4f,accent=#0b6e4f"),
