@@ -19,7 +19,7 @@ use crate::accounts::session::{self, Lifetime, Lifetimes};
 use crate::accounts::{self, Accounts, user};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
@@ -100,8 +100,9 @@ impl App {
                 secret.with_context(|| format!("LATCHKEY_SECRET_FILE: {}", file.display()))?
             }
         };
-        let db = Db::open(&config.database_url()).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
-        db.migrate().await.context("LATCHKEY_DATABASE_URL: cannot bring the tables up to date")?;
+        let cannot = |what, why| anyhow::anyhow!("LATCHKEY_DATABASE_URL: cannot {what}: {}", db::why(&why));
+        let db = Db::open(&config.database_url()).await.map_err(|why| cannot("open the database", why))?;
+        db.migrate().await.map_err(|why| cannot("bring the tables up to date", why))?;
         if let Some(file) = made_secret {
             warn_of_new_secret(&db, &file).await.context("LATCHKEY_DATABASE_URL: cannot read the users")?;
         }

@@ -26,6 +26,7 @@ pub mod config;
 pub mod db;
 pub mod gate;
 pub mod keys;
+pub mod lan;
 pub mod locale;
 pub mod look;
 pub mod mail;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
+use crate::lan;
+
 pub const HOME: &str = "/";
 pub const SIGNUP: &str = "/signup";
 pub const SIGNUP_SENT: &str = "/signup/sent";
@@ -54,6 +56,7 @@ pub struct PublicUrl {
     port: u16,
     https: bool,
     loopback: bool,
+    private: bool,
 }
 
 impl PublicUrl {
@@ -75,6 +78,17 @@ impl PublicUrl {
     /// Whether only this machine can reach us under this address.
     pub fn is_loopback(&self) -> bool {
         self.loopback
+    }
+
+    /// Returns whether browsers trust the way to us (W3C, Secure Contexts, 3.1). Elsewhere they ignore some headers, such as
+    /// `Cross-Origin-Opener-Policy` and `Clear-Site-Data`, and write an error to the console for each.
+    pub fn is_trustworthy(&self) -> bool {
+        self.https || self.loopback
+    }
+
+    /// Returns whether the host is on a private network, by its address or its name, and not on loopback.
+    pub fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Whether this, from a request, names the site: its host and port, as browsers write them or otherwise. On
@@ -133,6 +147,7 @@ impl FromStr for PublicUrl {
             port: url.port_or_known_default().unwrap_or_default(),
             https,
             loopback,
+            private: !loopback && lan::is_private(url.host_str().unwrap_or_default()),
         })
     }
 }

@@ -7,6 +7,9 @@ error-mark = Error:{ " " }
 about = { $site } account
 development-mail = Development email:
 open-the-mailbox = open the mailbox
+# On every page of a site that is tried out without TLS on a private network.
+insecure-lan = Not encrypted
+insecure-lan-warning = This connection is not encrypted: others on this network can read your password. For testing only.
 
 # Words that many pages share. A link, its page's title and its heading are one message.
 

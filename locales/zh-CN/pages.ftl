@@ -5,6 +5,8 @@ error-mark = 错误：
 about = { $site }账号
 development-mail = 开发环境邮件：
 open-the-mailbox = 打开收件箱
+insecure-lan = 未加密
+insecure-lan-warning = 此连接未加密，同一网络中的其他人可以读取你的密码。仅供测试。
 
 # 多个页面共用的词。链接、页面标题和大标题用同一条
 

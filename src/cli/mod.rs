@@ -12,8 +12,9 @@ use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +22,7 @@ use crate::accounts::email::Email;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
@@ -30,9 +31,8 @@ use crate::{chance, server};
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
 ///
 /// Without settings it serves on http://localhost:3000 and keeps everything in the folder data.
-/// Each setting is a flag or an environment variable; the flag wins.
 #[derive(Parser)]
-#[command(name = "latchkey", version)]
+#[command(name = "latchkey", version, after_help = SETTINGS_ARE_IN)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -45,6 +45,10 @@ struct Cli {
     #[command(flatten)]
     config: Config,
 }
+
+/// The foot of the help.
+const SETTINGS_ARE_IN: &str = "Each setting is a flag or an environment variable, for every command; the flag wins. \
+                               `latchkey serve --help` lists them.";
 
 impl Cli {
     fn serves(&self) -> bool {
@@ -102,8 +106,13 @@ fn parse() -> Result<Cli, ExitCode> {
         ExitCode::from(2)
     };
     let from_file = settings_of_file().map_err(refuse)?;
-    let parsed = with_defaults(Cli::command(), &from_file).try_get_matches();
-    let cli = parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+    let line = || with_defaults(command(), &from_file);
+    let matches = without_empty(line()).try_get_matches().map_err(|error| match error.kind() {
+        // With the names of all variables, those of the empty ones too.
+        ErrorKind::DisplayHelp => line().try_get_matches().err().unwrap_or(error),
+        _ => error,
+    });
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
             return refuse(named(&error));
         }
@@ -120,7 +129,7 @@ fn parse() -> Result<Cli, ExitCode> {
 /// Reads the file of `--env-file`, if there is one.
 fn settings_of_file() -> Result<HashMap<String, String>, String> {
     // Before the command line is parsed, because it is parsed with what the file says. What is wrong with it is said then.
-    let lenient = Cli::command().ignore_errors(true).try_get_matches();
+    let lenient = without_empty(command()).ignore_errors(true).try_get_matches();
     let file = lenient.ok().and_then(|matches| matches.get_one::<PathBuf>("env_file").cloned());
     let command = Cli::command();
     let is_setting = |name: &str| command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| env == name));
@@ -130,7 +139,7 @@ fn settings_of_file() -> Result<HashMap<String, String>, String> {
 /// Makes these values of settings the defaults, over which variables and flags win. The variables themselves are not set:
 /// that is unsafe where other threads may read them.
 fn with_defaults(command: clap::Command, values: &HashMap<String, String>) -> clap::Command {
-    command.mut_args(|arg| {
+    let default = |arg: Arg| {
         let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
         match name.and_then(|name| values.get(&name)) {
             Some(value) => {
@@ -139,7 +148,25 @@ fn with_defaults(command: clap::Command, values: &HashMap<String, String>) -> cl
             }
             None => arg,
         }
-    })
+    };
+    command.mut_args(default).mut_subcommand("serve", |serve| serve.mut_args(default))
+}
+
+/// The command line. Every command takes the settings of the server as flags, but only the help of `serve` shows them.
+fn command() -> clap::Command {
+    let settings = |arg: Arg| if arg.get_env().is_some() { arg.hide(true) } else { arg };
+    // What `serve` has of its own is not replaced by what is global.
+    let shown = Config::augment_args(clap::Command::new("")).get_arguments().cloned().collect::<Vec<_>>();
+    Cli::command().mut_args(settings).mut_subcommand("serve", |serve| serve.args(shown))
+}
+
+/// An empty variable is the same as none, as in the lines `LATCHKEY_TLS_CERT=` of `.env.example`.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let unless_empty = |arg: Arg| match arg.get_env().and_then(std::env::var_os) {
+        Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+        _ => arg,
+    };
+    command.mut_args(unless_empty).mut_subcommand("serve", |serve| serve.mut_args(unless_empty))
 }
 
 /// A misspelt setting would be a default that nobody chose.
@@ -158,7 +185,7 @@ fn named(error: &clap::Error) -> String {
         _ => String::new(),
     };
     let argument = text(ContextKind::InvalidArg);
-    let flag = argument.split_whitespace().next().unwrap_or_default();
+    let flag = argument.split([' ', '[']).next().unwrap_or_default();
     let command = Cli::command();
     let secret = command
         .get_arguments()
@@ -228,8 +255,9 @@ async fn open_db(config: &Config) -> anyhow::Result<Db> {
     if let Some(file) = &file {
         look_for("database", file)?;
     }
-    let db = Db::open_existing(&url).await.context("LATCHKEY_DATABASE_URL: cannot open the database")?;
-    if !db.is_up_to_date().await.context("LATCHKEY_DATABASE_URL: cannot read the tables")? {
+    let cannot = |what, why| anyhow::anyhow!("LATCHKEY_DATABASE_URL: cannot {what}: {}", db::why(&why));
+    let db = Db::open_existing(&url).await.map_err(|why| cannot("open the database", why))?;
+    if !db.is_up_to_date().await.map_err(|why| cannot("read the tables", why))? {
         let name = file.map_or_else(|| "the database".to_owned(), |file| absolute(&file));
         anyhow::bail!(
             "{name} does not have the tables of this version; start the server, which makes them, or run `latchkey migrate`"
@@ -267,7 +295,12 @@ async fn mail_test(mut config: Config, address: &str) -> anyhow::Result<()> {
     let letter = MailTest { at: &now }.render(site)?;
     let message = letter.message(mailer.sender(), email.sendable(), chance::id(), now);
     let message = message.map_err(|why| anyhow::anyhow!("{address}: {why}"))?;
-    match (mailer.send(message).await, config.dev_mailbox()) {
+    // A person waits for this one: what can be seen in a second is not left to the time-out.
+    let sent = tokio::select! {
+        sent = mailer.send(message) => sent,
+        Some(refused) = mailer.mismatch() => Err(refused),
+    };
+    match (sent, config.dev_mailbox()) {
         (Ok(answer), None) => out(format!("The mail server took the letter to {address}: {answer}")),
         (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the letter is kept in {}.", dir.display())),
         (Err(refused), _) => anyhow::bail!("the letter did not go out: {refused}"),

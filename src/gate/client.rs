@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::accounts;
 use crate::accounts::token::Token;
 use crate::app::App;
+use crate::lan;
 use crate::locale::Locale;
 
 /// The one header of proxies that is read, and from our own only.
@@ -117,10 +118,7 @@ pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
 
 /// Whether an address is this machine's or of a network that the world does not reach.
 pub fn is_near(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    ip.is_loopback() || lan::is_private_ip(ip)
 }
 
 #[cfg(test)]

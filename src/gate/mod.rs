@@ -214,11 +214,10 @@ pub async fn throttle(app: &App, limit: Limit, client: &accounts::Client) -> Res
 
 /// The headers of every answer, errors too.
 fn add_headers(Gate { app, policy, .. }: &Gate, id: &str, headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, &str); 5] = [
+    const FIXED: [(HeaderName, &str); 4] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Not no-referrer: with that, Chromium sends `Origin: null` on our own forms.
         (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), CLOSED),
     ];
@@ -234,6 +233,9 @@ fn add_headers(Gate { app, policy, .. }: &Gate, id: &str, headers: &mut HeaderMa
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if app.public_url.is_trustworthy() {
+        headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     }
     // For browsers that know nothing of `frame-ancestors` (clickjacking; RFC 7034).
     headers.entry(header::X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));

@@ -2,6 +2,7 @@
 
 pub mod letters;
 pub mod postman;
+mod probe;
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -18,6 +19,7 @@ use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, To
 
 use crate::config::{Config, Smtp};
 use crate::urls::PublicUrl;
+use probe::Speech;
 
 /// Hands letters to the mail server, or to the mailbox folder when there is none.
 pub struct Mailer {
@@ -35,7 +37,7 @@ pub struct Sender {
 }
 
 enum Transport {
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp { smtp: AsyncSmtpTransport<Tokio1Executor>, server: Smtp },
     Folder { incoming: AsyncFileTransport<Tokio1Executor>, dir: PathBuf },
 }
 
@@ -57,7 +59,8 @@ impl fmt::Display for Refused {
 }
 
 impl Mailer {
-    /// How long a letter may take, shorter than an outbox lease: no second postman takes it meanwhile.
+    /// How long a letter may take. With the three seconds of [`mismatch`] it is shorter than an outbox lease: no second
+    /// postman takes it meanwhile.
     const TIMEOUT: Duration = Duration::from_secs(15);
     /// Where a letter is written before it is moved into the mailbox, so that no reader sees half of one.
     const INCOMING: &str = ".incoming";
@@ -68,7 +71,7 @@ impl Mailer {
     /// One line that names the setting.
     pub fn new(config: &Config, public_url: &PublicUrl) -> anyhow::Result<Self> {
         let transport = match (config.smtp().map_err(anyhow::Error::msg)?, config.dev_mailbox()) {
-            (Some(smtp), _) => Transport::Smtp(Self::smtp(&smtp)?),
+            (Some(server), _) => Transport::Smtp { smtp: Self::smtp(&server)?, server },
             (None, Some(dir)) => {
                 let incoming = dir.join(Self::INCOMING);
                 let made = DirBuilder::new().recursive(true).mode(0o700).create(&incoming);
@@ -105,6 +108,12 @@ impl Mailer {
         &self.sender
     }
 
+    /// Returns what to write in `SMTP_URL`, if its scheme is not what the server's port speaks; a matter of two seconds.
+    pub async fn mismatch(&self) -> Option<Refused> {
+        let Transport::Smtp { server, .. } = &self.transport else { return None };
+        mismatch(server).await.map(|why| Refused { why, hopeless: false, certain: true })
+    }
+
     /// Hands the letter over. When this returns, the mail server has taken it or the file is in the folder;
     /// with the server's words, or the file's name.
     ///
@@ -112,12 +121,7 @@ impl Mailer {
     /// When it has not.
     pub async fn send(&self, message: Message) -> Result<String, Refused> {
         match &self.transport {
-            // lettre's own time-out ends with the greeting; a server may fall silent at any line.
-            Transport::Smtp(smtp) => match tokio::time::timeout(Self::TIMEOUT, smtp.send(message)).await {
-                Ok(Ok(answer)) => Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))),
-                Ok(Err(error)) => Err(refusal(&error)),
-                Err(_) => Err(Refused { why: "the mail server took too long".into(), hopeless: false, certain: false }),
-            },
+            Transport::Smtp { smtp, server } => send(smtp, server, message).await,
             Transport::Folder { incoming, dir } => {
                 let full = |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
                 let id = incoming.send(message).await.map_err(|why| full(&why))?;
@@ -127,6 +131,43 @@ impl Mailer {
             }
         }
     }
+}
+
+async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message: Message) -> Result<String, Refused> {
+    // lettre's own time-out ends with the greeting; a server may fall silent at any line.
+    let mut refused = match tokio::time::timeout(Mailer::TIMEOUT, smtp.send(message)).await {
+        Ok(Ok(answer)) => {
+            return Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
+        }
+        Ok(Err(error)) if error.status().is_some() || error.is_client() => return Err(refusal(&error)),
+        Ok(Err(error)) => refusal(&error),
+        Err(_) => Refused { why: "the mail server took too long".into(), hopeless: false, certain: false },
+    };
+    if let Some(why) = mismatch(server).await {
+        refused = Refused { why, hopeless: false, certain: true };
+    }
+    Err(refused)
+}
+
+/// Returns what to write in `SMTP_URL`, if its scheme is not what the server's port speaks. A client of SMTP and a server of
+/// TLS each wait for the other to begin, until one of them gives up, and neither can say why.
+async fn mismatch(server: &Smtp) -> Option<String> {
+    let url = server.url();
+    let host = url.host_str()?;
+    let (scheme, default_port) = match server {
+        Smtp::Tls(_) => ("smtps", smtp::SUBMISSIONS_PORT),
+        Smtp::StartTls(_) => ("smtp", smtp::SUBMISSION_PORT),
+        Smtp::Plain(_) => ("smtp", smtp::SMTP_PORT),
+    };
+    let port = url.port().unwrap_or(default_port);
+    let (speaks, fits) = match probe::speech(host, port).await? {
+        Speech::Tls => ("speaks TLS from the first byte", "smtps"),
+        Speech::Plain => ("speaks plain text first, and STARTTLS at most", "smtp"),
+    };
+    let log_in = if url.username().is_empty() { "" } else { "USER:PASSWORD@" };
+    let place = format!("{host}:{port}");
+    let write = format!("{place} {speaks}; write LATCHKEY_SMTP_URL={fits}://{log_in}{place}");
+    (fits != scheme).then_some(write)
 }
 
 fn refusal(error: &smtp::Error) -> Refused {
@@ -139,6 +180,11 @@ fn refusal(error: &smtp::Error) -> Refused {
             why = format!("{why}: {words}");
         }
         source = cause.source();
+    }
+    if why.contains("No compatible authentication mechanism") {
+        why = "LATCHKEY_SMTP_URL: the mail server offers no log-in that we know (PLAIN, LOGIN); take USER:PASSWORD@ out, or \
+               add ?tls=required if it takes log-ins over TLS only"
+            .into();
     }
     // 5xx is about this letter and final; 53x is about our own log-in, which the operator can mend.
     let hopeless = error.status().is_some_and(|code| {

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::process::geteuid;
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +26,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::accounts::{Fault, device, event, limit, not_me_link, outbox, pending_signup, reset_token, session};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::db::Db;
 use crate::mail::{Mailer, postman};
 use crate::served::Served;
@@ -63,6 +65,12 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     Served::write(&app.config.data_dir, app.public_url.origin(), app.keys.ids(), app.now())
         .context("LATCHKEY_DATA_DIR: cannot write server.json")?;
+    if app.config.is_insecure_lan() {
+        warn!(
+            "LATCHKEY_INSECURE_LAN is on: passwords and cookies cross the network in plain text, and an attacker on it can \
+             take over any account; for trying out only"
+        );
+    }
     announce(&app);
     let db = app.db.clone();
     let served = run(app, mailer, listener, async move {
@@ -91,10 +99,18 @@ async fn close(db: &Db) {
     }
 }
 
-/// Says where to open the browser, on standard output, whatever the log is set to.
+/// Says where to open the browser, on standard output, whatever the log is set to; as a line of the log for machines
+/// when the log is for machines.
 fn announce(app: &App) {
     let mail = if app.config.keeps_letters() { " (letters: /dev/mailbox)" } else { "" };
-    let _nobody_reads = writeln!(io::stdout(), "{} is ready: open {}{mail}", app.config.site_name, app.public_url);
+    let url = app.public_url.origin();
+    let mut line = format!("{} is ready: open {url}{mail}", app.config.site_name);
+    if app.config.log_format == LogFormat::Json {
+        let timestamp = app.now().format(&Rfc3339).unwrap_or_default();
+        line = json!({"timestamp": timestamp, "level": "INFO", "message": line, "url": url, "target": module_path!()})
+            .to_string();
+    }
+    let _ = writeln!(io::stdout(), "{line}"); // it may be closed, and the site is served all the same
 }
 
 /// Serves on `listener` until `stop` comes true.

@@ -145,5 +145,6 @@ pub async fn log_out(
     }
     cookie::remove(&cookies, &app, Name::Session);
     let next = Next::parse(fields.text("next"));
-    Ok((CLEARED, Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str))).into_response())
+    let cleared = app.public_url.is_trustworthy().then_some(CLEARED);
+    Ok((cleared, Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str))).into_response())
 }

@@ -40,6 +40,8 @@ pub struct Page {
     pub flash: Option<Flash>,
     /// Whether letters are kept in the development mailbox.
     pub dev_mailbox: bool,
+    /// Whether the site does without TLS on a private network, which every page then says.
+    pub insecure_lan: bool,
     /// Whether anybody may create an account.
     pub signup: bool,
     password_min_length: u32,
@@ -57,6 +59,7 @@ impl Page {
             look: app.look.clone(),
             flash: None,
             dev_mailbox: app.config.keeps_letters(),
+            insecure_lan: app.config.is_insecure_lan(),
             signup: app.config.signup != Signup::Closed,
             password_min_length: app.config.password_min_length,
         }

@@ -58,7 +58,14 @@ fn every_command_explains_itself() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command:?}");
         assert!(ran.out.contains(&format!("Usage: latchkey {}", command.join(" "))), "{}", ran.out);
         assert!(ran.out.lines().next().is_some_and(|line| line.len() > 10), "{command:?} says what it does");
+        let settings = settings()
+            .iter()
+            .filter(|(_, flag, _)| [" ", "["].iter().any(|value| ran.out.contains(&format!("--{flag}{value}"))))
+            .count();
+        assert!(command == ["serve"] || settings == 0, "{command:?} shows settings of the server: {}", ran.out);
     }
+    assert!(top.out.contains("latchkey serve --help") && !top.out.contains("--listen"), "{}", top.out);
+    assert!(top.out.lines().count() < 30, "{}", top.out);
     let version = process.run(&["--version"]).out;
     assert_eq!(version.trim(), format!("latchkey {}", env!("CARGO_PKG_VERSION")));
     assert!(!process.path("data").exists(), "help leaves nothing behind");
@@ -71,7 +78,10 @@ fn the_help_of_serve_lists_every_setting_with_its_default_and_shows_no_secret() 
     let help = Process::new(&secret).run(&["serve", "--help"]).out;
     assert!(!help.contains("canary"), "{help}");
     for (variable, flag, default) in settings() {
-        let (_, about) = help.split_once(&format!("--{flag} <")).unwrap_or_else(|| panic!("no --{flag} in {help}"));
+        let (_, about) = [" <", "[=<"]
+            .iter()
+            .find_map(|value| help.split_once(&format!("--{flag}{value}")))
+            .unwrap_or_else(|| panic!("no --{flag} in {help}"));
         let about = about.split("\n      --").next().unwrap();
         assert!(about.contains(&format!("[env: {variable}")), "{about}");
         assert!(about.lines().nth(1).is_some_and(|sentence| sentence.trim().len() > 10), "{about}");
@@ -79,6 +89,39 @@ fn the_help_of_serve_lists_every_setting_with_its_default_and_shows_no_secret() 
             assert!(about.contains(&format!("[default: {default}]")), "{about}");
         }
     }
+}
+
+#[test]
+fn the_help_of_serve_has_its_settings_in_groups() {
+    let process = Process::new(&[]);
+    let help = process.run(&["serve", "--help"]).out;
+    assert_eq!(process.run(&["help", "serve"]).out, help);
+    assert!(help.starts_with("Serve the site"), "{help}");
+    let place =
+        |heading: &str| help.find(&format!("\n{heading}:\n")).unwrap_or_else(|| panic!("no {heading} in {help}"));
+    let headings = ["Address", "Database and secret", "Mail", "Look", "Accounts", "Limits", "Log"];
+    assert!(headings.map(place).is_sorted(), "{help}");
+    let within = |flag: &str, heading: &str| {
+        let before = &help[..help.find(&format!("--{flag} ")).unwrap()];
+        assert!(
+            before
+                .rfind(&format!("\n{heading}:\n"))
+                .is_some_and(|start| headings.map(place).iter().all(|other| *other <= start || *other > before.len())),
+            "{flag} in {heading}"
+        );
+    };
+    within("public-url", "Address");
+    within("trusted-proxies", "Address");
+    within("secret", "Database and secret");
+    within("mail-from", "Mail");
+    within("theme-dark", "Look");
+    within("session-hours", "Accounts");
+    within("rate-limits", "Limits");
+    within("log-format", "Log");
+    assert!(
+        help.contains("--session-hours") && help.contains("--remember-days"),
+        "how long sessions last is a setting"
+    );
 }
 
 #[test]

@@ -251,7 +251,7 @@ async fn an_address_is_believed_from_our_own_proxies_only() {
 #[tokio::test]
 async fn a_proxy_that_was_forgotten_in_the_settings_is_said_once() {
     let words = "LATCHKEY_TRUSTED_PROXIES: 127.0.0.1";
-    for (proxies, lines) in [("", 1), ("127.0.0.1/32", 0)] {
+    for (proxies, lines) in [("", 1), ("127.0.0.1/32", 0), ("127.0.0.1", 0), ("::1,127.0.0.1", 0)] {
         let settings = [("LATCHKEY_TRUSTED_PROXIES", proxies)];
         let mut process = Process::serving(if proxies.is_empty() { &[] } else { &settings }).await;
         let mut sam = process.browser();

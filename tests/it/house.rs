@@ -23,13 +23,14 @@ const FLOORS: &[(&str, u8)] = &[
     ("chance", 0),
     ("clock", 0),
     ("db", 0),
+    ("lan", 0),
     ("locale", 0),
     ("metrics", 0),
     ("notice", 0),
     ("outside", 0),
     ("recent", 0),
     ("served", 0),
-    ("urls", 0),
+    ("urls", 1),
 ];
 
 /// Who may not import what: the verbs know no HTTP, no HTML and no mail; pages write no SQL.

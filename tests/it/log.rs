@@ -144,3 +144,16 @@ async fn at_debug_each_refused_request_says_why_by_its_number() {
         assert!(log.lines().any(|line| line.contains(&id) && line.contains(&cause)), "{id}: {log}");
     }
 }
+
+#[test]
+fn the_line_that_says_ready_is_an_object_too() {
+    let ready = |settings: &[(&str, &str)]| try_to_serve(Process::new(settings).command(&["serve"])).out;
+    let line: Value = serde_json::from_str(&ready(&[FOR_MACHINES, ("LATCHKEY_LOG", "error")])).unwrap();
+    for field in ["timestamp", "level", "message", "target", "url"] {
+        assert!(line[field].is_string(), "{field}: {line}");
+    }
+    let url = line["url"].as_str().unwrap();
+    let message = line["message"].as_str().unwrap();
+    assert!(url.starts_with("http://localhost:") && message.contains(&format!("is ready: open {url}")), "{line}");
+    assert!(ready(&[]).starts_with("Latchkey is ready: open http://localhost:"), "for people it is a sentence");
+}

@@ -156,7 +156,6 @@ fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_LOGO: .: Is a directory", "LATCHKEY_LOGO", "."),
         ("LATCHKEY_LOGO: /dev/zero: is over 64 KiB", "LATCHKEY_LOGO", "/dev/zero"),
         ("large.svg: is over 64 KiB", "LATCHKEY_LOGO", &large),
-        ("LATCHKEY_LOGO (--logo)", "LATCHKEY_LOGO", ""),
         (
             "LATCHKEY_HOME_URL (--home-url): \"javascript:alert(1)\" must begin with",
             "LATCHKEY_HOME_URL",

@@ -116,6 +116,11 @@ impl Person {
 
     /// A person whose Chromium asks for pages in this language.
     pub async fn who_reads(language: &str, app: &TestApp, width: u32, script: Script) -> Self {
+        Self::on(&app.url, language, (width, script), &[]).await
+    }
+
+    /// A person at this site, whose Chromium has these flags too.
+    pub async fn on(site: &str, language: &str, (width, script): (u32, Script), flags: &[&str]) -> Self {
         let seat = SEATS.acquire().await.unwrap();
         let chromedriver = Chromedriver::start();
         let profile = tempfile::tempdir().unwrap();
@@ -131,6 +136,9 @@ impl Person {
             "--no-first-run",
             &format!("--user-data-dir={}", profile.path().display()),
         ] {
+            wishes.add_arg(flag).unwrap();
+        }
+        for flag in flags {
             wishes.add_arg(flag).unwrap();
         }
         if script == Script::Off {
@@ -149,7 +157,7 @@ impl Person {
             chromedriver,
             _profile: profile,
             _seat: seat,
-            site: app.url.clone(),
+            site: site.to_owned(),
             width,
             dark: false,
             script,

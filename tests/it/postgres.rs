@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use latchkey::db::Db;
 use rustix::process::{Pid, Signal, getuid, kill_process};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use crate::OTTER;
@@ -39,6 +42,8 @@ impl Cluster {
         initdb.args(["--no-sync", "--auth=trust", "--username=latchkey", "--pgdata"]).arg(&data);
         let ran = initdb.output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        // Of the user `sam` a password is asked.
+        fs::write(data.join("pg_hba.conf"), "host all sam all scram-sha-256\nhost all all all trust\n").unwrap();
         let mut postgres = command("postgres");
         postgres.args(["-F", "-h", "localhost", "-k", "", "-p", &port.to_string(), "-D"]).arg(&data);
         let file = |name: &str| dir.path().join(name).display().to_string();
@@ -152,5 +157,74 @@ async fn a_database_with_a_certificate_of_its_operators_own_authority_is_verifie
     for query in [verify(strangers.path()), "?sslmode=verify-full".to_owned()] {
         let ran = try_to_serve(cluster.process(&query).command(&["serve"]));
         assert!(ran.err.contains("LATCHKEY_DATABASE_URL") && ran.err.contains("certificate"), "{query}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_told_at_once_with_what_to_do() {
+    let cluster = Cluster::start().await;
+    let (_, port) = cluster.url.rsplit_once(':').unwrap();
+    let port = port.split('/').next().unwrap();
+    let closed = free_port();
+    let no_database = format!("createdb --host=localhost --port={port} --owner=latchkey nowhere");
+    for (url, words) in [
+        (
+            format!("postgres://sam:tell-nobody@localhost:{closed}/latchkey"),
+            vec!["localhost", &closed.to_string(), "connection refused", "start PostgreSQL"],
+        ),
+        (format!("postgres://sam:tell-nobody@db.invalid:{port}/latchkey"), vec!["the host db.invalid cannot be found"]),
+        (
+            format!("postgres://sam:tell-nobody@localhost:{port}/postgres"),
+            vec!["the password of sam is wrong", "localhost"],
+        ),
+        (
+            format!("postgres://latchkey:tell-nobody@localhost:{port}/nowhere"),
+            vec!["no database nowhere", &no_database],
+        ),
+        (format!("postgres://eve:tell-nobody@localhost:{port}/postgres"), vec!["eve", "does not exist"]),
+        (
+            "postgres://sam:tell-nobody@localhost/latchkey?host=/no/such/socket".to_owned(),
+            vec!["/no/such/socket", "start PostgreSQL"],
+        ),
+    ] {
+        let settings = [
+            ("LATCHKEY_DATABASE_URL", url.as_str()),
+            ("LATCHKEY_SECRET", SECRET),
+            ("LATCHKEY_DATABASE_TLS", "unverified"),
+        ];
+        for arguments in [&["serve"][..], &["user", "list"]] {
+            let began = Instant::now();
+            let ran = try_to_serve(Process::new(&settings).command(arguments));
+            assert!(began.elapsed() < Duration::from_secs(5), "{url}: {:?}", began.elapsed());
+            assert_eq!((ran.code, ran.err.lines().count()), (Some(1), 1), "{url}: {ran:?}");
+            assert!(ran.err.contains("LATCHKEY_DATABASE_URL: ") && !ran.err.contains("tell-nobody"), "{url}: {ran:?}");
+            for word in &words {
+                assert_eq!(ran.err.matches(*word).count(), 1, "{word}, once: {ran:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_latchkey_is_refused() {
+    let cluster = Cluster::start().await;
+    let in_a_file = Process::new(&[]);
+    let file = format!("sqlite://{}", in_a_file.path("data/latchkey.db").display());
+    for (process, url) in [(&in_a_file, &file), (&cluster.process(""), &cluster.url)] {
+        assert_eq!(process.run(&["migrate"]).code, Some(0));
+        let step = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";
+        Db::open(url).await.unwrap().write().execute_unprepared(step).await.unwrap();
+        for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
+            let ran = try_to_serve(process.command(arguments));
+            assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+            for words in [
+                "LATCHKEY_DATABASE_URL: ",
+                "a newer Latchkey has changed this database",
+                "m29991231_000001_later",
+                "restore",
+            ] {
+                assert_eq!(ran.err.matches(words).count(), 1, "{words}: {ran:?}");
+            }
+        }
     }
 }

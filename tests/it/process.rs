@@ -114,7 +114,8 @@ impl Process {
             text.contains('\n').then_some(text)
         });
         let line = line.await;
-        self.url = line.split(" is ready: open ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        let said = line.split(" is ready: open ").nth(1).unwrap();
+        self.url = said.split([' ', '"', '\n']).next().unwrap().to_owned();
         let port = self.url.rsplit(':').next().unwrap();
         self.settings[0].1 = format!("127.0.0.1:{port}");
     }
@@ -434,7 +435,6 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_DATABASE_URL", &[("LATCHKEY_DATABASE_URL", "sqlite:")]),
         ("LATCHKEY_DATA_DIR", &[("LATCHKEY_DATA_DIR", "file")]),
         ("LATCHKEY_DATA_DIR", &[("LATCHKEY_DATA_DIR", "file/data")]),
-        ("LATCHKEY_DATA_DIR (--data-dir): \"\" is ", &[("LATCHKEY_DATA_DIR", "")]),
         ("LATCHKEY_RATE_LIMITS", &[far, smtp, from, ("LATCHKEY_RATE_LIMITS", "off")]),
         ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "on")]),
         ("LATCHKEY_HSTS_SUBDOMAINS", &[("LATCHKEY_HSTS_SUBDOMAINS", "yes")]),

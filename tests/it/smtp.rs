@@ -22,29 +22,29 @@ use crate::process::{Process, confirm, forget, free_port, live, sign_up, until};
 use crate::{HERON, OTTER};
 
 /// A mail server, with a certificate for localhost from an authority that nobody else knows.
-struct MailServer {
+pub struct MailServer {
     dir: TempDir,
-    port: u16,
+    pub port: u16,
     child: Child,
 }
 
 /// What came of one letter at the server.
 #[derive(Clone, Debug)]
-struct Received {
+pub struct Received {
     from: String,
     to: Vec<String>,
     data: String,
-    tls: bool,
+    pub tls: bool,
     login: Option<String>,
     answer: String,
 }
 
 impl MailServer {
-    async fn start(mode: &str) -> Self {
+    pub async fn start(mode: &str) -> Self {
         Self::start_with(&[mode]).await
     }
 
-    async fn start_with(arguments: &[&str]) -> Self {
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("/usr/bin/python3");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smtp_server.py")).args(arguments);
@@ -75,7 +75,7 @@ impl MailServer {
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.parse().unwrap()).collect()
     }
 
-    fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<Received> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let received = |fact: &Value| {
             Some(Received {
@@ -91,7 +91,7 @@ impl MailServer {
     }
 
     /// Waits for the nth letter, counted from 1.
-    async fn letter(&self, nth: usize) -> Received {
+    pub async fn letter(&self, nth: usize) -> Received {
         until("the mail server gets the letter", async || self.received().into_iter().nth(nth - 1)).await
     }
 
@@ -127,14 +127,14 @@ impl Received {
         MessageParser::default().parse(&self.data).unwrap()
     }
 
-    fn link(&self) -> String {
+    pub fn link(&self) -> String {
         let text = self.message().body_text(0).unwrap().into_owned();
         text.split_whitespace().find(|word| word.contains("://")).unwrap().to_owned()
     }
 }
 
 /// Settings for letters from `mail.acme.example` by this server.
-fn by(url: &str) -> [(&str, &str); 2] {
+pub fn by(url: &str) -> [(&str, &str); 2] {
     [("LATCHKEY_SMTP_URL", url), ("LATCHKEY_MAIL_FROM", "Acme <no-reply@mail.acme.example>")]
 }
 
@@ -473,6 +473,50 @@ async fn mail_test_says_what_the_server_said() {
     let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
     assert!(ran.err.contains("550") && ran.err.contains("5.1.1 Nobody of that name lives here"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn mail_test_says_at_once_when_the_url_and_the_port_speak_differently() {
+    for (mode, scheme, to_write) in
+        [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://"), ("plain", "smtps", "smtp://")]
+    {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://sam:canary@localhost:{}?tls=required", server.port);
+        let process = Process::new(&by(&url));
+        let began = Instant::now();
+        let ran = process.run(&["mail-test", "ada@example.com"]);
+        assert!(began.elapsed() < Duration::from_secs(5), "{mode}: {:?}", began.elapsed());
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+        let words = format!("write LATCHKEY_SMTP_URL={to_write}");
+        assert!(ran.err.contains(&words) && ran.err.contains(&format!("localhost:{}", server.port)), "{mode}: {ran:?}");
+        assert!(!ran.err.contains("canary"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_for_a_port_that_speaks_differently_waits_with_the_reason() {
+    for (mode, scheme, to_write) in [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://")] {
+        let server = MailServer::start(mode).await;
+        let url = format!("{scheme}://localhost:{}", server.port);
+        let process = Process::serving(&by(&url)).await;
+        sign_up(&mut process.browser(), "sam", OTTER).await;
+        let row = first_try(&process).await;
+        let words = format!("write LATCHKEY_SMTP_URL={to_write}");
+        assert!(row.state == State::Waiting && row.last_error.as_ref().unwrap().contains(&words), "{row:?}");
+        assert!(process.log().contains(&words), "{}", process.log());
+    }
+}
+
+#[tokio::test]
+async fn mail_test_says_that_the_server_takes_no_log_in() {
+    let server = MailServer::start("no-auth").await;
+    let url = format!("smtp://sam:canary@localhost:{}", server.port);
+    let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
+    for words in ["LATCHKEY_SMTP_URL", "offers no log-in that we know (PLAIN, LOGIN)", "take USER:PASSWORD@ out"] {
+        assert!(ran.err.contains(words), "{words}: {ran:?}");
+    }
+    assert!(!ran.err.contains("canary") && server.received().is_empty(), "{ran:?}");
 }
 
 #[tokio::test]

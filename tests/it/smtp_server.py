@@ -1,9 +1,9 @@
 """A mail server for tests.
 
-    python3 smtp_server.py MODE [--port N] [--certificate FILE --key FILE] [--times N]
+    python3 smtp_server.py MODE [--host ADDRESS] [--port N] [--certificate FILE --key FILE] [--times N]
 
-MODE: plain; starttls (takes nothing before it); tls (from the first byte); refuse (550 to every
-recipient); tempfail (451 after the first N letters, then takes them).
+MODE: plain; no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first
+byte); refuse (550 to every recipient); tempfail (451 after the first N letters, then takes them).
 
 Says {"port": N} on standard output, then one JSON object a line for every letter that it took or sent
 back. Any log-in is good unless the password is "wrong". Ends when standard input does, and so with whoever
@@ -58,8 +58,9 @@ def authenticate(server, session, envelope, mechanism, login):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("mode", choices=["plain", "starttls", "tls", "refuse", "tempfail"])
+    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "tempfail"])
     arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--host", default="127.0.0.1")
     arguments.add_argument("--certificate")
     arguments.add_argument("--key")
     arguments.add_argument("--times", type=int, default=0)
@@ -80,11 +81,12 @@ async def main():
             require_starttls=starttls,
             auth_require_tls=False,
             authenticator=authenticate,
+            auth_exclude_mechanism=["LOGIN", "PLAIN"] if given.mode == "no-auth" else None,
         )
 
     loop = asyncio.get_running_loop()
     over_tls = context if given.mode == "tls" else None
-    server = await loop.create_server(connection, "127.0.0.1", given.port, ssl=over_tls)
+    server = await loop.create_server(connection, given.host, given.port, ssl=over_tls)
     say({"port": server.sockets[0].getsockname()[1]})
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

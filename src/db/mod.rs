@@ -1,5 +1,7 @@
 //! The database: opened once, with the settings that keep SQLite honest, and handed to the verbs.
 
+mod postgres;
+
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -88,6 +90,7 @@ impl Db {
         let mut options = ConnectOptions::new(url);
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
         if !url.starts_with("sqlite:") {
+            postgres::try_once(url).await?;
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             return Ok(Self { read: pool.clone(), write: pool });
         }
@@ -149,7 +152,24 @@ impl Db {
     /// # Errors
     /// When the database is out of reach, or a newer program has made its tables.
     pub async fn is_up_to_date(&self) -> Result<bool, DbErr> {
-        Ok(Migrator::get_pending_migrations_read_only(&self.read).await?.is_empty())
+        match Migrator::get_pending_migrations_read_only(&self.read).await {
+            Ok(pending) => Ok(pending.is_empty()),
+            Err(DbErr::Custom(why)) => Err(self.refuse_newer().await.err().unwrap_or(DbErr::Custom(why))),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Refuses a database with steps that this program does not know: it would write rows that a newer one misreads.
+    async fn refuse_newer(&self) -> Result<(), DbErr> {
+        let known = Migrator::get_migration_files();
+        let mut applied = Migrator::get_migration_models(&self.read).await?;
+        applied.retain(|step| known.iter().all(|known| known.name() != step.version));
+        let Some(step) = applied.pop() else { return Ok(()) };
+        Err(DbErr::Custom(format!(
+            "a newer Latchkey has changed this database (step {}), which this one does not know; run the newer one, or restore a \
+             copy of the database from before",
+            step.version
+        )))
     }
 
     /// Moves what stands in SQLite's write-ahead log into the file, for the end of a server: a copy of the one file then
@@ -212,6 +232,15 @@ impl Db {
     /// When it does not answer.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
+    }
+}
+
+/// Returns what went wrong with a database, once and without the library's own heading.
+pub fn why(error: &DbErr) -> String {
+    match error {
+        DbErr::Custom(why) => why.clone(),
+        // Its causes are in it already.
+        other => other.to_string(),
     }
 }
 

@@ -1,0 +1,51 @@
+//! Private networks: hosts that the world cannot reach, by their address or by their name.
+
+use std::net::IpAddr;
+
+/// Ends of names that nobody can register in the public DNS: mDNS (RFC 6762), ICANN's name for private use, home
+/// networks (RFC 8375), tests (RFC 6761), and the one that routers use.
+const PRIVATE_NAMES: [&str; 5] = ["local", "internal", "home.arpa", "test", "lan"];
+
+/// Returns whether this address is of a private network (RFC 1918, RFC 4193) or of one link. Loopback is neither, nor is
+/// 100.64.0.0/10, which customers of one provider share.
+pub fn is_private_ip(ip: &IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Returns whether this host of a URL, an IPv6 address with or without its brackets, is on a private network: by its
+/// address, or by a name that the public DNS has not. That is a name with one of [`PRIVATE_NAMES`] at its end, or one
+/// without a dot, as in Compose and Kubernetes.
+pub fn is_private(host: &str) -> bool {
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
+        return is_private_ip(&ip);
+    }
+    let name = host.to_ascii_lowercase();
+    let name = match name.strip_suffix('.') {
+        // `ai.` is the public domain of that name; `ai` is looked up here first.
+        Some(whole) => return whole.contains('.') && has_private_end(whole),
+        None => name,
+    };
+    !name.is_empty() && (!name.contains('.') || has_private_end(&name))
+}
+
+fn has_private_end(name: &str) -> bool {
+    PRIVATE_NAMES.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_hosts_are_told_from_public_ones() {
+        for host in ["10.0.0.1", "[fd00::2]", "fe80::1", "mailpit", "NAS.local", "a.b.home.arpa", "accounts.lan."] {
+            assert!(is_private(host), "{host}");
+        }
+        for host in ["", "8.8.8.8", "127.0.0.1", "[2001:db8::1]", "100.64.0.1", "ai.", "x.lan.example"] {
+            assert!(!is_private(host), "{host}");
+        }
+    }
+}
