@@ -127,9 +127,9 @@ change-language-lead = Used on this site and in our emails.
 # Security.
 
 logging-in = Logging in
-# $date (String)
+# $date (Element)
 password-changed-on = Changed on { $date }
-# $date (String)
+# $date (Element)
 password-set-on = Set on { $date }
 password-off = Turned off
 reset = Reset
@@ -142,8 +142,9 @@ unknown-browser = Unknown browser
 api-token = API token
 # $ip (Element)
 # $since (Element)
+logged-in-since = { $ip }, logged in { $since }
 # $when (Element)
-last-used = { $ip }, logged in { $since }, last used { $when }
+last-used = Last used { $when }
 log-out-others = Log out all other devices
 log-out-others-lead = Don't recognise a device? Log it out, then change your password.
 
@@ -205,14 +206,14 @@ event-by-operator = a command on the server, { $when }
 this-was-not-me = This was not me
 # $when (Element)
 # $who (Element)
-# $browser (Element)
 # $ip (Element)
-not-me-lead = On { $when } someone logged in as { $who } with { $browser }, { $ip }.
+# $browser (Element)
+not-me-lead = On { $when } someone logged in as { $who } from { $ip } ({ $browser }).
 # $when (Element)
 # $who (Element)
-# $browser (Element)
 # $ip (Element)
-not-me-lead-log-out = On { $when } someone logged other devices out of the account of { $who } with { $browser }, { $ip }.
+# $browser (Element)
+not-me-lead-log-out = On { $when } someone logged other devices out of the account of { $who } from { $ip } ({ $browser }).
 # $more (Number)
 not-me-more = { $more ->
     [one] There was one more log-in after it.

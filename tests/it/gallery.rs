@@ -163,10 +163,11 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.opens("/forgot-password").await;
     sam.opens_the_letter(app, ADDRESS, 2).await;
     sam.shows("letter-password-changed", ".links a[href$='/forgot-password']").await;
+    let mut eve = app.browser();
     for user_agent in [None, Some(IPHONE), Some(FIREFOX)] {
-        let mut browser = app.browser();
-        browser.user_agent = user_agent;
-        browser.log_in("sam", HERON).await;
+        eve = app.browser();
+        eve.user_agent = user_agent;
+        eve.log_in("sam", HERON).await;
     }
     sam.opens("/profile/security").await;
     sam.shows("security", ".sessions li:nth-child(4)").await;
@@ -182,9 +183,24 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.shows("letter-new-device", ".links a[href*='/not-me?']").await;
     sam.follows("/not-me").await;
     sam.shows("not-me", "form[action='/not-me']").await;
+    for _ in 0..2 {
+        app.browser().log_in("sam", HERON).await;
+    }
+    app.app.clock.advance(time::Duration::hours(1));
+    app.app.bell.notify_one();
+    sam.opens_the_letter(app, ADDRESS, 6).await;
+    sam.shows("letter-new-devices", ".links a[href*='/not-me?']").await;
+    sam.follows("/not-me").await;
+    sam.shows("not-me-several", "form[action='/not-me']").await;
+    let form = eve.open("/profile/security").await.form("/profile/security/log-out");
+    eve.submit(form).await;
+    sam.opens_the_letter(app, ADDRESS, 7).await;
+    sam.shows("letter-devices-ended", ".links a[href*='/not-me?']").await;
+    sam.follows("/not-me").await;
+    sam.shows("not-me-log-out", "form[action='/not-me']").await;
     sam.presses("/not-me").await;
     sam.shows("not-me-done", "[role=status] ~ form[action='/forgot-password']").await;
-    sam.opens_the_letter(app, ADDRESS, 6).await;
+    sam.opens_the_letter(app, ADDRESS, 8).await;
     sam.shows("letter-not-me", ".links a[href*='/reset-password?']").await;
     sam.opens("/not-me").await;
     sam.shows("not-me-told", "p:has(time) ~ form[action='/forgot-password']").await;
@@ -227,7 +243,7 @@ async fn getting_back_in(sam: &mut Critic, app: &TestApp) {
     sam.shows("forgot-password-sent", "[name=again] ~ button").await;
     sam.presses("/forgot-password").await;
     sam.shows("forgot-password-sent-again", "[role=status]").await;
-    sam.opens_the_letter(app, ADDRESS, 7).await;
+    sam.opens_the_letter(app, ADDRESS, 9).await;
     sam.shows("letter-reset-password", ".links a[href*='/reset-password?']").await;
     sam.follows("/reset-password").await;
     sam.shows("reset-password", "form[action='/reset-password']").await;
@@ -248,7 +264,7 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
     sam.types("password", OTTER).await;
     sam.presses("/signup").await;
     sam.finds("form[action='/signup/resend']").await;
-    sam.opens_the_letter(app, ADDRESS, 9).await;
+    sam.opens_the_letter(app, ADDRESS, 11).await;
     sam.shows("letter-already-registered", ".links a[href$='/login']").await;
     for switch in 1..=2 {
         let other = format!(".switches nav:nth-child({switch}) a:not([aria-current])");
@@ -263,7 +279,7 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
         .unwrap();
     assert!(mail_test.status.success(), "{mail_test:?}");
     sam.opens("/login").await;
-    sam.opens_the_letter(app, ADDRESS, 10).await;
+    sam.opens_the_letter(app, ADDRESS, 12).await;
     sam.shows("letter-mail-test", ".links li:only-child").await;
     letters_of_the_operator(sam, app).await;
     sam.opens("/dev/mailbox").await;

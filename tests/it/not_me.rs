@@ -101,7 +101,7 @@ async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
 #[tokio::test]
 async fn it_says_so_when_that_device_was_the_only_one_or_had_left_already() {
     for (leaves, words) in
-        [(false, ">That device is logged out. "), (true, ">That device had been logged out already. ")]
+        [(false, ">That device is logged out.<"), (true, ">That device had been logged out already.<")]
     {
         let app = TestApp::start().await;
         app.someone("sam", OTTER).await;
