@@ -142,7 +142,7 @@ unknown-browser = Unknown browser
 api-token = API token
 # $ip (Element)
 # $since (Element)
-logged-in-since = { $ip }, logged in { $since }
+logged-in-since = { $ip }, logged in since { $since }
 # $when (Element)
 last-used = Last used { $when }
 log-out-others = Log out all other devices
@@ -188,7 +188,7 @@ event-session-ended = Logged out another device
 event-others-ended = Logged out all other devices
 event-not-me = “This was not me”: devices logged out, old password turned off
 event-password-changed = Password changed
-event-reset-asked = Link to reset the password sent
+event-reset-asked = Password reset email sent
 event-reset-done = Password reset
 event-cross-site-refused = Form from another site refused
 event-reset-link-made = Link to reset the password made by the operator

@@ -80,8 +80,8 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     sam.types("email", ADDRESS).await;
     sam.presses("/forgot-password").await;
     sam.sees("[name=again] ~ button").await;
-    // After those of the sign-up, of three new browsers and of the change of password.
-    sam.opens_the_letter(&app, ADDRESS, 6).await;
+    // After those of the sign-up, of three new browsers, of two log-outs of devices and of the change of password.
+    sam.opens_the_letter(&app, ADDRESS, 8).await;
     sam.presses_in_the_letter("/reset-password").await;
     sam.sees("form[action='/reset-password']").await;
     sam.types("password", OTTER).await;
