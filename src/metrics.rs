@@ -137,7 +137,7 @@ impl Default for Metrics {
         all.register("scrape_errors", "Times that the outbox could not be counted", metrics.scrape_errors.clone());
         let outbox = &mut metrics.outbox;
         outbox.register("outbox_letters", "Letters in the outbox", metrics.letters.clone());
-        let age = "Age of the letter that has waited longest";
+        let age = "Age of the email that has waited longest";
         outbox.register_with_unit("outbox_oldest_waiting", age, Unit::Seconds, metrics.oldest_letter.clone());
         metrics
     }

@@ -27,7 +27,7 @@ use crate::throttle::Limit;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "read field by field; this is its description")]
 pub struct TokenRequest {
-    /// A username or an e-mail address.
+    /// A username or an email address.
     #[schema(examples("sam"))]
     username: String,
     #[schema(examples("velvet otter bakes rye"), format = "password")]

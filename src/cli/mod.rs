@@ -62,7 +62,7 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date, and stop. Serve does so at every start.
     Migrate,
-    /// Send one letter and say what the mail server answered.
+    /// Send one email and say what the mail server answered.
     MailTest {
         /// Where to.
         address: String,
@@ -280,9 +280,9 @@ fn absolute(path: &Path) -> String {
 }
 
 async fn mail_test(mut config: Config, address: &str) -> anyhow::Result<()> {
-    let Ok(email) = Email::parse(address) else { anyhow::bail!("{address} is not an e-mail address") };
+    let Ok(email) = Email::parse(address) else { anyhow::bail!("{address} is not an email address") };
     if let Some(dir) = config.dev_mailbox().filter(|dir| !dir.exists()) {
-        anyhow::bail!("LATCHKEY_SMTP_URL is not set, and no server keeps letters in {}; {ELSEWHERE}", absolute(&dir));
+        anyhow::bail!("LATCHKEY_SMTP_URL is not set, and no server keeps emails in {}; {ELSEWHERE}", absolute(&dir));
     }
     config.recall_public_url();
     config.check().map_err(anyhow::Error::msg)?;
@@ -301,8 +301,8 @@ async fn mail_test(mut config: Config, address: &str) -> anyhow::Result<()> {
         Some(refused) = mailer.mismatch() => Err(refused),
     };
     match (sent, config.dev_mailbox()) {
-        (Ok(answer), None) => out(format!("The mail server took the letter to {address}: {answer}")),
-        (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the letter is kept in {}.", dir.display())),
-        (Err(refused), _) => anyhow::bail!("the letter did not go out: {refused}"),
+        (Ok(answer), None) => out(format!("The mail server took the email to {address}: {answer}")),
+        (Ok(_), Some(dir)) => out(format!("LATCHKEY_SMTP_URL is not set: the email is kept in {}.", dir.display())),
+        (Err(refused), _) => anyhow::bail!("the email did not go out: {refused}"),
     }
 }

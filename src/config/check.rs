@@ -41,7 +41,7 @@ impl Config {
         self.check_encryption(&public_url)?;
         if !self.listen.ip().is_loopback() && self.smtp()?.is_none() {
             return Err(
-                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: whoever reaches it could read every letter at /dev/mailbox"
+                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: anybody who reaches it could read every email at /dev/mailbox"
                     .into(),
             );
         }

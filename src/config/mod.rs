@@ -38,7 +38,7 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = value::socket, global = true, help_heading = ADDRESS)]
     pub listen: SocketAddr,
 
-    /// The address people type, such as https://accounts.example.com; links in letters begin with it.
+    /// The address people type, such as https://accounts.example.com; links in emails begin with it.
     /// Default: http://localhost and the port of LISTEN; must be given when LISTEN is not on loopback, and be https
     /// when it is not on loopback itself.
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true, help_heading = ADDRESS)]
@@ -82,7 +82,7 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_DATABASE_TLS", value_name = "MODE", default_value = "verify", global = true, help_heading = DATABASE)]
     database_tls: DatabaseTls,
 
-    /// The folder for the database, the secret and kept letters; made with mode 0700.
+    /// The folder for the database, the secret and kept emails; made with mode 0700.
     #[arg(long, env = "LATCHKEY_DATA_DIR", value_name = "DIR", default_value = "data", global = true, help_heading = DATABASE)]
     pub data_dir: PathBuf,
 
@@ -96,20 +96,20 @@ pub struct Config {
     secret: Option<Secret>,
 
     /// The mail server: smtps://USER:PASSWORD@HOST, or smtp://… for STARTTLS.
-    /// Without it letters are kept in DATA_DIR/mailbox and shown at /dev/mailbox, for which LISTEN and PUBLIC_URL
+    /// Without it emails are kept in DATA_DIR/mailbox and shown at /dev/mailbox, for which LISTEN and PUBLIC_URL
     /// must be on loopback.
     #[arg(long, env = "LATCHKEY_SMTP_URL", value_name = "URL", hide_env_values = true, global = true, help_heading = MAIL)]
     smtp_url: Option<Hidden>,
 
-    /// The sender of letters, such as "Acme <no-reply@example.com>"; must be given with SMTP_URL.
+    /// The sender of emails, such as "Acme <no-reply@example.com>"; must be given with SMTP_URL.
     #[arg(long, env = "LATCHKEY_MAIL_FROM", value_name = "MAILBOX", value_parser = value::mailbox, global = true, help_heading = MAIL)]
     pub mail_from: Option<Mailbox>,
 
-    /// Where answers to letters go, if anybody reads them: a mailbox, such as help@example.com.
+    /// Where answers to emails go, if anybody reads them: a mailbox, such as help@example.com.
     #[arg(long, env = "LATCHKEY_MAIL_REPLY_TO", value_name = "MAILBOX", value_parser = value::mailbox, global = true, help_heading = MAIL)]
     pub mail_reply_to: Option<Mailbox>,
 
-    /// The site's name, in pages and letters.
+    /// The site's name, in pages and emails.
     #[arg(long, env = "LATCHKEY_SITE_NAME", value_name = "NAME", default_value = "Latchkey", value_parser = value::site_name, global = true, help_heading = LOOK)]
     pub site_name: String,
 

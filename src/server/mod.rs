@@ -102,7 +102,7 @@ async fn close(db: &Db) {
 /// Says where to open the browser, on standard output, whatever the log is set to; as a line of the log for machines
 /// when the log is for machines.
 fn announce(app: &App) {
-    let mail = if app.config.keeps_letters() { " (letters: /dev/mailbox)" } else { "" };
+    let mail = if app.config.keeps_letters() { " (emails: /dev/mailbox)" } else { "" };
     let url = app.public_url.origin();
     let mut line = format!("{} is ready: open {url}{mail}", app.config.site_name);
     if app.config.log_format == LogFormat::Json {

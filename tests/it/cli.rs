@@ -305,11 +305,11 @@ async fn a_test_letter_without_a_mail_server_is_kept_in_the_folder() {
     let ran = process.run(&["mail-test", "ada@example.com"]);
     assert_eq!(
         (ran.code, ran.out.as_str()),
-        (Some(0), "LATCHKEY_SMTP_URL is not set: the letter is kept in data/mailbox.\n"),
+        (Some(0), "LATCHKEY_SMTP_URL is not set: the email is kept in data/mailbox.\n"),
         "{ran:?}"
     );
     let letters = process.letters("ada@example.com").await;
     assert_eq!((letters.len(), letters[0].subject.as_str()), (1, "Mail from Latchkey works"));
     let ran = process.run(&["mail-test", "nobody"]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "latchkey: nobody is not an e-mail address\n"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "latchkey: nobody is not an email address\n"));
 }

@@ -463,7 +463,7 @@ async fn mail_test_says_what_the_server_said() {
     let ran = Process::new(&by(&url)).run(&["mail-test", "ada@example.com"]);
     assert_eq!(
         (ran.code, ran.out.as_str()),
-        (Some(0), "The mail server took the letter to ada@example.com: 250 2.0.0 Taken, with pleasure\n"),
+        (Some(0), "The mail server took the email to ada@example.com: 250 2.0.0 Taken, with pleasure\n"),
         "{ran:?}"
     );
     assert_eq!(server.letter(1).await.message().subject(), Some("Mail from Latchkey works"));
