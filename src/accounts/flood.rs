@@ -14,7 +14,8 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::email::Email;
-use super::outbox::{ActiveModel, Column, Entity, Priority, State};
+use super::letter::Priority;
+use super::outbox::{ActiveModel, Column, Entity, State};
 use super::{Result, user};
 use crate::db::Db;
 use crate::throttle::Rate;

@@ -12,6 +12,7 @@ pub mod email;
 pub mod event;
 mod flood;
 pub mod hasher;
+pub mod letter;
 pub mod limit;
 pub mod login;
 mod new_device;

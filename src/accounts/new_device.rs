@@ -7,8 +7,9 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::letter::Letter;
 use super::limit::Mailed;
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::user::User;
 use super::{Accounts, Asked, Client, Result};
 

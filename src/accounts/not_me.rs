@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
+use super::letter::Letter;
 use super::not_me_link::{self, About, ActiveModel, NotMeLink};
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::token::Token;
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, session};

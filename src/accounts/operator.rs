@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::event::{self, Kind};
-use super::outbox::Letter;
+use super::letter::Letter;
 use super::password::HashedPassword;
 use super::token::Token;
 use super::user::{self, Taken, User};

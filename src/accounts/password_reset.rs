@@ -4,8 +4,9 @@ use time::OffsetDateTime;
 
 use super::email::Email;
 use super::event::{self, Kind};
+use super::letter::Letter;
 use super::limit::Mailed;
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::password::NewPassword;
 use super::token::Token;
 use super::user::{self, User};

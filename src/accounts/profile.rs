@@ -5,9 +5,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
+use super::letter::Letter;
 use super::limit::{Mailed, TooMany};
 use super::login::LoggedIn;
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::password::{NewPassword, Password};
 use super::session::{self, Session};
 use super::user::{self, User};

@@ -4,9 +4,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{self, Kind};
+use super::letter::Letter;
 use super::limit::Mailed;
 use super::login::LoggedIn;
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::session::{self, Session};
 use super::user::{self, User};
 use super::{Accounts, Asked, Client, Result, device, not_me_link};

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::event::{self, Kind};
+use super::letter::Letter;
 use super::login::{self, LoggedIn};
-use super::outbox::{self, Letter};
+use super::outbox;
 use super::password::{HashedPassword, NewPassword};
 use super::pending_signup::{self, PendingSignup};
 use super::session::{self, Lasting};

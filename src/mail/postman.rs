@@ -16,9 +16,10 @@ use super::letters::{
 };
 use super::{Mailer, Refused};
 use crate::accounts::email::Email;
+use crate::accounts::letter::Letter;
 use crate::accounts::not_me::{self, Report};
 use crate::accounts::not_me_link::About;
-use crate::accounts::outbox::{self, Letter, OutboxRow, State};
+use crate::accounts::outbox::{self, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;

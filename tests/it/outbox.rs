@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, Priority, State};
+use latchkey::accounts::letter::Priority;
+use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, State};
 use latchkey::chance;
 use latchkey::db::Db;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
