@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use latchkey::accounts::email::Email;
 use latchkey::accounts::operator::{self, NewUser};
+use latchkey::accounts::user;
 use latchkey::accounts::username::{FullName, Username};
 use scraper::{Html, Selector};
 use serde_json::json;
@@ -89,6 +90,12 @@ async fn before_there_is_an_account(sam: &mut Critic) {
     sam.shows("login-closed", "form[action='/login']").await;
     sam.opens("/signup").await;
     sam.shows("signup-closed", "main a[href='/login']").await;
+
+    let links = "Terms=mailto:terms@example.com,Privacy=mailto:privacy@example.com,Help=mailto:help@example.com";
+    let tried_out = TestApp::start_with(&["--insecure-lan=on", "--links", links]).await;
+    sam.site = tried_out.url.clone();
+    sam.opens("/login").await;
+    sam.shows("login-tried-out", ".foot > ul li:nth-child(3)").await;
     sam.site = open;
 }
 
@@ -221,6 +228,8 @@ async fn logging_in(sam: &mut Critic) {
     }
     sam.opens("/profile/password").await;
     sam.shows("login-next", "form:has([name=next])").await;
+    sam.presses("/login").await;
+    sam.shows("login-empty", "#login-error").await;
     for (miss, state) in [(1, Some("login-errors")), (2, None), (3, Some("login-misses"))] {
         sam.types("login", "nobody").await;
         sam.types("password", OTTER).await;
@@ -311,6 +320,14 @@ async fn letters_of_the_operator(sam: &mut Critic, app: &TestApp) {
     sam.shows("letter-email-added", ".links a[href$='/forgot-password']").await;
     sam.opens(&page(&both[1][0])).await;
     sam.shows("letter-email-removed", ".links li:only-child").await;
+
+    let alex = user::by_login(db.read(), "alex").await.unwrap().unwrap();
+    operator::disable(db, &alex, now).await.unwrap();
+    sam.opens("/login").await;
+    sam.types("login", "alex").await;
+    sam.types("password", HERON).await;
+    sam.presses("/login").await;
+    sam.shows("login-disabled", "#login-error").await;
 }
 
 async fn bad_news(sam: &mut Critic, app: TestApp) {
