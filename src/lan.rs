@@ -28,7 +28,9 @@ pub fn is_private(host: &str) -> bool {
         Some(whole) => return whole.contains('.') && has_private_end(whole),
         None => name,
     };
-    !name.is_empty() && (!name.contains('.') || has_private_end(&name))
+    // A number is an address: `134744072` and `0x8080808` are 8.8.8.8.
+    let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && !name.starts_with("0x");
+    is_name && (!name.contains('.') || has_private_end(&name))
 }
 
 fn has_private_end(name: &str) -> bool {
@@ -44,7 +46,17 @@ mod tests {
         for host in ["10.0.0.1", "[fd00::2]", "fe80::1", "mailpit", "NAS.local", "a.b.home.arpa", "accounts.lan."] {
             assert!(is_private(host), "{host}");
         }
-        for host in ["", "8.8.8.8", "127.0.0.1", "[2001:db8::1]", "100.64.0.1", "ai.", "x.lan.example"] {
+        for host in [
+            "",
+            "8.8.8.8",
+            "127.0.0.1",
+            "[2001:db8::1]",
+            "100.64.0.1",
+            "ai.",
+            "x.lan.example",
+            "134744072",
+            "0x8080808",
+        ] {
             assert!(!is_private(host), "{host}");
         }
     }

@@ -32,6 +32,11 @@ impl FromStr for WebUrl {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not have a user name or a password: every page shows it");
         }
+        // It becomes part of the content security policy, where `;` begins a directive.
+        let odd = |c: char| !c.is_ascii_alphanumeric() && !"-._[]:".contains(c);
+        if url.host_str().is_none_or(|host| host.contains(odd)) {
+            return Err("must have a host such as www.example.com");
+        }
         Ok(Self(url))
     }
 }
@@ -83,6 +88,8 @@ mod tests {
             "Terms=data:text/html,x",
             "Help=mailto:",
             "Terms=https://sam:secret@example.com",
+            "Terms=https://example.com;x/",
+            "Terms=https://a,b.example/",
         ] {
             assert!(link(bad).is_err(), "{bad}");
         }

@@ -91,7 +91,7 @@ pub enum Kind {
     LimitHit,
     /// The person logged out.
     LogOut,
-    /// A session was ended from another one, or from a letter.
+    /// A session was ended from another one.
     SessionEnded,
     /// All other sessions were ended from one.
     OthersEnded,

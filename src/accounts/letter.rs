@@ -69,6 +69,8 @@ pub enum Letter {
         user: Uuid,
         /// The session that did it.
         session: Uuid,
+        /// An id from the time at which it did.
+        act: Uuid,
         /// How many.
         devices: u32,
         /// When and from where.
@@ -109,6 +111,16 @@ impl Letter {
             | Self::AccountCreated { .. }
             | Self::EmailAdded { .. }
             | Self::EmailRemoved { .. } => Priority::Owner,
+        }
+    }
+
+    /// Whose account it is about, if it says so.
+    pub(super) fn user(&self) -> Option<Uuid> {
+        match self {
+            Self::NewDevice { user, .. } | Self::NewDevices { user, .. } | Self::DevicesEnded { user, .. } => {
+                Some(*user)
+            }
+            _ => None,
         }
     }
 

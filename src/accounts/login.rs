@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::event::{self, Kind};
 use super::hasher::Hasher;
-use super::limit::{self, Bucket, TooMany};
+use super::limit::{self, Bucket, Mailed, TooMany};
 use super::password::Password;
 use super::session::{self, Lasting, Session};
 use super::token::{Token, TokenDigest};
@@ -106,7 +106,7 @@ async fn attempt(
     }
     let turn = match known {
         Some(_) => None,
-        None => Some(new_device::take_turn(accounts, &user, now).await?),
+        None => Some(new_device::take_turn(accounts, Mailed::NewDevice, &user, now).await?),
     };
     let tx = db.begin().await?;
     let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };

@@ -17,13 +17,14 @@ use super::{Accounts, Asked, Client, Result};
 const LISTED: usize = 10;
 
 /// Takes the turn of one email, and returns when it may go out: now, or when the limit allows it. In the latter case the
-/// turn belongs to the email in which log-ins wait.
+/// turn belongs to the email in which the news of this kind waits.
 pub(super) async fn take_turn(
     Accounts { db, limits, .. }: &Accounts,
+    mailed: Mailed,
     user: &User,
     now: OffsetDateTime,
 ) -> Result<OffsetDateTime> {
-    let bucket = limits.letters(Mailed::NewDevice, &user.email_canonical);
+    let bucket = limits.letters(mailed, &user.email_canonical);
     let Err(too_many) = limits.take(db, &bucket, now).await? else { return Ok(now) };
     // Refused if this turn is taken already, by the email that waits: the log-in joins that one.
     let _ = limits.take(db, &bucket.map(|bucket| bucket.one_ahead()), now).await?;
@@ -47,7 +48,7 @@ pub(super) async fn tell(
     }
     // It joins the one that waits, unless the postman has taken that one meanwhile. An email that was tried may have
     // arrived, so it stays as it is, and what comes later waits in another one.
-    if let Some((row, mut letter)) = outbox::waiting_log_ins(conn, user).await?
+    if let Some((row, mut letter)) = outbox::waiting(conn, user, "new_devices").await?
         && let Letter::NewDevices { log_ins, more, .. } = &mut letter
     {
         if log_ins.len() < LISTED {

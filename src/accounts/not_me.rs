@@ -20,6 +20,8 @@ pub struct Report<'a> {
     pub user: Uuid,
     /// The first session that the email tells of.
     pub session: Uuid,
+    /// An id from the time at which it happened: of that session, if it is about a log-in.
+    pub act: Uuid,
     /// What happened.
     pub about: About,
     /// How often.
@@ -28,18 +30,19 @@ pub struct Report<'a> {
     pub asked: &'a Asked,
 }
 
-/// Makes the link for an email. Returns `None` if the user was deleted meanwhile, or has another address.
+/// Makes the link for an email, and returns the user whom it goes to, at the address that the account has now. Returns
+/// `None` if the user was deleted or disabled meanwhile.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn issue(db: &Db, report: &Report<'_>, now: OffsetDateTime) -> Result<Option<Token>> {
-    let gone = user::by_id(db.read(), report.user).await?.is_none();
-    if gone || has_moved(db.read(), report.user, report.session).await? {
-        return Ok(None);
-    }
+pub async fn issue(db: &Db, report: &Report<'_>, now: OffsetDateTime) -> Result<Option<(User, Token)>> {
+    let user = user::by_id(db.read(), report.user).await?;
+    let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
     let link = ActiveModel {
         user_id: Set(report.user),
+        email_at_issue: Set(user.email_canonical.clone()),
         session_id: Set(report.session),
+        act_id: Set(report.act),
         about: Set(report.about),
         times: Set(i32::try_from(report.times).unwrap_or(i32::MAX)),
         at: Set(report.asked.at),
@@ -47,7 +50,8 @@ pub async fn issue(db: &Db, report: &Report<'_>, now: OffsetDateTime) -> Result<
         user_agent: Set(report.asked.user_agent.clone()),
         ..Default::default()
     };
-    Ok(Some(not_me_link::issue(db.write(), link, now).await?))
+    let token = not_me_link::issue(db.write(), link, now).await?;
+    Ok(Some((user, token)))
 }
 
 /// Takes back a link whose email certainly did not go out.
@@ -81,39 +85,35 @@ pub enum State {
     ResetSince(OffsetDateTime),
 }
 
-/// Whether the operator has given the account another address since this session began. The reader of the old mailbox need
-/// not be the owner, and could take the owner's password away.
-async fn has_moved(conn: &impl ConnectionTrait, user: Uuid, session: Uuid) -> Result<bool> {
-    Ok(event::last(conn, user, Kind::EmailSet).await?.is_some_and(|set| set.id > session))
-}
-
-/// Returns what this link is about, or `None` if it has expired or was mailed to an address that the account had before.
-/// Reads only.
+/// Returns what this link is about, or `None` if it has expired, was mailed to an address that the account had before, or
+/// the account is disabled. Reads only.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn open(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<Opened>> {
     let Some((link, user)) = not_me_link::find(db.read(), token, now).await? else { return Ok(None) };
-    if has_moved(db.read(), link.user_id, link.session_id).await? {
-        return Ok(None);
-    }
-    let state = state(db.read(), &link).await?;
+    let state = match (state(db.read(), &link).await?, link.used_at) {
+        (State::Open, Some(at)) => State::Told(at),
+        (state, _) => state,
+    };
     Ok(Some(Opened { link, user, state }))
 }
 
+/// Returns what other links and resets have left to do.
+///
 /// Only a reset by email proves that the owner was there after the thief. A change of password proves nothing: the thief
 /// knows the password and can change it too.
 async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
-    // Ids are in the order of time (RFC 9562, 5.7). An event that was deleted after its time makes the link work again,
-    // which costs the owner one more reset.
+    // Ids are in the order of time (RFC 9562, 5.7). The session may have begun long before the act, with an older report
+    // in between. An event that was deleted after its time makes the link work again, which costs the owner one more reset.
     let since = async |kind| -> Result<Option<OffsetDateTime>> {
         let event = event::last(conn, link.user_id, kind).await?;
-        Ok(event.filter(|event| event.id > link.session_id).map(|event| event.at))
+        Ok(event.filter(|event| event.id > link.act_id).map(|event| event.at))
     };
     if let Some(at) = since(Kind::ResetDone).await? {
         return Ok(State::ResetSince(at));
     }
-    Ok(since(Kind::NotMe).await?.or(link.used_at).map_or(State::Open, State::Told))
+    Ok(since(Kind::NotMe).await?.map_or(State::Open, State::Told))
 }
 
 /// Ends the session that the link is about, and emails the owner the way to a new password. Returns whether it did: not if
@@ -127,7 +127,7 @@ async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
 /// When the database is out of reach.
 pub async fn say(
     Accounts { db, .. }: &Accounts,
-    Opened { link, user, .. }: &Opened,
+    Opened { link, .. }: &Opened,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<bool> {
@@ -136,16 +136,16 @@ pub async fn say(
     if !not_me_link::redeem(&tx, link.id, now).await? {
         return Ok(false);
     }
-    // The password goes first, because that locks the user: a reset, or the button of another link, is over before the
-    // look at what is left to do, or waits for the end of this.
-    user::take_password(&tx, user.id, now).await?;
-    let unused = NotMeLink { used_at: None, ..link.clone() };
-    if state(&tx, &unused).await? != State::Open || has_moved(&tx, user.id, link.session_id).await? {
+    // A reset, or the button of another link, is over now, or waits for the end of this.
+    let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| link.is_of(user)) else { return Ok(false) };
+    if state(&tx, link).await? != State::Open {
         return Ok(false);
     }
+    user::take_password(&tx, user.id, now).await?;
     // A thief who logged in twice has two emails told about, and the owner may use the link of the later one.
-    let told_of = outbox::sessions_told_of(&tx, user, now).await?;
-    let first = told_of.into_iter().chain([link.session_id]).min().unwrap_or(link.session_id);
+    let told_of = outbox::sessions_told_of(&tx, &user, now).await?.into_iter();
+    let told_of = told_of.chain(not_me_link::first_session(&tx, user.id, now).await?);
+    let first = told_of.chain([link.session_id]).min().unwrap_or(link.session_id);
     let ended = session::end_since(&tx, user.id, first).await?;
     device::forget_all(&tx, user.id, None).await?;
     not_me_link::note_ended(&tx, link.id, ended).await?;

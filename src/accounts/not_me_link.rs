@@ -1,7 +1,7 @@
 //! `not_me_links`: the links “this was not me” in emails about what happened to an account.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -23,7 +23,9 @@ pub struct Model {
     pub user_id: Uuid,
     #[sea_orm(unique)]
     pub token_digest: TokenDigest,
+    pub email_at_issue: String,
     pub session_id: Uuid,
+    pub act_id: Uuid,
     pub about: About,
     pub times: i32,
     pub at: OffsetDateTime,
@@ -86,8 +88,16 @@ pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Resul
     Ok(())
 }
 
-/// Returns this link and its user, or `None` if it has expired. A used link is returned too. Reads only: looking at a
-/// link never uses it, because mail scanners open links as well.
+impl Model {
+    /// Whether the link still belongs to this user: the account has the address that the email went to, and is not disabled.
+    /// The reader of an older mailbox need not be the owner, and could take the owner's password away.
+    pub(super) fn is_of(&self, user: &User) -> bool {
+        self.user_id == user.id && self.email_at_issue == user.email_canonical && !user.is_disabled()
+    }
+}
+
+/// Returns this link and its user, or `None` if it has expired or is the user's no more. A used link is returned too. Reads
+/// only: looking at a link never uses it, because mail scanners open links as well.
 pub(super) async fn find(
     conn: &impl ConnectionTrait,
     token: &Token,
@@ -95,7 +105,7 @@ pub(super) async fn find(
 ) -> Result<Option<(NotMeLink, User)>> {
     let alive = Entity::find().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
     let found = alive.find_also_related(user::Entity).one(conn).await?;
-    Ok(found.and_then(|(link, user)| Some((link, user?))))
+    Ok(found.and_then(|(link, user)| Some((link, user?))).filter(|(link, user)| link.is_of(user)))
 }
 
 /// Uses the link up: true for exactly one caller, however many try at once. One guarded UPDATE, as for reset tokens.
@@ -103,6 +113,22 @@ pub(super) async fn redeem(conn: &impl ConnectionTrait, link: Uuid, now: OffsetD
     let update = Entity::update_many().col_expr(Column::UsedAt, Expr::value(now)).filter(Column::Id.eq(link));
     let unused = update.filter(Column::UsedAt.is_null()).filter(Column::ExpiresAt.gt(now));
     Ok(unused.exec(conn).await?.rows_affected == 1)
+}
+
+/// Returns the first session that an email told this user of, as far as the link in it still works.
+pub(super) async fn first_session(
+    conn: &impl ConnectionTrait,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<Option<Uuid>> {
+    let theirs = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
+    Ok(theirs.order_by_asc(Column::SessionId).one(conn).await?.map(|link| link.session_id))
+}
+
+/// Deletes all links of the user.
+pub(super) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;
+    Ok(())
 }
 
 /// Notes how many sessions ended when the link was used.

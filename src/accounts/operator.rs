@@ -14,7 +14,7 @@ use super::password::HashedPassword;
 use super::token::Token;
 use super::user::{self, Taken, User};
 use super::username::{FullName, Username};
-use super::{Asked, Result, outbox, pending_signup, reset_token, session};
+use super::{Asked, Result, not_me_link, outbox, pending_signup, reset_token, session};
 use crate::chance;
 use crate::db::Db;
 use crate::locale::Locale;
@@ -53,12 +53,13 @@ pub async fn create(db: &Db, new: NewUser, now: OffsetDateTime) -> Result<Result
         disabled_at: None,
     };
     let tx = db.begin().await?;
+    // Links of sign-ups with this address die, and the passwords planted in them. Links first, then the user, as in a
+    // confirmation: two that lock in different orders wait for each other.
+    pending_signup::delete_all(&tx, &user.email_canonical).await?;
     let user = match user::insert(&tx, user).await? {
         Ok(user) => user,
         Err(taken) => return Ok(Err(taken)),
     };
-    // Links of sign-ups with this address die, and the passwords planted in them.
-    pending_signup::delete_all(&tx, &user.email_canonical).await?;
     let token = reset_token::issue(&tx, &user, now).await?;
     record(&tx, Kind::UserCreated, &user, now).await?;
     let letter = Letter::AccountCreated { asked: Asked::of_a_command(now) };
@@ -73,6 +74,8 @@ pub async fn create(db: &Db, new: NewUser, now: OffsetDateTime) -> Result<Result
 /// When the database is out of reach.
 pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
     let tx = db.begin().await?;
+    // Its oldest link may have to go. Links are locked before the user, as in a reset by one of them.
+    reset_token::lock_all(&tx, user.id).await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let user = user::lock(&tx, user.id).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
@@ -120,8 +123,7 @@ pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
 
 /// Gives the user another address, on the operator's word that it is theirs. Both addresses are told.
 ///
-/// What was mailed to the old address works no more: reset links, and links that say “this was not me” (they are older than
-/// the event). The sessions stay, because they were begun with the password, not with the mailbox; the operator can end
+/// What was mailed to the old address works no more: reset links, and links that say “this was not me”. The sessions stay, because they were begun with the password, not with the mailbox; the operator can end
 /// them too.
 ///
 /// # Errors
@@ -134,10 +136,11 @@ pub async fn set_email(
 ) -> Result<Result<(), Taken>> {
     let tx = db.begin().await?;
     reset_token::kill_all(&tx, user.id).await?;
+    not_me_link::kill_all(&tx, user.id).await?;
+    pending_signup::delete_all(&tx, email.canonical()).await?;
     if let Err(taken) = user::set_email(&tx, user.id, email, now).await? {
         return Ok(Err(taken));
     }
-    pending_signup::delete_all(&tx, email.canonical()).await?;
     record(&tx, Kind::EmailSet, user, now).await?;
     let (locale, asked) = (user.letter_locale().unwrap_or(locale), Asked::of_a_command(now));
     let removed = Letter::EmailRemoved { asked: asked.clone() };
@@ -153,6 +156,7 @@ pub async fn set_email(
 /// When the database is out of reach.
 pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDateTime) -> Result<u64> {
     let tx = db.begin().await?;
+    user::lock(&tx, user.id).await?;
     let ended = match session {
         Some(session) => session::end_one(&tx, user.id, session).await?.into(),
         None => session::end_all(&tx, user.id, now).await?,
@@ -170,9 +174,11 @@ pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDat
 /// When the database is out of reach.
 pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     let tx = db.begin().await?;
-    user::delete(&tx, user.id).await?;
-    outbox::forget(&tx, &user.email_canonical).await?;
+    reset_token::kill_all(&tx, user.id).await?;
+    not_me_link::kill_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
+    user::delete(&tx, user.id).await?;
+    outbox::forget(&tx, user).await?;
     event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;
     tx.commit().await?;
     Ok(())

@@ -259,25 +259,30 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
     Ok(())
 }
 
-/// An email in which log-ins wait for their turn, as long as it has not been tried.
-fn untried_log_ins() -> Condition {
+/// An email in which news to an owner wait for their turn, as long as it has not been tried.
+fn untried() -> Condition {
     let untried = Condition::all().add(Column::State.eq(State::Waiting)).add(Column::Attempts.eq(0));
-    untried.add(Column::Priority.eq(Priority::Owner)).add(Column::Letter.eq("new_devices"))
+    untried.add(Column::Priority.eq(Priority::Owner))
 }
 
-/// Returns the email in which log-ins to this user's account wait for their turn, and the id of its row.
-pub(super) async fn waiting_log_ins(conn: &impl ConnectionTrait, user: &User) -> Result<Option<(Uuid, Letter)>> {
-    let to_user = Entity::find().filter(untried_log_ins()).filter(Column::ToAddress.eq(&user.email));
-    let Some(row) = to_user.one(conn).await? else { return Ok(None) };
-    let letter = row.letter()?;
-    let theirs = matches!(letter, Letter::NewDevices { user: of, .. } if of == user.id);
-    Ok(theirs.then_some((row.id, letter)))
+/// Returns the email of this `kind` in which news of this user's account wait for their turn, and the id of its row.
+pub(super) async fn waiting(conn: &impl ConnectionTrait, user: &User, kind: &str) -> Result<Option<(Uuid, Letter)>> {
+    let to_user =
+        Entity::find().filter(untried()).filter(Column::Letter.eq(kind)).filter(Column::ToAddress.eq(&user.email));
+    // One that an earlier owner of the address has not got yet may wait there too.
+    for row in to_user.all(conn).await? {
+        let letter = row.letter()?;
+        if letter.user() == Some(user.id) {
+            return Ok(Some((row.id, letter)));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts another text into the row of such an email. Returns whether it did: not if the postman has taken it meanwhile.
 pub(super) async fn rewrite(conn: &impl ConnectionTrait, row: Uuid, letter: &Letter) -> Result<bool> {
     let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
-    let update = Entity::update_many().set(changes).filter(untried_log_ins()).filter(Column::Id.eq(row));
+    let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row));
     Ok(update.exec(conn).await?.rows_affected == 1)
 }
 
@@ -299,14 +304,17 @@ pub(super) async fn sessions_told_of(
     Ok(told.collect())
 }
 
-/// Deletes every letter to this address, a canonical one, however it was typed.
+/// Deletes every letter to the user's address, however it was typed, and those about the account that went to an address
+/// which it had before.
 ///
-/// It reads all addresses, because canonical forms are computed in Rust only. A user is deleted seldom.
-pub(super) async fn forget(conn: &impl ConnectionTrait, canonical: &str) -> Result<()> {
-    let all = Entity::find().select_only().columns([Column::Id, Column::ToAddress]);
-    let all: Vec<(Uuid, String)> = all.into_tuple().all(conn).await?;
-    let same = |typed: &str| Email::parse(typed).is_ok_and(|email| email.canonical() == canonical);
-    let theirs: Vec<Uuid> = all.into_iter().filter(|(_, to)| same(to)).map(|(id, _)| id).collect();
+/// It reads all rows, because canonical forms are computed in Rust only. A user is deleted seldom.
+pub(super) async fn forget(conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+    let all = Entity::find().select_only().columns([Column::Id, Column::ToAddress, Column::Data]);
+    let all: Vec<(Uuid, String, Json)> = all.into_tuple().all(conn).await?;
+    let same = |typed: &str| Email::parse(typed).is_ok_and(|email| email.canonical() == user.email_canonical);
+    let about = |data: &Json| data["user"].as_str().is_some_and(|id| id == user.id.to_string());
+    let theirs = all.into_iter().filter(|(_, to, data)| same(to) || about(data));
+    let theirs: Vec<Uuid> = theirs.map(|(id, ..)| id).collect();
     for some in theirs.chunks(500) {
         Entity::delete_many().filter(Column::Id.is_in(some.iter().copied())).exec(conn).await?;
     }

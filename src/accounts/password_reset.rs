@@ -110,8 +110,11 @@ pub async fn reset(
     let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(Reset::Gone) };
     // Who has the link reads the owner's email, and does not wait behind strangers.
     let (hasher, new) = (hasher.for_the_known(), new.into_inner());
-    // A password that somebody may know must not come back. This is no way to find out the old password: every wrong
-    // guess resets it, and uses up the link.
+    // A password that an attacker may know must not come back. A thief of the mailbox cannot find out the old password this
+    // way: a wrong guess resets it, and uses up the link. Many guesses at once wait here for two at a time, and those
+    // behind them find the link used.
+    let _one_of_two = hasher.hold(&user.id.to_string()).await?;
+    let Some(user) = reset_token::holder(db.read(), token, now).await? else { return Ok(Reset::Gone) };
     if user.has_password() && hasher.verify(new.clone(), Some(user.hashed_password.clone())).await?.matches {
         return Ok(Reset::SamePassword);
     }

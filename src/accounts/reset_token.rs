@@ -1,7 +1,8 @@
 //! `reset_tokens`: the links that let people back in.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
+use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -49,6 +50,13 @@ pub const LIFETIME: Duration = Duration::hours(1);
 /// How many links of one user work at a time: whoever asks again because the first letter is slow may use
 /// whichever comes.
 const ALIVE_MAX: u64 = 3;
+
+/// Locks all links of the user until the transaction ends, where rows can be locked.
+pub(super) async fn lock_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+    let theirs = Entity::find().filter(Column::UserId.eq(user)).order_by_asc(Column::Id);
+    theirs.lock(LockType::Update).all(conn).await?;
+    Ok(())
+}
 
 /// Makes a token for the user; the oldest dies when there would be more than three.
 pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {

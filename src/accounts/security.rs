@@ -1,5 +1,6 @@
 //! Where a person is logged in, and how they end it.
 
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -10,7 +11,8 @@ use super::login::LoggedIn;
 use super::outbox;
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, not_me_link};
+use super::{Accounts, Asked, Client, Result, device, new_device, not_me_link};
+use crate::chance;
 use crate::db::Db;
 
 /// The sessions of the user, the one used last first.
@@ -33,14 +35,13 @@ pub async fn end(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let tell = must_tell(accounts, (user, this), |other| other.id == session, client, now).await?;
+    let turn = turn_to_tell(accounts, (user, this), |other| other.id == session, client, now).await?;
     let tx = accounts.db.begin().await?;
     if session::end_one(&tx, user.id, session).await? {
         let asked = Asked::new(client, now);
         event::record(&tx, Kind::SessionEnded, Some(user.id), &asked).await?;
-        if tell {
-            let letter = Letter::DevicesEnded { user: user.id, session: this.id, devices: 1, asked };
-            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+        if let Some(turn) = turn {
+            tell(&tx, (user, this.id), 1, (client, asked), turn, now).await?;
         }
     }
     tx.commit().await?;
@@ -59,7 +60,7 @@ pub async fn end_others(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<LoggedIn>> {
-    let tell = must_tell(accounts, (user, this), |_| true, client, now).await?;
+    let turn = turn_to_tell(accounts, (user, this), |_| true, client, now).await?;
     let tx = accounts.db.begin().await?;
     user::lock(&tx, user.id).await?;
     let Some((session, ended)) = session::keep_only(&tx, this).await? else { return Ok(None) };
@@ -75,42 +76,66 @@ pub async fn end_others(
     if ended > 0 {
         let asked = Asked::new(client, now);
         event::record(&tx, Kind::OthersEnded, Some(user.id), &asked).await?;
-        if tell {
+        if let Some(turn) = turn {
             let devices = u32::try_from(ended).unwrap_or(u32::MAX);
-            let letter = Letter::DevicesEnded { user: user.id, session: session.id, devices, asked };
-            outbox::insert(&tx, &user.email, user.letter_locale().unwrap_or(client.locale), &letter, now).await?;
+            tell(&tx, (user, session.id), devices, (client, asked), turn, now).await?;
         }
     }
     tx.commit().await?;
     Ok(Some(LoggedIn { session, device }))
 }
 
-/// Decides whether an email tells the owner that other devices are logged out, and takes its turn if it does.
+/// Decides whether an email tells the owner that other devices are logged out. If it does, takes its turn and returns when
+/// it may go out.
 ///
 /// A thief who logs the owner out keeps the account to themselves, and a log-in page tells the owner nothing. The email
 /// goes out if the account has not known this browser for a week: for so long the owner may not have read the email
 /// about its first log-in, whose link works as long. One session is told of like all of them, or a thief would log them
-/// out one by one. Where no other session ends, no turn is taken: the thief could use up all of them beforehand.
-async fn must_tell(
-    Accounts { db, limits, .. }: &Accounts,
+/// out one by one. Beyond the limit the news waits in one email: a thief could use up the turns beforehand.
+async fn turn_to_tell(
+    accounts: &Accounts,
     (user, this): (&User, &Session),
     ends: impl Fn(&Session) -> bool,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<bool> {
+) -> Result<Option<OffsetDateTime>> {
+    let db = &accounts.db;
     let known = match &client.device {
         Some(device) => device::find(db.read(), &device.digest(), Some(user.id), now).await?,
         None => None,
     };
     if known.is_some_and(|device| device::first_seen_at(device) <= now - not_me_link::LIFETIME) {
-        return Ok(false);
+        return Ok(None);
     }
     let sessions = session::all(db.read(), user.id, now).await?;
     if !sessions.iter().any(|other| other.id != this.id && ends(other)) {
-        return Ok(false);
+        return Ok(None);
     }
-    let bucket = limits.letters(Mailed::DevicesEnded, &user.email_canonical);
-    Ok(limits.take(db, &bucket, now).await?.is_ok())
+    new_device::take_turn(accounts, Mailed::DevicesEnded, user, now).await.map(Some)
+}
+
+/// Tells the owner that devices are logged out, in the transaction that ends their sessions: in an email of its own, or in
+/// the one that waits for its turn.
+async fn tell(
+    conn: &impl ConnectionTrait,
+    (user, session): (&User, Uuid),
+    devices: u32,
+    (client, asked): (&Client, Asked),
+    turn: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<()> {
+    if turn > now
+        && let Some((row, mut letter)) = outbox::waiting(conn, user, "devices_ended").await?
+        && let Letter::DevicesEnded { devices: before, .. } = &mut letter
+    {
+        *before = before.saturating_add(devices);
+        if outbox::rewrite(conn, row, &letter).await? {
+            return Ok(());
+        }
+    }
+    let letter = Letter::DevicesEnded { user: user.id, session, act: chance::id(), devices, asked };
+    let locale = user.letter_locale().unwrap_or(client.locale);
+    outbox::insert_for(conn, &user.email, locale, &letter, (now, turn)).await
 }
 
 /// Notes what a door turned away: a form of another site (of the user whose cookie came with it, if one did), or a

@@ -6,6 +6,7 @@ mod listing;
 mod users;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::path::{self, Path, PathBuf};
@@ -17,6 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use crate::accounts::email::Email;
 use crate::app::App;
@@ -26,7 +28,7 @@ use crate::db::{self, Db};
 use crate::look::Look;
 use crate::mail::Mailer;
 use crate::mail::letters::{MailTest, Site};
-use crate::{chance, server};
+use crate::{chance, secret, server};
 
 /// Accounts for a site: people sign up, log in, keep a profile, and get back in by mail.
 ///
@@ -133,7 +135,24 @@ fn settings_of_file() -> Result<HashMap<String, String>, String> {
     let file = lenient.ok().and_then(|matches| matches.get_one::<PathBuf>("env_file").cloned());
     let command = Cli::command();
     let is_setting = |name: &str| command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| env == name));
-    file.map_or_else(|| Ok(HashMap::new()), |file| env_file::read(&file, is_setting))
+    let Some(file) = file else { return Ok(HashMap::new()) };
+    let values = env_file::read(&file, is_setting)?;
+    // An address of a database or a mail server is a secret only if it has a password.
+    let has_secret =
+        |value: &String| Url::parse(value).map_or(true, |url| url.cannot_be_a_base() || url.password().is_some());
+    let hidden = |arg: &Arg| {
+        arg.get_env().filter(|_| arg.is_hide_env_values_set()).map(|name| name.to_string_lossy().into_owned())
+    };
+    let mut secrets = command
+        .get_arguments()
+        .filter_map(hidden)
+        .filter_map(|name| values.get(&name))
+        .filter(|value| has_secret(value));
+    if secrets.next().is_some() {
+        let closed = File::open(&file).and_then(|open| secret::refuse_open(&open, &file));
+        closed.map_err(|why| format!("--env-file: {} holds a secret, and {why}", file.display()))?;
+    }
+    Ok(values)
 }
 
 /// Makes these values of settings the defaults, over which variables and flags win. The variables themselves are not set:

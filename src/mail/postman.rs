@@ -162,26 +162,29 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
         Letter::EmailAdded { asked } => (to, EmailAdded { reset_link: &reset_link, asked: &asked }.render(site), None),
         Letter::EmailRemoved { asked } => (to, EmailRemoved { asked: &asked }.render(site), None),
         Letter::NewDevice { user, session, asked } => {
-            let report = Report { user, session, about: About::LogIn, times: 1, asked: &asked };
-            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
-            (to, NewDevice { link: &link, asked: &asked }.render(site), Some(Link::NotMe(token)))
+            let report = Report { user, session, act: session, about: About::LogIn, times: 1, asked: &asked };
+            let Some((user, token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let rendered = NewDevice { link: &link, asked: &asked }.render(to_user(&user, site));
+            (user.email, rendered, Some(Link::NotMe(token)))
         }
         Letter::NewDevices { user, session, log_ins, more } => {
             let times = log_ins.len() + more as usize;
             let Some(first) = log_ins.first() else { return Ok(None) };
-            let report = Report { user, session, about: About::LogIn, times, asked: first };
-            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let report = Report { user, session, act: session, about: About::LogIn, times, asked: first };
+            let Some((user, token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+            let site = to_user(&user, site);
             let rendered = match times {
                 1 => NewDevice { link: &link, asked: first }.render(site),
                 _ => NewDevices { link: &link, log_ins: &log_ins, more: &more, times: &times }.render(site),
             };
-            (to, rendered, Some(Link::NotMe(token)))
+            (user.email, rendered, Some(Link::NotMe(token)))
         }
-        Letter::DevicesEnded { user, session, devices, asked } => {
-            let report = Report { user, session, about: About::LogOut, times: 1, asked: &asked };
-            let Some((token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
+        Letter::DevicesEnded { user, session, act, devices, asked } => {
+            let report = Report { user, session, act, about: About::LogOut, times: 1, asked: &asked };
+            let Some((user, token, link)) = not_me_link(app, &report).await? else { return Ok(None) };
             let letter = DevicesEnded { link: &link, devices: &devices, asked: &asked };
-            (to, letter.render(site), Some(Link::NotMe(token)))
+            let rendered = letter.render(to_user(&user, site));
+            (user.email, rendered, Some(Link::NotMe(token)))
         }
     };
     let (to, rendered, link) = composed;
@@ -189,11 +192,11 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
     Ok(Some(Composed { to, rendered, link }))
 }
 
-/// The link “this was not me”, and its token, unless the user was deleted meanwhile.
-async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(Token, String)>, Fault> {
-    let Some(token) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
+/// The link “this was not me” and its token, and the user whom it goes to, unless the user was deleted or disabled meanwhile.
+async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(User, Token, String)>, Fault> {
+    let Some((user, token)) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
     let link = app.public_url.with_token(urls::NOT_ME, &token.reveal());
-    Ok(Some((token, link)))
+    Ok(Some((user, token, link)))
 }
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {

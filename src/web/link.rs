@@ -6,20 +6,20 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
+use crate::accounts::pending_signup;
 use crate::accounts::token::Token;
-use crate::accounts::{not_me_link, pending_signup};
 use crate::app::App;
 
-/// How long the cookie of a reset link lives. It opens an account to the next person at this browser, so it lives as
-/// long as the form takes, and not as long as the link, which can be opened again from the letter.
+/// How long the cookie of a reset link lives, and of a link “this was not me”. The next person at this browser could take
+/// the account or its password away with it, so it lives as long as the form takes, and not as long as the link, which can
+/// be opened again from the email.
 const RESET_COOKIE_LIFETIME: Duration = Duration::minutes(15);
 
 /// Moves a link's token, if it has the shape of one, from the address into a cookie. What has not takes the cookie
 /// away, so that a broken link never shows the page of an older one.
 pub fn keep(cookies: &Cookies, app: &App, name: Name, token: Option<String>, path: &str) -> Response {
     let lifetime = match name {
-        Name::ResetLink => RESET_COOKIE_LIFETIME,
-        Name::NotMeLink => not_me_link::LIFETIME,
+        Name::ResetLink | Name::NotMeLink => RESET_COOKIE_LIFETIME,
         _ => pending_signup::LIFETIME,
     };
     match token {

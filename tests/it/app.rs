@@ -134,7 +134,8 @@ impl TestApp {
         use sea_orm::sea_query::ExprTrait;
         use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
         let done = async {
-            let waits = Column::Letter.eq("new_devices").and(Column::NextAttemptAt.gt(self.app.now()));
+            let news = Column::Letter.is_in(["new_devices", "devices_ended"]);
+            let waits = news.and(Column::NextAttemptAt.gt(self.app.now()));
             let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).filter(waits.not());
             while waiting.clone().count(self.app.db.read()).await.unwrap() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

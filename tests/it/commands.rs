@@ -1,13 +1,19 @@
 //! Where commands look, what they never make, and what they ask before they destroy.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::OTTER;
 use crate::process::{Process, Ran, try_to_serve, until};
+
+/// Makes a file one that others cannot read.
+fn close(process: &Process, file: &str) {
+    fs::set_permissions(process.path(file), Permissions::from_mode(0o600)).unwrap();
+}
 
 /// A command in the process's folder, in a shell without settings.
 fn bare(process: &Process, arguments: &[&str]) -> Ran {
@@ -71,6 +77,9 @@ async fn the_settings_of_the_server_can_come_from_a_file() {
         "LATCHKEY_TLS_CERT=",
     ];
     fs::write(process.path("settings"), lines.join("\n")).unwrap();
+    let list = bare(&process, &["--env-file", "settings", "user", "list"]);
+    refused(&list, 2, &["settings holds a secret, and it is open to others; run: chmod 600 settings"]);
+    close(&process, "settings");
     let link = |arguments: &[&str]| bare(&process, &[&["user", "reset-link", "sam"], arguments].concat()).out;
     assert!(link(&["--env-file", "settings"]).starts_with("https://accounts.example.com/reset-password?token="));
     assert!(bare(&process, &["--env-file=settings", "user", "list"]).out.contains("sam@example.com"));
@@ -126,6 +135,7 @@ fn a_line_of_the_file_that_is_no_setting_is_named() {
         assert!(!ran.err.contains("canary"), "{}", ran.err);
     }
     fs::write(process.path("settings"), "LATCHKEY_SECRET=canary\n").unwrap();
+    close(&process, "settings");
     let ran = bare(&process, &["user", "list", "--env-file", "settings"]);
     refused(&ran, 2, &["LATCHKEY_SECRET"]);
     assert!(!ran.err.contains("canary"), "{}", ran.err);

@@ -3,13 +3,16 @@
 use std::fs;
 
 use futures_util::future::join_all;
+use latchkey::accounts::email::Email;
 use latchkey::accounts::event::{self, Kind};
-use latchkey::accounts::{not_me_link, outbox};
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Set};
+use latchkey::accounts::{limit, not_me_link, operator, outbox, user};
+use latchkey::locale::Locale;
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Set};
 use time::Duration;
 
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
+use crate::process::until;
 use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
@@ -258,7 +261,7 @@ async fn it_works_though_the_thief_has_changed_the_password() {
         let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
         assert_eq!(token.status(), 400);
     }
-    let letters = app.letters_to(ADDRESS, 5).await;
+    let letters = app.letters_to(ADDRESS, 4).await;
     let letter = letters.iter().find(|letter| letter.subject == SUBJECT).unwrap();
     assert_eq!(sam.reset(&letter.links[0], HERON).await.path, "/login");
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
@@ -356,6 +359,62 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
     late.cookies.insert("latchkey_not_me".into(), token);
     late.post("/not-me", &[("form_id", "")]).await.assert_framed(410);
     assert_eq!(not_me_link::sweep(app.app.db.write(), app.app.now()).await.unwrap(), 1);
+}
+
+/// The thief has a copy of the cookie of a session that began before the log-in which the owner has reported.
+#[tokio::test]
+async fn what_an_older_session_does_later_is_another_report() {
+    let app = TestApp::start().await;
+    let mut copied = app.someone("sam", OTTER).await;
+    let mut other = app.browser();
+    other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so it is no news
+    other.log_in("sam", OTTER).await;
+    let (_, link) = eve_logs_in(&app, 2).await;
+    assert_eq!(say(&mut app.browser(), &link).await.path, "/not-me/done");
+    assert!(copied.is_logged_in().await);
+
+    let others = copied.open("/profile/security").await.form("/profile/security/log-out");
+    copied.submit(others).await;
+    app.outbox_is_done().await;
+    let letters = app.letters_to(ADDRESS, 4).await;
+    let letter = letters.iter().find(|letter| letter.subject.contains("logged out of")).unwrap();
+    let page = say(&mut app.browser(), &letter.links[0]).await;
+    assert_eq!(page.path, "/not-me/done");
+    assert!(!copied.is_logged_in().await);
+}
+
+/// The next person at this browser could take the password away.
+#[tokio::test]
+async fn the_link_stays_in_the_browser_for_a_quarter_of_an_hour() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let (_, link) = eve_logs_in(&app, 2).await;
+    let page = app.browser().send(reqwest::Method::GET, &link, |request| request).await;
+    let cookie = page.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("latchkey_not_me=") && cookie.contains("Max-Age=900"), "{cookie}");
+}
+
+/// An operator gives the account another address while a log-in waits for the hash: the old mailbox need not be the owner's.
+#[tokio::test]
+async fn news_of_a_log_in_go_to_the_address_that_the_account_has_by_then() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let counted = async || limit::Entity::find().count(app.app.db.read()).await.unwrap();
+    let before = counted().await;
+    let held = app.app.accounts.hasher.hold("sam").await.unwrap();
+    let mut eve = app.browser();
+    let log_in = tokio::spawn(async move { eve.log_in("sam", OTTER).await.path });
+    until("the log-in has read the user", async || (counted().await > before).then_some(())).await;
+    let sam = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
+    let new = Email::parse("new@example.com").unwrap();
+    let set = operator::set_email(&app.app.db, &sam, (&new, Locale::En), app.app.now()).await;
+    assert!(set.unwrap().is_ok());
+    drop(held);
+    assert_eq!(log_in.await.unwrap(), "/profile");
+    app.outbox_is_done().await;
+    let letters = app.letters().await;
+    let told: Vec<_> = letters.iter().filter(|letter| letter.links[0].contains("/not-me")).collect();
+    assert_eq!(told.iter().map(|letter| letter.to.as_str()).collect::<Vec<_>>(), ["new@example.com"]);
 }
 
 #[tokio::test]

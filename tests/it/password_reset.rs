@@ -1,6 +1,9 @@
 //! Getting back in.
 
+use latchkey::accounts::{operator, user};
+
 use crate::app::TestApp;
+use crate::process::until;
 use crate::{HERON, OTTER};
 
 #[tokio::test]
@@ -93,6 +96,30 @@ async fn the_password_that_the_account_has_is_not_chosen_again() {
     assert_eq!(page.status, 422);
     assert!(page.html.contains("This is the password you already have"), "{}", page.html);
     assert_eq!(sam.reset(&link, HERON).await.path, "/login", "the link still works");
+}
+
+/// Many guesses at once by one link would otherwise all be compared with the old password before the first one has used
+/// the link up.
+#[tokio::test]
+async fn a_guess_at_the_old_password_that_waits_finds_its_link_used() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    let sam = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
+    let known = app.app.accounts.hasher.for_the_known();
+    let held = (known.hold(&sam.id.to_string()).await.unwrap(), known.hold(&sam.id.to_string()).await.unwrap());
+    let mut eve = app.browser();
+    let form = eve.open(&link).await.form("/reset-password").fill("password", OTTER);
+    let worked = || {
+        let metrics = app.app.metrics.text(false).unwrap();
+        metrics.lines().find(|line| line.starts_with("latchkey_hash_wait_seconds_count")).unwrap().to_owned()
+    };
+    let before = worked();
+    let guess = tokio::spawn(async move { eve.submit(form).await });
+    until("the guess is judged and waits", async || (worked() != before).then_some(())).await;
+    operator::disable(&app.app.db, &sam, app.app.now()).await.unwrap();
+    drop(held);
+    guess.await.unwrap().assert_framed(410);
 }
 
 #[tokio::test]

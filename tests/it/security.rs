@@ -201,6 +201,40 @@ async fn one_by_one_is_told_of_too_and_nothing_is_told_where_nobody_is_logged_ou
         eve.post("/profile/security/log-out", &[("others", "1")]).await;
     }
     assert_eq!(told(&app).await, 3);
+    // But nothing is kept from the owner: what comes beyond the limit waits in one email.
+    app.app.clock.advance(time::Duration::hours(1));
+    app.app.bell.notify_one();
+    assert_eq!(told(&app).await, 4);
+    let newest = app.letters_to("sam@example.com", 1).await.remove(0);
+    assert_eq!(newest.subject, "2 devices were logged out of your Latchkey account");
+}
+
+/// Log-outs at the same moment take turns for nothing; the one that counts must not be left without an email.
+#[tokio::test]
+async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
+    let app = TestApp::start().await;
+    app.someone("sam", OTTER).await;
+    for _ in 0..3 {
+        with(&app, IPHONE).await;
+    }
+    let mut eve = with(&app, FIREFOX).await;
+    let one = others(&eve.open("/profile/security").await).remove(0);
+    let at_once = (0..8).map(|_| {
+        let (mut eve, one) = (eve.clone(), one.clone());
+        async move { eve.post("/profile/security/log-out", &[("session", &one)]).await }
+    });
+    futures_util::future::join_all(at_once).await;
+    eve.post("/profile/security/log-out", &[("others", "1")]).await;
+    app.app.clock.advance(time::Duration::hours(4));
+    app.app.bell.notify_one();
+    app.outbox_is_done().await;
+    let letters = app.letters_to("sam@example.com", 1).await;
+    let counts: Vec<u32> = letters
+        .iter()
+        .filter_map(|letter| letter.subject.strip_suffix(" logged out of your Latchkey account"))
+        .map(|count| if count.starts_with("A device") { 1 } else { count.split(' ').next().unwrap().parse().unwrap() })
+        .collect();
+    assert_eq!(counts.iter().sum::<u32>(), 4, "{counts:?}");
 }
 
 #[tokio::test]
