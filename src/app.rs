@@ -103,6 +103,7 @@ impl App {
         let cannot = |what, why| anyhow::anyhow!("LATCHKEY_DATABASE_URL: cannot {what}: {}", db::why(&why));
         let db = Db::open(&config.database_url()).await.map_err(|why| cannot("open the database", why))?;
         db.migrate().await.map_err(|why| cannot("bring the tables up to date", why))?;
+        warn_of_open_database(&config);
         if let Some(file) = made_secret {
             warn_of_new_secret(&db, &file).await.context("LATCHKEY_DATABASE_URL: cannot read the users")?;
         }
@@ -174,6 +175,19 @@ impl App {
     /// The current time.
     pub fn now(&self) -> OffsetDateTime {
         self.clock.now()
+    }
+}
+
+/// Warns if others on this machine can read the SQLite database, such as one that was copied here.
+fn warn_of_open_database(config: &Config) {
+    let Ok(Some(file)) = Db::file(&config.database_url()) else { return };
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |about| about.mode());
+    if mode(&file) & 0o044 != 0 && mode(folder) & 0o011 != 0 {
+        let name = file.display();
+        warn!(
+            "others on this machine can read {name}, and with it every address and password hash; run chmod 600 {name}"
+        );
     }
 }
 

@@ -64,7 +64,7 @@ new-device-preheader = If this was you, there is nothing to do. If not, log that
 # $ip (Element)
 # $browser (Element)
 new-device-letter = Someone logged in as { $address } on { $when } from { $ip } ({ $browser }), on a device that has not been used for this account before.
-new-device-not-you = If this was not you, open this page to log that device out. We then email you a link to choose a new password:
+new-device-not-you = If this was not you, open this page to log that device out. We will then email you a link to choose a new password:
 
 # $site (String)
 # $times (Number)
@@ -76,7 +76,7 @@ new-devices-preheader = If all of them were you, there is nothing to do. If not,
 new-devices-letter = Someone logged in as { $address } on devices that have not been used for this account before:
 # $more (Number)
 new-devices-more = and { $more } more
-new-devices-not-you = If one of them was not you, open this page to log those devices out. We then email you a link to choose a new password:
+new-devices-not-you = If one of them was not you, open this page to log those devices out. We will then email you a link to choose a new password:
 new-devices-were-you = If all of them were you, there is nothing to do.
 
 # $devices (Number)
@@ -104,7 +104,7 @@ created-preheader = Choose a password to log in.
 # $site (String)
 # $address (Element)
 # $when (Element)
-created-letter = The operator of { $site } created an account for { $address } on { $when }. To choose a password, ask for a link here:
+created-letter = An administrator of { $site } created an account for { $address } on { $when }. To choose a password, ask for a link here:
 created-not-expected = If you did not expect this, ignore this email. Nobody can log in until a password is chosen with a link sent to you.
 
 # $site (String)
@@ -114,9 +114,9 @@ email-added-preheader = You can log in with this address now.
 # $site (String)
 # $address (Element)
 # $when (Element)
-email-added-letter = The operator of { $site } set { $address } as the email address of an account on { $when }. Log in with this address. If you do not know the password, ask for a link to choose a new one here:
+email-added-letter = An administrator of { $site } set { $address } as the email address of an account on { $when }. Log in with this address. If you do not know the password, ask for a link to choose a new one here:
 # $site (String)
-email-added-not-yours = If this account is not yours, tell the people who run { $site }.
+email-added-not-yours = If this account is not yours, tell the administrators of { $site }.
 
 # $site (String)
 email-removed-subject = Your email address was removed from your { $site } account
@@ -125,9 +125,9 @@ email-removed-preheader = Your account has another email address now.
 # $site (String)
 # $address (Element)
 # $when (Element)
-email-removed-letter = The operator of { $site } removed { $address } from your account on { $when } and set another email address. You cannot log in with this address any more, and emails about the account go to the other one.
+email-removed-letter = An administrator of { $site } removed { $address } from your account on { $when } and set another email address. You cannot log in with this address any more, and emails about the account go to the other one.
 # $site (String)
-email-removed-not-you = If you did not ask for this, tell the people who run { $site }.
+email-removed-not-you = If you did not ask for this, tell the administrators of { $site }.
 
 # $site (String)
 test-subject = Mail from { $site } works

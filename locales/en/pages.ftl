@@ -59,7 +59,7 @@ password-is-hidden = Your password is hidden
 
 welcome = Welcome
 # $site (Element)
-home-lead = Your account for { $site }.
+home-lead = Manage your { $site } account.
 
 # Creating an account.
 
@@ -72,7 +72,7 @@ confirm-email = Confirm your email address
 # $email (Element)
 # $username (Element)
 confirm-lead = Confirm to create your account with { $email } (username { $username }).
-confirm-elsewhere = You signed up in another browser, so choose a password here. The password entered there is not used.
+confirm-elsewhere = For your security, choose your password here. The one entered before is not used.
 # $email (Element)
 confirm-lead-taken = Confirm to create your account with { $email }.
 create-my-account = Create my account
@@ -191,18 +191,18 @@ event-password-changed = Password changed
 event-reset-asked = Password reset email sent
 event-reset-done = Password reset
 event-cross-site-refused = Form from another site refused
-event-reset-link-made = Link to reset the password made by the operator
+event-reset-link-made = Password reset link created by an administrator
 event-log-in-disabled = Log-in refused: the account was disabled
-event-user-created = Account created by the operator
-event-user-disabled = Account disabled by the operator
-event-user-enabled = Account enabled by the operator
-event-email-set = Email address set by the operator
-event-logged-out = Logged out by the operator
-event-user-deleted = Account deleted by the operator
+event-user-created = Account created by an administrator
+event-user-disabled = Account disabled by an administrator
+event-user-enabled = Account enabled by an administrator
+event-email-set = Email address set by an administrator
+event-logged-out = Logged out by an administrator
+event-user-deleted = Account deleted by an administrator
 event-keys-rotated = Secret of the site changed
 event-keys-dropped = Old secrets of the site dropped
 # $when (Element)
-event-by-operator = a command on the server, { $when }
+event-by-operator = by an administrator, { $when }
 this-was-not-me = This was not me
 # $when (Element)
 # $who (Element)
@@ -291,7 +291,7 @@ any-operation = What any operation may answer
 flash-welcome = Your account is ready and you are logged in.
 flash-account-created = Your account is ready. Log in to continue.
 flash-logged-out = You are logged out.
-flash-password-reset = Your password was changed. Log in with it. All other devices are logged out.
+flash-password-reset = Your password was changed. Log in with it. All devices have been logged out.
 flash-name-changed = Your name was changed.
 flash-language-changed = Your language was changed.
 flash-password-changed = Your password was changed. All other devices are logged out.

@@ -8,7 +8,7 @@ username-empty = Choose a username
 username-too-short = Username must be 3 characters or more
 # $most (Number)
 username-too-long = Username must be { $most } characters or fewer
-username-characters = Username can only have letters, numbers, - _ and ., and must start and end with a letter or number
+username-characters = Username can only have letters, numbers, hyphens, underscores and dots, and must start and end with a letter or number
 username-reserved = This username is reserved. Choose another
 username-looks-reserved = This username is too similar to a reserved one. Choose another
 username-mixes-scripts = Username cannot mix alphabets, such as Latin and Cyrillic letters
@@ -20,7 +20,7 @@ full-name-characters = Enter your full name again, on one line. It has a charact
 wrong-log-in = Incorrect email, username or password
 login-empty = Enter your email or username
 password-needed = Enter your password
-account-disabled = This account is disabled. Contact the people who run this site
+account-disabled = This account is disabled. Contact an administrator of this site
 current-password-empty = Enter your current password
 current-password-wrong = Incorrect current password
 password-empty = Choose a password

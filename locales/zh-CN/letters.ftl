@@ -21,7 +21,7 @@ reset-preheader = 链接 1 小时内有效。如果不是你本人操作，请�
 reset-letter = 有人申请重置账号 { $address } 的密码。如果是你本人操作，请在 1 小时内打开以下链接，设置新密码：
 reset-not-you = 如果不是你本人操作，请忽略此邮件，密码不会改变。
 
-not-me-subject = 重置你的{ $site }密码：你表示有一次登录不是你本人操作
+not-me-subject = 请重置{ $site }密码：你报告了一次异常登录
 not-me-preheader = 旧密码已失效。设置新密码的链接 1 小时内有效。
 not-me-letter = 你表示账号 { $address } 有一次登录不是你本人操作。时间：{ $when }，IP 地址：{ $ip }，浏览器：{ $browser }。此后登录的设备都已退出登录，旧密码也已失效。请在 1 小时内打开以下链接，设置新密码：
 not-me-expired = 如果链接已失效，可以在这里重新申请：

@@ -58,6 +58,9 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
             let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
+        Command::Drop { keep, .. } if Secret::load(&file).with_context(named)?.iter().len() <= keep.into() => {
+            out(format!("There was nothing to drop in {name}."))
+        }
         Command::Drop { keep, force } => {
             if !force {
                 refuse_while_open(config, &Secret::load(&file).with_context(named)?, keep.into()).await?;
@@ -79,7 +82,9 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     if kept.len() == secret.iter().len() {
         return Ok(());
     }
-    let signing = Served::read(&config.data_dir).map(|served| served.secrets).unwrap_or_default();
+    let served = Served::read(&config.data_dir);
+    let has_served = served.is_some();
+    let signing = served.map(|served| served.secrets).unwrap_or_default();
     let since = signing.iter().filter(|one| kept.contains(&one.id.as_str())).map(|one| one.since).min();
     let seen = async {
         let db = open_db(config).await?;
@@ -89,6 +94,10 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     };
     let open =
         seen.await.context("nothing was dropped, because open sessions cannot be counted (--force drops anyway)")?;
+    if open.is_none() && since.is_none() && has_served {
+        // It would go on signing with a secret that no server knows after its next start.
+        anyhow::bail!("nothing was dropped: restart the server first, which does not sign with the newest secret yet");
+    }
     let Some((count, until)) = open else { return Ok(()) };
     let first =
         if since.is_none() { "restart the server first, which does not sign with the newest secret yet; " } else { "" };

@@ -211,7 +211,11 @@ fn named(error: &clap::Error) -> String {
         .any(|arg| arg.is_hide_env_values_set() && Some(flag.trim_start_matches("--")) == arg.get_long());
     let setting = format!("LATCHKEY_{}", flag.trim_start_matches("--").replace('-', "_").to_uppercase());
     let is_setting = command.get_arguments().any(|arg| arg.get_env().is_some_and(|env| *env == *setting));
-    let name = if is_setting { format!("{setting} ({flag})") } else { flag.to_owned() };
+    let name = match flag {
+        "" => argument.trim_matches(['[', ']', '<', '>']).to_owned(),
+        flag if is_setting => format!("{setting} ({flag})"),
+        flag => flag.to_owned(),
+    };
     let value = if secret { "its value".to_owned() } else { format!("{:?}", text(ContextKind::InvalidValue)) };
     let why = match (std::error::Error::source(error), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),

@@ -33,6 +33,12 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// Returns a time for the text part, glued together so that no line breaks inside of it.
+    pub fn whole_moment(&self, at: &OffsetDateTime) -> String {
+        let moment = self.locale.moment(at);
+        moment.chars().flat_map(|c| [if c == ' ' { GLUED_BLANK } else { c }, GLUE]).collect()
+    }
+
     /// Returns the site's name as it stands inside a sentence.
     pub fn inside(&self) -> String {
         self.locale.inside(self.name)
@@ -135,6 +141,10 @@ letter! {
     MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }
 
+/// Between two characters where no line breaks (U+2060, WORD JOINER), and a blank of that kind.
+const GLUE: char = '\u{2060}';
+const GLUED_BLANK: char = '\u{a0}';
+
 /// Breaks long lines at 72 columns, of which a Chinese character takes two (RFC 3676, 4.2: lines of up to 78).
 /// An address stays whole, on a line of its own: mail programs make a link of it.
 fn wrapped(text: &str) -> String {
@@ -148,7 +158,7 @@ fn wrapped(text: &str) -> String {
             wrapped.push('\n');
         }
     }
-    wrapped
+    wrapped.replace(GLUE, "").replace(GLUED_BLANK, " ")
 }
 
 impl Rendered {

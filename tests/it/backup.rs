@@ -1,6 +1,7 @@
 //! What an operator copies is all there is: one file after a stop, and the lines of the README.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::OTTER;
@@ -43,27 +44,42 @@ async fn a_command_that_writes_leaves_the_file_whole_where_no_server_runs() {
     }
 }
 
+/// The warnings in the log that have this word.
+fn warnings(process: &Process, word: &str) -> Vec<String> {
+    let log = process.log();
+    log.lines().filter(|line| line.contains("WARN") && line.contains(word)).map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn a_secret_that_is_made_anew_beside_users_is_a_loud_warning() {
-    let warnings = |process: &Process| {
-        let log = process.log();
-        log.lines()
-            .filter(|line| line.contains("WARN") && line.contains("secret"))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     process.stop().await;
     process.start().await;
     process.stop().await;
-    assert_eq!(warnings(&process), [""; 0], "neither at the first start nor at the second");
+    assert_eq!(warnings(&process, "secret"), [""; 0], "neither at the first start nor at the second");
     fs::rename(process.path("data/secret"), process.path("kept")).unwrap();
     process.start().await;
-    let [warning] = &warnings(&process)[..] else { panic!("{}", process.log()) };
+    let [warning] = &warnings(&process, "secret")[..] else { panic!("{}", process.log()) };
     for words in ["data/secret", "logged out", "stop the server", "put the old file back"] {
         assert!(warning.contains(words), "{words}: {warning}");
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_others_can_read_is_warned_of() {
+    let mut process = Process::serving(&[]).await;
+    process.stop().await;
+    let open = |path: &str, mode| fs::set_permissions(process.path(path), Permissions::from_mode(mode)).unwrap();
+    open("data/latchkey.db", 0o644);
+    process.start().await;
+    assert_eq!(warnings(&process, "others on this machine"), [""; 0], "nobody else gets into its folder");
+    process.stop().await;
+    let open = |path: &str, mode| fs::set_permissions(process.path(path), Permissions::from_mode(mode)).unwrap();
+    open("data", 0o755);
+    process.start().await;
+    let [warning] = &warnings(&process, "others on this machine")[..] else { panic!("{}", process.log()) };
+    assert!(warning.contains("run chmod 600") && warning.contains("latchkey.db"), "{warning}");
 }
 
 /// The lines of one heading's blocks in the README.

@@ -66,7 +66,7 @@ async fn an_account_made_by_the_operator_opens_by_the_link() {
     assert_eq!(dora.reset(link, HERON).await.path, "/login");
     assert_eq!(dora.log_in("dora@example.com", HERON).await.path, "/profile");
     dora.open(link).await.assert_framed(410);
-    assert!(dora.open("/profile/security").await.html.contains("Account created by the operator"));
+    assert!(dora.open("/profile/security").await.html.contains("Account created by an administrator"));
     assert_eq!(events(&process, "dora").last().unwrap(), "user_created");
 }
 
@@ -120,7 +120,7 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     // With the right password the owner is told. To anybody else the account is like any other.
     let page = sam.log_in("sam", OTTER).await;
     assert_eq!((page.status.as_u16(), page.path.as_str()), (422, "/login"));
-    assert_eq!(page.problems(), ["This account is disabled. Contact the people who run this site"]);
+    assert_eq!(page.problems(), ["This account is disabled. Contact an administrator of this site"]);
     let wrong = sam.log_in("sam", HERON).await;
     let nobody = sam.log_in("nobody", HERON).await;
     assert_eq!((wrong.status, wrong.problems()), (nobody.status, nobody.problems()));
@@ -145,7 +145,7 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     process.browser().open(&old_link).await.assert_framed(410);
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
     let html = sam.open("/profile/security").await.html;
-    for words in ["Account disabled by the operator", "Account enabled by the operator", "Log-in refused"] {
+    for words in ["Account disabled by an administrator", "Account enabled by an administrator", "Log-in refused"] {
         assert!(html.contains(words), "{words}: {html}");
     }
     assert!(!done(&process, &["user", "list"]).contains("disabled"));
@@ -199,7 +199,7 @@ async fn an_address_that_the_operator_sets_takes_the_place_of_the_old_one() {
     assert_eq!(out, "sam has the address New@example.com now; it was sam@example.com. Both are told by email.\n");
     assert!(sam.is_logged_in().await, "the sessions stay");
     assert!(sam.open("/profile").await.html.contains("New@example.com"));
-    assert!(sam.open("/profile/security").await.html.contains("Email address set by the operator"));
+    assert!(sam.open("/profile/security").await.html.contains("Email address set by an administrator"));
     process.browser().open(&old_link).await.assert_framed(410);
     process.browser().open(&not_me).await.assert_framed(410);
     stranger.open(&planted).await.assert_framed(410);
@@ -257,7 +257,7 @@ async fn sessions_are_listed_and_ended_one_or_all() {
     assert_eq!(done(&process, &["user", "log-out", "sam"]), "sam (sam@example.com) was not logged in anywhere.\n");
     assert_eq!(events(&process, "sam").iter().filter(|event| *event == "logged_out").count(), 2);
     assert_eq!(first.log_in("sam", OTTER).await.path, "/profile");
-    assert!(first.open("/profile/security").await.html.contains("Logged out by the operator"));
+    assert!(first.open("/profile/security").await.html.contains("Logged out by an administrator"));
     let lines = done(&process, &["user", "events", "sam"]);
     assert!(lines.lines().next().is_some_and(|line| line.contains("log_in")), "the newest first: {lines}");
 }
