@@ -130,7 +130,7 @@ pub struct NewPasswordRequest {
         "token": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "new_password": "seven herons paint slowly"})),
     responses(
         (status = 200, description = "The password is changed", body = Message,
-            example = json!({"message": "Your password was changed. Log in with it. All other devices are logged out."})),
+            example = json!({"message": "Your password was changed. Log in with it. All devices have been logged out."})),
         (status = 410, description = "The link was used, has expired, or never was", body = Detail,
             example = json!({"detail": "This link no longer works"})),
         (status = 422, description = "Fields that are not accepted", body = FieldProblems,

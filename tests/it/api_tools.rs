@@ -96,7 +96,7 @@ async fn the_session_in_readme_does_what_it_says() {
         " 303",
         r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
         r#"It works for 1 hour."} 202"#,
-        r#"All other devices are logged out."} 200"#,
+        r#"All devices have been logged out."} 200"#,
         r#"{"detail":"Could not validate credentials"} 401"#,
         r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
     ];
