@@ -130,7 +130,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// The same bucket with room for one attempt more, which is taken before its time for something that waits until then.
-    pub(super) fn one_ahead(self) -> Self {
+    fn one_ahead(self) -> Self {
         Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
     }
 }
@@ -278,6 +278,22 @@ impl Limits {
             update.exec(conn).await?;
         }
         Ok(())
+    }
+
+    /// Takes the turn of one letter of this kind to the user, and returns when it may go out: now, or when the limit allows
+    /// it. In the latter case the turn belongs to the letter in which the news of this kind waits (`outbox::join`).
+    pub(super) async fn turn(
+        &self,
+        db: &Db,
+        letter: Mailed,
+        user: &User,
+        now: OffsetDateTime,
+    ) -> Result<OffsetDateTime> {
+        let bucket = self.letters(letter, &user.email_canonical);
+        let Err(too_many) = self.take(db, &bucket, now).await? else { return Ok(now) };
+        // Refused if this turn is taken already, by the letter that waits: what happened now joins that one.
+        let _ = self.take(db, &bucket.map(|bucket| bucket.one_ahead()), now).await?;
+        Ok(now + too_many.wait())
     }
 
     /// Refills the bucket of the letters of this kind to the user.

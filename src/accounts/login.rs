@@ -106,7 +106,7 @@ async fn attempt(
     }
     let turn = match known {
         Some(_) => None,
-        None => Some(new_device::take_turn(accounts, Mailed::NewDevice, &user, now).await?),
+        None => Some(limits.turn(db, Mailed::NewDevice, &user, now).await?),
     };
     let tx = db.begin().await?;
     let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };

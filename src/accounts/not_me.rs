@@ -137,7 +137,9 @@ pub async fn say(
         return Ok(false);
     }
     // A reset, or the button of another link, is over now, or waits for the end of this.
-    let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| link.is_of(user)) else { return Ok(false) };
+    let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| user.owns_link_to(&link.email_at_issue)) else {
+        return Ok(false);
+    };
     if state(&tx, link).await? != State::Open {
         return Ok(false);
     }

@@ -88,14 +88,6 @@ pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Resul
     Ok(())
 }
 
-impl Model {
-    /// Whether the link still belongs to this user: the account has the address that the email went to, and is not disabled.
-    /// The reader of an older mailbox need not be the owner, and could take the owner's password away.
-    pub(super) fn is_of(&self, user: &User) -> bool {
-        self.user_id == user.id && self.email_at_issue == user.email_canonical && !user.is_disabled()
-    }
-}
-
 /// Returns this link and its user, or `None` if it has expired or is the user's no more. A used link is returned too. Reads
 /// only: looking at a link never uses it, because mail scanners open links as well.
 pub(super) async fn find(
@@ -105,7 +97,8 @@ pub(super) async fn find(
 ) -> Result<Option<(NotMeLink, User)>> {
     let alive = Entity::find().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
     let found = alive.find_also_related(user::Entity).one(conn).await?;
-    Ok(found.and_then(|(link, user)| Some((link, user?))).filter(|(link, user)| link.is_of(user)))
+    let found = found.and_then(|(link, user)| Some((link, user?)));
+    Ok(found.filter(|(link, user)| user.owns_link_to(&link.email_at_issue)))
 }
 
 /// Uses the link up: true for exactly one caller, however many try at once. One guarded UPDATE, as for reset tokens.

@@ -265,25 +265,26 @@ fn untried() -> Condition {
     untried.add(Column::Priority.eq(Priority::Owner))
 }
 
-/// Returns the email of this `kind` in which news of this user's account wait for their turn, and the id of its row.
-pub(super) async fn waiting(conn: &impl ConnectionTrait, user: &User, kind: &str) -> Result<Option<(Uuid, Letter)>> {
-    let to_user =
-        Entity::find().filter(untried()).filter(Column::Letter.eq(kind)).filter(Column::ToAddress.eq(&user.email));
+/// Adds news to the email of this `kind` in which news of this user's account wait for their turn. Returns whether it did:
+/// not if none waits, or the postman has taken it meanwhile. An email that was tried may have arrived, so it stays as it is.
+pub(super) async fn join(
+    conn: &impl ConnectionTrait,
+    user: &User,
+    kind: &str,
+    add: impl FnOnce(&mut Letter),
+) -> Result<bool> {
+    let of_kind = Entity::find().filter(untried()).filter(Column::Letter.eq(kind));
     // One that an earlier owner of the address has not got yet may wait there too.
-    for row in to_user.all(conn).await? {
-        let letter = row.letter()?;
+    for row in of_kind.filter(Column::ToAddress.eq(&user.email)).all(conn).await? {
+        let mut letter = row.letter()?;
         if letter.user() == Some(user.id) {
-            return Ok(Some((row.id, letter)));
+            add(&mut letter);
+            let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
+            let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row.id));
+            return Ok(update.exec(conn).await?.rows_affected == 1);
         }
     }
-    Ok(None)
-}
-
-/// Puts another text into the row of such an email. Returns whether it did: not if the postman has taken it meanwhile.
-pub(super) async fn rewrite(conn: &impl ConnectionTrait, row: Uuid, letter: &Letter) -> Result<bool> {
-    let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
-    let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row));
-    Ok(update.exec(conn).await?.rows_affected == 1)
+    Ok(false)
 }
 
 /// Returns the sessions that emails told this user of, as far as the links in them may still work.

@@ -89,9 +89,7 @@ pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: Offs
         .filter(Column::UsedAt.is_null())
         .filter(Column::ExpiresAt.gt(now));
     let found = alive.find_also_related(user::Entity).one(conn).await?;
-    // A link goes to an address; once the account has another one, the old mailbox opens nothing.
-    Ok(found
-        .and_then(|(row, user)| user.filter(|user| user.email_canonical == row.email_at_issue && !user.is_disabled())))
+    Ok(found.and_then(|(row, user)| user.filter(|user| user.owns_link_to(&row.email_at_issue))))
 }
 
 /// Uses the token up: true for exactly one caller, however many try at once.

@@ -11,7 +11,7 @@ use super::login::LoggedIn;
 use super::outbox;
 use super::session::{self, Session};
 use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, new_device, not_me_link};
+use super::{Accounts, Asked, Client, Result, device, not_me_link};
 use crate::chance;
 use crate::db::Db;
 
@@ -93,13 +93,12 @@ pub async fn end_others(
 /// about its first log-in, whose link works as long. One session is told of like all of them, or a thief would log them
 /// out one by one. Beyond the limit the news waits in one email: a thief could use up the turns beforehand.
 async fn turn_to_tell(
-    accounts: &Accounts,
+    Accounts { db, limits, .. }: &Accounts,
     (user, this): (&User, &Session),
     ends: impl Fn(&Session) -> bool,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>> {
-    let db = &accounts.db;
     let known = match &client.device {
         Some(device) => device::find(db.read(), &device.digest(), Some(user.id), now).await?,
         None => None,
@@ -111,7 +110,7 @@ async fn turn_to_tell(
     if !sessions.iter().any(|other| other.id != this.id && ends(other)) {
         return Ok(None);
     }
-    new_device::take_turn(accounts, Mailed::DevicesEnded, user, now).await.map(Some)
+    limits.turn(db, Mailed::DevicesEnded, user, now).await.map(Some)
 }
 
 /// Tells the owner that devices are logged out, in the transaction that ends their sessions: in an email of its own, or in
@@ -124,14 +123,13 @@ async fn tell(
     turn: OffsetDateTime,
     now: OffsetDateTime,
 ) -> Result<()> {
-    if turn > now
-        && let Some((row, mut letter)) = outbox::waiting(conn, user, "devices_ended").await?
-        && let Letter::DevicesEnded { devices: before, .. } = &mut letter
-    {
-        *before = before.saturating_add(devices);
-        if outbox::rewrite(conn, row, &letter).await? {
-            return Ok(());
+    let joined = outbox::join(conn, user, "devices_ended", |letter| {
+        if let Letter::DevicesEnded { devices: before, .. } = letter {
+            *before = before.saturating_add(devices);
         }
+    });
+    if turn > now && joined.await? {
+        return Ok(());
     }
     let letter = Letter::DevicesEnded { user: user.id, session, act: chance::id(), devices, asked };
     let locale = user.letter_locale().unwrap_or(client.locale);

@@ -50,6 +50,12 @@ impl Model {
         self.disabled_at.is_some()
     }
 
+    /// Whether a link that was mailed to this canonical address still belongs to the user: the account has that address, and
+    /// is not disabled. The reader of an older mailbox need not be the owner.
+    pub(super) fn owns_link_to(&self, email_at_issue: &str) -> bool {
+        self.email_canonical == email_at_issue && !self.is_disabled()
+    }
+
     /// What an attacker would know of the user, and try in a password: address and names.
     pub fn about(&self) -> [&str; 3] {
         [&self.email, &self.username, &self.full_name]
@@ -80,6 +86,16 @@ pub enum Taken {
     Email,
     /// The username.
     Username,
+}
+
+impl Taken {
+    /// The name of its field in forms, at both doors.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Username => "username",
+        }
+    }
 }
 
 /// Adds a user. The unique columns are the judge: a look before the insert could not see a twin that is

@@ -92,7 +92,7 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
     let taken = signup::taken(&app.db, told.0, told.1).await?;
     let any_taken = !taken.is_empty();
     for name in taken {
-        fields.note(field_of(name), Err::<(), _>(name));
+        fields.note(name.field(), Err::<(), _>(name));
     }
     let (false, (Some(username), Some(email), Some(full_name), Some(password))) = (any_taken, parsed) else {
         return Err(fields.problems());
@@ -113,13 +113,6 @@ pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fie
             None => Taken::Username,
         }
     };
-    fields.note(field_of(taken), Err::<(), _>(taken));
+    fields.note(taken.field(), Err::<(), _>(taken));
     Err(fields.problems())
-}
-
-fn field_of(taken: Taken) -> &'static str {
-    match taken {
-        Taken::Email => "email",
-        Taken::Username => "username",
-    }
 }

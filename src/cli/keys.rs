@@ -58,12 +58,13 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
             let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
-        Command::Drop { keep, .. } if Secret::load(&file).with_context(named)?.iter().len() <= keep.into() => {
-            out(format!("There was nothing to drop in {name}."))
-        }
         Command::Drop { keep, force } => {
+            let secret = Secret::load(&file).with_context(named)?;
+            if secret.iter().len() <= keep.into() {
+                return out(format!("There was nothing to drop in {name}."));
+            }
             if !force {
-                refuse_while_open(config, &Secret::load(&file).with_context(named)?, keep.into()).await?;
+                refuse_while_open(config, &secret, keep.into()).await?;
             }
             let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
             note(config, Kind::KeysDropped).await;
@@ -79,9 +80,6 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
 async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> anyhow::Result<()> {
     let keys = Keys::new(secret, Use::SESSION_COOKIE, "");
     let kept: Vec<_> = keys.ids().take(keep).collect();
-    if kept.len() == secret.iter().len() {
-        return Ok(());
-    }
     let served = Served::read(&config.data_dir);
     let has_served = served.is_some();
     let signing = served.map(|served| served.secrets).unwrap_or_default();
@@ -94,13 +92,15 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     };
     let open =
         seen.await.context("nothing was dropped, because open sessions cannot be counted (--force drops anyway)")?;
-    if open.is_none() && since.is_none() && has_served {
-        // It would go on signing with a secret that no server knows after its next start.
-        anyhow::bail!("nothing was dropped: restart the server first, which does not sign with the newest secret yet");
-    }
-    let Some((count, until)) = open else { return Ok(()) };
-    let first =
-        if since.is_none() { "restart the server first, which does not sign with the newest secret yet; " } else { "" };
+    const RESTART: &str = "restart the server first, which does not sign with the newest secret yet";
+    let Some((count, until)) = open else {
+        if since.is_none() && has_served {
+            // It would go on signing with a secret that no server knows after its next start.
+            anyhow::bail!("nothing was dropped: {RESTART}");
+        }
+        return Ok(());
+    };
+    let first = if since.is_none() { format!("{RESTART}; ") } else { String::new() };
     anyhow::bail!(
         "nothing was dropped: {first}{} may be open by an older secret, the last until {}; wait until then, or log them out with --force",
         listing::count(count, "session"),

@@ -132,8 +132,7 @@ pub async fn ask(
             None => Taken::Username,
         }
     };
-    let field = if taken == Taken::Email { "email" } else { "username" };
-    let (page, problems) = (Page::plain(&app, client.locale), Problems::one(field, taken.words(t)));
+    let (page, problems) = (Page::plain(&app, client.locale), Problems::one(taken.field(), taken.words(t)));
     html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &SignupPage { page, problems, email, username, full_name })
 }
 
