@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::accounts::hasher::Hasher;
 use crate::accounts::limit::Limits;
+use crate::accounts::password::hasher::Hasher;
 use crate::accounts::password::{NewPassword, PasswordError, PasswordPolicy};
 use crate::accounts::session::{self, Lifetime, Lifetimes};
 use crate::accounts::{self, Accounts, user};

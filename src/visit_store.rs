@@ -15,7 +15,7 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{self, Error};
 
-use crate::accounts::email::Email;
+use crate::accounts::user::email::Email;
 use crate::clock::Clock;
 use crate::db::{Db, delete_in_batches};
 

@@ -1,7 +1,7 @@
 //! Whatever is taken for an address is one address, and stays the same one.
 #![no_main]
 
-use latchkey::accounts::email::Email;
+use latchkey::accounts::user::email::Email;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

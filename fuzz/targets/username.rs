@@ -1,8 +1,8 @@
 //! Whatever is taken for a username is one name, no address, and stays the same name.
 #![no_main]
 
-use latchkey::accounts::email::Email;
-use latchkey::accounts::username::{FullName, Username};
+use latchkey::accounts::user::email::Email;
+use latchkey::accounts::user::username::{FullName, Username};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

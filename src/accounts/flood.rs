@@ -13,10 +13,10 @@ use sea_orm::{QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::email::Email;
-use super::letter::Priority;
-use super::outbox::{ActiveModel, Column, Entity, State};
-use super::{Result, user};
+use crate::accounts::outbox::letter::Priority;
+use crate::accounts::outbox::{ActiveModel, Column, Entity, State};
+use crate::accounts::user::email::Email;
+use crate::accounts::{Result, user};
 use crate::db::Db;
 use crate::throttle::Rate;
 

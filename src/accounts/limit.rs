@@ -9,10 +9,10 @@ use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::email::Email;
-use super::user::User;
-use super::username::Username;
-use super::{Client, Result, flood};
+use crate::accounts::user::User;
+use crate::accounts::user::email::Email;
+use crate::accounts::user::username::Username;
+use crate::accounts::{Client, Result, flood};
 use crate::db::{Db, delete_in_batches};
 use crate::keys::Fingerprint;
 use crate::throttle::{self, Rate, Taken};

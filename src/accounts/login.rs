@@ -4,14 +4,14 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{self, Kind};
-use super::hasher::Hasher;
-use super::limit::{self, Bucket, Mailed, TooMany};
-use super::password::Password;
-use super::session::{self, Lasting, Session};
-use super::token::{Token, TokenDigest};
-use super::user::{self, User};
-use super::{Accounts, Asked, Client, Fault, Result, device, new_device};
+use crate::accounts::event::{self, Kind};
+use crate::accounts::limit::{self, Bucket, Mailed, TooMany};
+use crate::accounts::password::Password;
+use crate::accounts::password::hasher::Hasher;
+use crate::accounts::session::{self, Lasting, Session, device};
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Fault, Result, new_device};
 use crate::db::Db;
 use crate::throttle::Taken;
 

@@ -5,34 +5,24 @@
 //! file a feature: [`signup`], [`login`], [`password_reset`], [`profile`], [`security`], [`not_me`], [`activity`], [`operator`]. A verb takes
 //! values and the time, owns its transaction, and keeps hashing out of it.
 
-pub mod activity;
-mod confusable;
-pub mod device;
-pub mod email;
 pub mod event;
 mod flood;
-pub mod hasher;
-pub mod letter;
 pub mod limit;
+pub mod link;
 pub mod login;
 mod new_device;
 pub mod not_me;
-pub mod not_me_link;
 pub mod operator;
 pub mod outbox;
-mod own_names;
 pub mod password;
 pub mod password_reset;
-pub mod pending_signup;
 pub mod profile;
-pub mod reset_token;
 pub mod security;
 pub mod session;
 pub mod signup;
 pub mod token;
 pub mod user;
 pub mod user_agent;
-pub mod username;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,8 +35,8 @@ use uuid::Uuid;
 use crate::db::Db;
 use crate::locale::{Locale, Translation};
 use crate::metrics::Metrics;
-use hasher::Hasher;
 use limit::Limits;
+use password::hasher::Hasher;
 use session::Lifetimes;
 use token::Token;
 

@@ -7,10 +7,9 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::letter::Letter;
-use super::outbox;
-use super::user::User;
-use super::{Asked, Client, Result};
+use crate::accounts::outbox::letter::Letter;
+use crate::accounts::user::User;
+use crate::accounts::{Asked, Client, Result, outbox};
 
 /// How many log-ins one email lists. The others are counted only, so that an attacker cannot make the row grow.
 const LISTED: usize = 10;

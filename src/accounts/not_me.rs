@@ -4,13 +4,13 @@ use sea_orm::{ConnectionTrait, Set};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{self, Kind};
-use super::letter::Letter;
-use super::not_me_link::{self, About, ActiveModel, NotMeLink};
-use super::outbox;
-use super::token::Token;
-use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, session};
+use crate::accounts::event::{self, Kind};
+use crate::accounts::link::not_me_link::{self, About, ActiveModel, NotMeLink};
+use crate::accounts::outbox::letter::Letter;
+use crate::accounts::session::{self, device};
+use crate::accounts::token::Token;
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 use crate::db::Db;
 
 /// What an email tells of, so that its link can say that it was not the owner.

@@ -2,15 +2,16 @@
 
 use time::OffsetDateTime;
 
-use super::email::Email;
-use super::event::{self, Kind};
-use super::letter::Letter;
-use super::limit::Mailed;
-use super::outbox;
-use super::password::NewPassword;
-use super::token::Token;
-use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, reset_token, session};
+use crate::accounts::event::{self, Kind};
+use crate::accounts::limit::Mailed;
+use crate::accounts::link::reset_token;
+use crate::accounts::outbox::letter::Letter;
+use crate::accounts::password::NewPassword;
+use crate::accounts::session::{self, device};
+use crate::accounts::token::Token;
+use crate::accounts::user::email::Email;
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 use crate::db::Db;
 
 /// Asks for a link. One insert, whoever asks: the address is not looked up here, so neither the answer nor

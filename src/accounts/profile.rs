@@ -4,16 +4,16 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{self, Kind};
-use super::letter::Letter;
-use super::limit::{Mailed, TooMany};
-use super::login::LoggedIn;
-use super::outbox;
-use super::password::{NewPassword, Password};
-use super::session::{self, Session};
-use super::user::{self, User};
-use super::username::FullName;
-use super::{Accounts, Asked, Client, Fault, Result, device, reset_token};
+use crate::accounts::event::{self, Kind};
+use crate::accounts::limit::{Mailed, TooMany};
+use crate::accounts::link::reset_token;
+use crate::accounts::login::LoggedIn;
+use crate::accounts::outbox::letter::Letter;
+use crate::accounts::password::{NewPassword, Password};
+use crate::accounts::session::{self, Session, device};
+use crate::accounts::user::username::FullName;
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Fault, Result, outbox};
 use crate::db::Db;
 use crate::locale::Locale;
 

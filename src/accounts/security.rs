@@ -4,14 +4,14 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{self, Kind};
-use super::letter::Letter;
-use super::limit::Mailed;
-use super::login::LoggedIn;
-use super::outbox;
-use super::session::{self, Session};
-use super::user::{self, User};
-use super::{Accounts, Asked, Client, Result, device, not_me_link};
+use crate::accounts::event::{self, Kind};
+use crate::accounts::limit::Mailed;
+use crate::accounts::link::not_me_link;
+use crate::accounts::login::LoggedIn;
+use crate::accounts::outbox::letter::Letter;
+use crate::accounts::session::{self, Session, device};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 use crate::chance;
 use crate::db::Db;
 

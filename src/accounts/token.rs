@@ -11,7 +11,7 @@ use sea_orm::DeriveValueType;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::Client;
+use crate::accounts::Client;
 use crate::{chance, throttle};
 
 /// A token in the clear. It can be made, or come back out of a link; it is never stored and never printed.

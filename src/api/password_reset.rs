@@ -11,17 +11,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::Fields;
 use super::error::{Answer, Detail, FieldProblems, Problem};
 use super::signup::Message;
-use crate::accounts::email::Email;
 use crate::accounts::password::PasswordError;
 use crate::accounts::password_reset::{self, Reset};
 use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
+use crate::accounts::user::email::Email;
 use crate::app::App;
-use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::form::Query;
 use crate::throttle::Limit;
-use crate::urls;
+use crate::{gate, urls};
 
 /// Whose password was forgotten.
 #[derive(ToSchema)]

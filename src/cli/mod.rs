@@ -20,7 +20,7 @@ use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use crate::accounts::email::Email;
+use crate::accounts::user::email::Email;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use super::{absolute, listing, open_db, out};
-use crate::accounts::email::Email;
 use crate::accounts::operator::{self, NewUser};
+use crate::accounts::user::email::Email;
+use crate::accounts::user::username::{FullName, Username};
 use crate::accounts::user::{self, Taken, User};
-use crate::accounts::username::{FullName, Username};
 use crate::accounts::{event, security};
 use crate::clock::Clock;
 use crate::config::Config;

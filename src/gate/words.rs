@@ -3,11 +3,11 @@
 use time::Duration;
 use zxcvbn::feedback::Warning;
 
-use crate::accounts::email::EmailError;
 use crate::accounts::limit::TooMany;
 use crate::accounts::password::{Password, PasswordError};
 use crate::accounts::user::Taken;
-use crate::accounts::username::{FullName, FullNameError, Username, UsernameError};
+use crate::accounts::user::email::EmailError;
+use crate::accounts::user::username::{FullName, FullNameError, Username, UsernameError};
 use crate::locale::Translation;
 
 /// An error that a person can mend.

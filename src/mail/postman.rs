@@ -15,14 +15,14 @@ use super::letters::{
     NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use super::{Mailer, Refused};
-use crate::accounts::email::Email;
-use crate::accounts::letter::Letter;
+use crate::accounts::link::not_me_link::About;
 use crate::accounts::not_me::{self, Report};
-use crate::accounts::not_me_link::About;
+use crate::accounts::outbox::letter::Letter;
 use crate::accounts::outbox::{self, OutboxRow, State};
 use crate::accounts::signup::{self, Mailed};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
+use crate::accounts::user::email::Email;
 use crate::accounts::{Fault, password_reset};
 use crate::app::App;
 use crate::urls;

@@ -24,7 +24,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::accounts::{Fault, device, event, limit, not_me_link, outbox, pending_signup, reset_token, session};
+use crate::accounts::link::{not_me_link, pending_signup, reset_token};
+use crate::accounts::session::{self, device};
+use crate::accounts::{Fault, event, limit, outbox};
 use crate::app::App;
 use crate::config::{Config, LogFormat};
 use crate::db::Db;

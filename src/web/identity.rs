@@ -12,20 +12,18 @@ use tower_cookies::Cookies;
 use super::cookie::{self, Name};
 use super::language;
 use super::visit::{Draft, Flash, Visit};
-use crate::accounts;
-use crate::accounts::device;
 use crate::accounts::login::{self, LoggedIn};
-use crate::accounts::session::{self, Kind, Session};
+use crate::accounts::session::{self, Kind, Session, device};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
-use crate::gate;
 use crate::gate::client::{self, Client, Language};
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form, Query};
 use crate::keys::Pointer;
 use crate::throttle::Limit;
 use crate::urls::{self, Next};
+use crate::{accounts, gate};
 
 /// The username of the user who is logged in: [`CurrentUser`] leaves it with the request, for the header of the page.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use crate::accounts::pending_signup;
+use crate::accounts::link::pending_signup;
 use crate::accounts::token::Token;
 use crate::app::App;
 

@@ -13,17 +13,16 @@ use super::cookie::{self, Name};
 use super::link;
 use super::page::{Page, html};
 use super::visit::{Sent, Visit};
+use crate::accounts::link::not_me_link::{About, NotMeLink};
 use crate::accounts::not_me::{self, Opened, State as Left};
-use crate::accounts::not_me_link::{About, NotMeLink};
 use crate::accounts::user::User;
 use crate::accounts::user_agent;
 use crate::app::App;
-use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::Query;
 use crate::throttle::Limit;
-use crate::urls;
+use crate::{gate, urls};
 
 #[derive(Template)]
 #[template(path = "not_me/not_me.html")]

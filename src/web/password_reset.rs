@@ -16,20 +16,19 @@ use super::problems::Problems;
 use super::signup::SEND_AGAIN_AFTER;
 use super::typed;
 use super::visit::{Flash, Sent, Visit};
-use crate::accounts::email::Email;
 use crate::accounts::password::PasswordError;
 use crate::accounts::password_reset::{self, Reset};
 use crate::accounts::session::Kind;
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
+use crate::accounts::user::email::Email;
 use crate::app::App;
-use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
 use crate::gate::words::Words;
 use crate::throttle::Limit;
-use crate::urls;
+use crate::{gate, urls};
 
 #[derive(Template)]
 #[template(path = "password_reset/ask.html")]

@@ -16,7 +16,7 @@ use super::visit::{Flash, Visit};
 use crate::accounts::password::{Password, PasswordError};
 use crate::accounts::profile::{self, Change};
 use crate::accounts::user::User;
-use crate::accounts::username::FullName;
+use crate::accounts::user::username::FullName;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::gate::words::Words;

@@ -11,17 +11,16 @@ use tower_cookies::Cookies;
 use super::identity::{self, CurrentUser, Posted};
 use super::page::{Page, html};
 use super::visit::{Flash, Visit};
-use crate::accounts::activity::{self, Entry};
+use crate::accounts::event::activity::{self, Entry};
 use crate::accounts::event::{Event, Kind};
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::User;
 use crate::accounts::{security, user_agent};
 use crate::app::App;
-use crate::gate;
 use crate::gate::error::Error;
 use crate::gate::form::Query;
 use crate::throttle::Limit;
-use crate::urls;
+use crate::{gate, urls};
 
 #[derive(Template)]
 #[template(path = "security/security.html")]

@@ -17,22 +17,20 @@ use super::page::{Page, html};
 use super::problems::Problems;
 use super::typed;
 use super::visit::{Flash, Sent, Visit};
-use crate::accounts;
-use crate::accounts::email::Email;
 use crate::accounts::password::PasswordError;
 use crate::accounts::signup::{self, Confirmation, Confirmed, NewAccount, Opened};
 use crate::accounts::token::Token;
+use crate::accounts::user::email::Email;
+use crate::accounts::user::username::{FullName, Username};
 use crate::accounts::user::{Taken, User};
-use crate::accounts::username::{FullName, Username};
 use crate::app::App;
 use crate::config::Signup;
-use crate::gate;
 use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query};
 use crate::gate::words::Words;
 use crate::throttle::Limit;
-use crate::urls;
+use crate::{accounts, gate, urls};
 
 /// How soon the same letter is sent again at the earliest.
 pub const SEND_AGAIN_AFTER: Duration = Duration::seconds(60);

@@ -7,7 +7,7 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
-use crate::accounts::email::Email;
+use crate::accounts::user::email::Email;
 use crate::app::App;
 
 /// How long it is remembered: the next person at this browser should not find it.

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Args;
-use latchkey::accounts::{event, pending_signup};
+use latchkey::accounts::event;
+use latchkey::accounts::link::pending_signup;
 use latchkey::config::Config;
 use latchkey::visit_store;
 use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder};

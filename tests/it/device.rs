@@ -248,7 +248,7 @@ async fn after_a_reset_no_browser_is_known() {
 /// Each log-in in a new browser adds a row. The owner's database must not grow with a program that forgets its cookies.
 #[tokio::test]
 async fn an_account_keeps_the_twenty_newest_devices_and_the_fifty_newest_sessions() {
-    use latchkey::accounts::{device, session};
+    use latchkey::accounts::session::{self, device};
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let mut first = app.someone("sam", OTTER).await;

@@ -12,10 +12,10 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use latchkey::accounts::email::Email;
 use latchkey::accounts::operator::{self, NewUser};
 use latchkey::accounts::user;
-use latchkey::accounts::username::{FullName, Username};
+use latchkey::accounts::user::email::Email;
+use latchkey::accounts::user::username::{FullName, Username};
 use scraper::{Html, Selector};
 use serde_json::json;
 

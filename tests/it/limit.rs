@@ -443,7 +443,7 @@ async fn a_reset_refills_every_bucket_of_the_account() {
 
 #[tokio::test]
 async fn a_program_that_resets_a_password_is_known_afterwards_and_leaves_no_other_device() {
-    use latchkey::accounts::device::Entity;
+    use latchkey::accounts::session::device::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     app.someone("sam", OTTER).await;

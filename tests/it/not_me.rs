@@ -3,9 +3,10 @@
 use std::fs;
 
 use futures_util::future::join_all;
-use latchkey::accounts::email::Email;
 use latchkey::accounts::event::{self, Kind};
-use latchkey::accounts::{limit, not_me_link, operator, outbox, user};
+use latchkey::accounts::link::not_me_link;
+use latchkey::accounts::user::email::Email;
+use latchkey::accounts::{limit, operator, outbox, user};
 use latchkey::locale::Locale;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Set};
 use time::Duration;

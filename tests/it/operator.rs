@@ -1,7 +1,7 @@
 //! What an operator does with the accounts of users by commands, while the site runs.
 
+use latchkey::accounts::link::pending_signup;
 use latchkey::accounts::outbox::State;
-use latchkey::accounts::pending_signup;
 use reqwest::Client;
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use latchkey::accounts::letter::Priority;
+use latchkey::accounts::outbox::letter::Priority;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, State};
 use latchkey::chance;
 use latchkey::db::Db;
@@ -45,7 +45,7 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
 
     // A start that dies between taking the letter and sending it.
     let now = latchkey::clock::Clock::default().now();
-    let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
+    let email = latchkey::accounts::user::email::Email::parse("sam@example.com").unwrap();
     latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
     assert!(outbox::lease(&accounts.db, now).await.unwrap().is_some());
     assert!(outbox::lease(&accounts.db, now).await.unwrap().is_none(), "no second postman gets it meanwhile");
@@ -110,7 +110,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
-    let email = latchkey::accounts::email::Email::parse("sam@example.com").unwrap();
+    let email = latchkey::accounts::user::email::Email::parse("sam@example.com").unwrap();
     latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), long_ago).await.unwrap();
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     app.outbox_is_done().await;
@@ -165,7 +165,7 @@ async fn a_reset_for_an_account_overtakes_all_letters_of_strangers_and_resets_fo
     };
     write_rows(db, like("reset_password"), 3000, nobodys).await;
     let now = latchkey::clock::Clock::default().now();
-    let email = latchkey::accounts::email::Email::parse("SAM@example.com").unwrap();
+    let email = latchkey::accounts::user::email::Email::parse("SAM@example.com").unwrap();
     latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
 
     // Nor does it wait for the end of the flood.

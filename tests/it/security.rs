@@ -135,7 +135,7 @@ async fn logging_others_out_again_and_again_leaves_no_events_and_comes_to_an_end
 /// A thief of the session cookie alone must not make a browser known: it would get attempts of its own at the password.
 #[tokio::test]
 async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
-    use latchkey::accounts::device::Entity;
+    use latchkey::accounts::session::device::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;
     let mut thief = app.someone("sam", OTTER).await;

@@ -5,9 +5,9 @@ use sea_orm::entity::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
-use super::password::HashedPassword;
-use super::token::{Token, TokenDigest};
+use crate::accounts::Result;
+use crate::accounts::password::HashedPassword;
+use crate::accounts::token::{Token, TokenDigest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -41,18 +41,22 @@ impl ActiveModelBehavior for ActiveModel {}
 /// How long the link works.
 pub const LIFETIME: Duration = Duration::hours(24);
 
-pub(super) async fn insert(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<PendingSignup> {
+pub(in crate::accounts) async fn insert(conn: &impl ConnectionTrait, pending: PendingSignup) -> Result<PendingSignup> {
     let row: ActiveModel = pending.into();
     Ok(row.reset_all().insert(conn).await?)
 }
 
 /// The row, if it has not expired.
-pub(super) async fn find(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<Option<PendingSignup>> {
+pub(in crate::accounts) async fn find(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<Option<PendingSignup>> {
     Ok(Entity::find_by_id(id).filter(Column::ExpiresAt.gt(now)).one(conn).await?)
 }
 
 /// The row that this link belongs to, if it still works. Reads only.
-pub(super) async fn by_token(
+pub(in crate::accounts) async fn by_token(
     conn: &impl ConnectionTrait,
     token: &Token,
     now: OffsetDateTime,
@@ -67,7 +71,11 @@ pub(super) async fn by_token(
 /// first link must go on working, so a row that has its link already gets a twin for the second.
 ///
 /// It works for [`LIFETIME`] from now on: that is what its letter says, however late it comes.
-pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup, now: OffsetDateTime) -> Result<Token> {
+pub(in crate::accounts) async fn issue(
+    conn: &impl ConnectionTrait,
+    pending: PendingSignup,
+    now: OffsetDateTime,
+) -> Result<Token> {
     let token = Token::random();
     let (digest, expires_at) = (Some(token.digest()), now + LIFETIME);
     let first = Entity::update_many()
@@ -81,13 +89,17 @@ pub(super) async fn issue(conn: &impl ConnectionTrait, pending: PendingSignup, n
 }
 
 /// Takes the row away: true for exactly one caller, however many try at once.
-pub(super) async fn redeem(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<bool> {
+pub(in crate::accounts) async fn redeem(
+    conn: &impl ConnectionTrait,
+    token: &Token,
+    now: OffsetDateTime,
+) -> Result<bool> {
     let this = Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
     Ok(this.exec(conn).await?.rows_affected == 1)
 }
 
 /// Deletes every row for this address.
-pub(super) async fn delete_all(conn: &impl ConnectionTrait, email_canonical: &str) -> Result<()> {
+pub(in crate::accounts) async fn delete_all(conn: &impl ConnectionTrait, email_canonical: &str) -> Result<()> {
     Entity::delete_many().filter(Column::EmailCanonical.eq(email_canonical)).exec(conn).await?;
     Ok(())
 }

@@ -1,15 +1,18 @@
 //! `outbox`: letters to send. A letter is a row first, written in the transaction of its cause, so that
 //! neither can be lost without the other; the postman (`mail::postman`) sends it at least once.
 
+pub mod letter;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::email::Email;
-use super::letter::{Letter, Priority};
-use super::user::User;
-use super::{Fault, Result, flood, not_me_link, pending_signup};
+use crate::accounts::link::{not_me_link, pending_signup};
+use crate::accounts::outbox::letter::{Letter, Priority};
+use crate::accounts::user::User;
+use crate::accounts::user::email::Email;
+use crate::accounts::{Fault, Result, flood};
 use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
@@ -80,7 +83,7 @@ const STRANGERS_MAX: u64 = 10_000;
 const ERROR_MAX: usize = 500;
 
 /// Writes a letter to `to`, an address as typed. Call it in the transaction of its cause.
-pub(super) async fn insert(
+pub(in crate::accounts) async fn insert(
     conn: &impl ConnectionTrait,
     to: &str,
     locale: Locale,
@@ -91,7 +94,7 @@ pub(super) async fn insert(
 }
 
 /// As [`insert`], for a letter that goes out at the time `due`.
-pub(super) async fn insert_for(
+pub(in crate::accounts) async fn insert_for(
     conn: &impl ConnectionTrait,
     to: &str,
     locale: Locale,
@@ -267,7 +270,7 @@ fn untried() -> Condition {
 
 /// Adds news to the email of this `kind` in which news of this user's account wait for their turn. Returns whether it did:
 /// not if none waits, or the postman has taken it meanwhile. An email that was tried may have arrived, so it stays as it is.
-pub(super) async fn join(
+pub(in crate::accounts) async fn join(
     conn: &impl ConnectionTrait,
     user: &User,
     kind: &str,
@@ -288,7 +291,7 @@ pub(super) async fn join(
 }
 
 /// Returns the sessions that emails told this user of, as far as the links in them may still work.
-pub(super) async fn sessions_told_of(
+pub(in crate::accounts) async fn sessions_told_of(
     conn: &impl ConnectionTrait,
     user: &User,
     now: OffsetDateTime,
@@ -309,7 +312,7 @@ pub(super) async fn sessions_told_of(
 /// which it had before.
 ///
 /// It reads all rows, because canonical forms are computed in Rust only. A user is deleted seldom.
-pub(super) async fn forget(conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+pub(in crate::accounts) async fn forget(conn: &impl ConnectionTrait, user: &User) -> Result<()> {
     let all = Entity::find().select_only().columns([Column::Id, Column::ToAddress, Column::Data]);
     let all: Vec<(Uuid, String, Json)> = all.into_tuple().all(conn).await?;
     let same = |typed: &str| Email::parse(typed).is_ok_and(|email| email.canonical() == user.email_canonical);

@@ -5,9 +5,9 @@ use sea_orm::{QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Result;
-use super::token::{Token, TokenDigest};
-use super::user::{self, User};
+use crate::accounts::Result;
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::user::{self, User};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -67,7 +67,11 @@ pub const LIFETIME: Duration = Duration::days(7);
 
 /// Makes a token, and a row like `link` for it. A second sending of the same email gets a row of its own, so that the
 /// link of the first one goes on working.
-pub(super) async fn issue(conn: &impl ConnectionTrait, link: ActiveModel, now: OffsetDateTime) -> Result<Token> {
+pub(in crate::accounts) async fn issue(
+    conn: &impl ConnectionTrait,
+    link: ActiveModel,
+    now: OffsetDateTime,
+) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {
         id: Set(chance::id()),
@@ -83,14 +87,14 @@ pub(super) async fn issue(conn: &impl ConnectionTrait, link: ActiveModel, now: O
 }
 
 /// Takes back a token whose email certainly did not go out.
-pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
+pub(in crate::accounts) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
     Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).exec(conn).await?;
     Ok(())
 }
 
 /// Returns this link and its user, or `None` if it has expired or is the user's no more. A used link is returned too. Reads
 /// only: looking at a link never uses it, because mail scanners open links as well.
-pub(super) async fn find(
+pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     token: &Token,
     now: OffsetDateTime,
@@ -102,14 +106,14 @@ pub(super) async fn find(
 }
 
 /// Uses the link up: true for exactly one caller, however many try at once. One guarded UPDATE, as for reset tokens.
-pub(super) async fn redeem(conn: &impl ConnectionTrait, link: Uuid, now: OffsetDateTime) -> Result<bool> {
+pub(in crate::accounts) async fn redeem(conn: &impl ConnectionTrait, link: Uuid, now: OffsetDateTime) -> Result<bool> {
     let update = Entity::update_many().col_expr(Column::UsedAt, Expr::value(now)).filter(Column::Id.eq(link));
     let unused = update.filter(Column::UsedAt.is_null()).filter(Column::ExpiresAt.gt(now));
     Ok(unused.exec(conn).await?.rows_affected == 1)
 }
 
 /// Returns the first session that an email told this user of, as far as the link in it still works.
-pub(super) async fn first_session(
+pub(in crate::accounts) async fn first_session(
     conn: &impl ConnectionTrait,
     user: Uuid,
     now: OffsetDateTime,
@@ -119,13 +123,13 @@ pub(super) async fn first_session(
 }
 
 /// Deletes all links of the user.
-pub(super) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;
     Ok(())
 }
 
 /// Notes how many sessions ended when the link was used.
-pub(super) async fn note_ended(conn: &impl ConnectionTrait, link: Uuid, ended: u64) -> Result<()> {
+pub(in crate::accounts) async fn note_ended(conn: &impl ConnectionTrait, link: Uuid, ended: u64) -> Result<()> {
     let ended = i32::try_from(ended).unwrap_or(i32::MAX);
     let row = ActiveModel { ended: Set(ended), ..Default::default() };
     Entity::update_many().set(row).filter(Column::Id.eq(link)).exec(conn).await?;

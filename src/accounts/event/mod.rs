@@ -3,6 +3,8 @@
 //! A row is written in the transaction of its cause, and carries the number of the request, which is on every line
 //! that the request left in the log (OWASP, Logging Cheat Sheet).
 
+pub mod activity;
+
 use std::time::Instant;
 
 use sea_orm::entity::prelude::*;
@@ -11,8 +13,8 @@ use time::{Duration, OffsetDateTime};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::limit::Limits;
-use super::{Accounts, Asked, Result};
+use crate::accounts::limit::Limits;
+use crate::accounts::{Accounts, Asked, Result};
 use crate::chance;
 use crate::db::delete_in_batches;
 use crate::metrics::Metrics;
@@ -47,7 +49,7 @@ impl Kind {
     const BY_ANYBODY: [Self; 4] = [Self::LogInFailed, Self::LimitHit, Self::ResetAsked, Self::CrossSiteRefused];
 
     /// Returns whether anybody can cause it who knows a name or an address.
-    pub(super) fn is_by_anybody(self) -> bool {
+    pub(in crate::accounts) fn is_by_anybody(self) -> bool {
         Self::BY_ANYBODY.contains(&self)
     }
 
@@ -70,7 +72,7 @@ impl Kind {
 
 impl Model {
     /// Whether the same happened in the same browser at the same address.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(in crate::accounts) fn is_like(&self, other: &Self) -> bool {
         (self.kind, &self.ip, &self.user_agent) == (other.kind, &other.ip, &other.user_agent)
     }
 }
@@ -132,7 +134,7 @@ const NOBODYS_KEPT: Duration = Duration::days(7);
 
 /// Notes what anybody can cause, unless there is too much of it: see [`flood::Events`]. What is left out is counted, with one
 /// line a minute in the log.
-pub(super) async fn record_of_stranger(
+pub(in crate::accounts) async fn record_of_stranger(
     conn: &impl ConnectionTrait,
     (limits, metrics): (&Limits, &Metrics),
     (kind, user): (Kind, Option<Uuid>),
@@ -150,7 +152,12 @@ pub(super) async fn record_of_stranger(
 }
 
 /// Notes what happened, in the table and in the log. Without a user it is for the operator only.
-pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
+pub(in crate::accounts) async fn record(
+    conn: &impl ConnectionTrait,
+    kind: Kind,
+    user: Option<Uuid>,
+    asked: &Asked,
+) -> Result<()> {
     insert(conn, kind, user, asked).await?;
     log(kind, user, asked);
     Ok(())
@@ -158,7 +165,7 @@ pub(super) async fn record(conn: &impl ConnectionTrait, kind: Kind, user: Option
 
 /// Notes that a user was deleted. The row does not say which one, so that nothing of the user is left in the database;
 /// the log has the id.
-pub(super) async fn record_deleted(conn: &impl ConnectionTrait, user: Uuid, asked: &Asked) -> Result<()> {
+pub(in crate::accounts) async fn record_deleted(conn: &impl ConnectionTrait, user: Uuid, asked: &Asked) -> Result<()> {
     insert(conn, Kind::UserDeleted, None, asked).await?;
     log(Kind::UserDeleted, Some(user), asked);
     Ok(())
@@ -190,7 +197,7 @@ fn log(kind: Kind, user: Option<Uuid>, asked: &Asked) {
 }
 
 /// Notes a password that was not right, and that it was the last for now.
-pub(super) async fn record_miss(
+pub(in crate::accounts) async fn record_miss(
     Accounts { db, limits, metrics, .. }: &Accounts,
     user: Option<Uuid>,
     taken: Taken,
@@ -206,7 +213,12 @@ pub(super) async fn record_miss(
 }
 
 /// The newest events of the user, the newest first: those that anybody can cause, or the others.
-pub(super) async fn newest(conn: &impl ConnectionTrait, user: Uuid, by_anybody: bool, most: u64) -> Result<Vec<Event>> {
+pub(in crate::accounts) async fn newest(
+    conn: &impl ConnectionTrait,
+    user: Uuid,
+    by_anybody: bool,
+    most: u64,
+) -> Result<Vec<Event>> {
     let kinds = Kind::BY_ANYBODY;
     let these = if by_anybody { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
     let those = Entity::find().filter(Column::UserId.eq(user)).filter(these);
@@ -223,7 +235,7 @@ pub async fn all(conn: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Event>> 
 }
 
 /// The newest event of this kind in the user's account.
-pub(super) async fn last(conn: &impl ConnectionTrait, user: Uuid, kind: Kind) -> Result<Option<Event>> {
+pub(in crate::accounts) async fn last(conn: &impl ConnectionTrait, user: Uuid, kind: Kind) -> Result<Option<Event>> {
     let events = Entity::find().filter(Column::UserId.eq(user)).filter(Column::Kind.eq(kind));
     Ok(events.order_by_desc(Column::Id).one(conn).await?)
 }

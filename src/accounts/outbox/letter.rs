@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 use uuid::Uuid;
 
-use super::{Asked, Fault, Result, pending_signup, reset_token};
+use crate::accounts::link::{pending_signup, reset_token};
+use crate::accounts::{Asked, Fault, Result};
 
 /// Which letters go first. An attacker decides how many letters of strangers there are, so nothing may wait behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
@@ -99,7 +100,7 @@ pub enum Letter {
 }
 
 impl Letter {
-    pub(super) fn priority(&self) -> Priority {
+    pub(in crate::accounts) fn priority(&self) -> Priority {
         match self {
             Self::ResetPassword { .. } => Priority::Unsorted,
             Self::NotMe { .. } => Priority::Reset,
@@ -115,7 +116,7 @@ impl Letter {
     }
 
     /// Whose account it is about, if it says so.
-    pub(super) fn user(&self) -> Option<Uuid> {
+    pub(in crate::accounts) fn user(&self) -> Option<Uuid> {
         match self {
             Self::NewDevice { user, .. } | Self::NewDevices { user, .. } | Self::DevicesEnded { user, .. } => {
                 Some(*user)
@@ -125,14 +126,14 @@ impl Letter {
     }
 
     /// The name of its kind, and its data.
-    pub(super) fn parts(&self) -> Result<(String, Json)> {
+    pub(in crate::accounts) fn parts(&self) -> Result<(String, Json)> {
         let fault = |why: serde_json::Error| Fault::Internal(format!("a letter does not encode: {why}"));
         let mut parts = serde_json::to_value(self).map_err(fault)?;
         Ok((parts["letter"].as_str().unwrap_or_default().to_owned(), parts["data"].take()))
     }
 
     /// How long it is worth sending.
-    pub(super) fn worth_sending(&self) -> Duration {
+    pub(in crate::accounts) fn worth_sending(&self) -> Duration {
         match self {
             Self::ResetPassword { .. } | Self::NotMe { .. } => reset_token::LIFETIME,
             _ => pending_signup::LIFETIME,

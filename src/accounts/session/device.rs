@@ -8,9 +8,9 @@ use sea_orm::entity::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::session::Kind;
-use super::token::{Token, TokenDigest};
-use super::{Client, Result, keep_newest, user};
+use crate::accounts::session::Kind;
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::{Client, Result, keep_newest, user};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -37,7 +37,7 @@ const MOST: u64 = 20;
 pub const LIFETIME: Duration = Duration::days(180);
 
 /// The row by which the account knows this browser, if it does. The work is the same for nobody's account.
-pub(super) async fn find(
+pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Option<Uuid>,
@@ -50,14 +50,14 @@ pub(super) async fn find(
 
 /// Returns when somebody logged in to the account for the first time in the browser with this row: the time in its id
 /// (RFC 9562, 5.7).
-pub(super) fn first_seen_at(id: Uuid) -> OffsetDateTime {
+pub(in crate::accounts) fn first_seen_at(id: Uuid) -> OffsetDateTime {
     let seconds = id.get_timestamp().map_or(0, |timestamp| timestamp.to_unix().0);
     let seconds = i64::try_from(seconds).unwrap_or_default();
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// Returns the canonical addresses of the accounts that know this browser.
-pub(super) async fn addresses(
+pub(in crate::accounts) async fn addresses(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     now: OffsetDateTime,
@@ -69,7 +69,7 @@ pub(super) async fn addresses(
 
 /// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
 /// whoever planted or copied the old one is left behind.
-pub(super) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
+pub(in crate::accounts) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
     let new = Token::random();
     if let Some(old) = old {
         let row = ActiveModel { token_digest: Set(new.digest()), ..Default::default() };
@@ -79,7 +79,7 @@ pub(super) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> 
 }
 
 /// Notes that this browser is the user's.
-pub(super) async fn remember(
+pub(in crate::accounts) async fn remember(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Uuid,
@@ -103,7 +103,7 @@ pub(super) async fn remember(
 
 /// Makes what the client uses known to the account: a browser by a new device token, which is returned, and a program by
 /// its network.
-pub(super) async fn recognise(
+pub(in crate::accounts) async fn recognise(
     conn: &impl ConnectionTrait,
     kind: Kind,
     user: Uuid,
@@ -124,7 +124,11 @@ pub(super) async fn recognise(
 }
 
 /// Forgets every browser of the user but the one to keep.
-pub(super) async fn forget_all(conn: &impl ConnectionTrait, user: Uuid, keep: Option<&Token>) -> Result<()> {
+pub(in crate::accounts) async fn forget_all(
+    conn: &impl ConnectionTrait,
+    user: Uuid,
+    keep: Option<&Token>,
+) -> Result<()> {
     let mut those = Entity::delete_many().filter(Column::UserId.eq(user));
     if let Some(keep) = keep {
         those = those.filter(Column::TokenDigest.ne(keep.digest()));

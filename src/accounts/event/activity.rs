@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use time::OffsetDateTime;
 
-use super::Result;
-use super::event::{self, Event};
-use super::user::User;
+use crate::accounts::Result;
+use crate::accounts::event::{self, Event};
+use crate::accounts::user::User;
 use crate::db::Db;
 
 /// One line: events of one kind. They came from one browser at one address, in a row, unless [`Entry::addresses`] says

@@ -1,13 +1,15 @@
 //! `sessions`: who is logged in where. The row is the truth; a cookie or token without its row opens nothing.
 
+pub mod device;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, Query};
 use sea_orm::{Condition, Iterable, QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::user::{self, User};
-use super::{Client, Fault, Result, keep_newest};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Client, Fault, Result, keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -102,7 +104,7 @@ const USER_AGENT_MAX: usize = 256;
 /// before it must not open anything after it: hence one statement that looks and writes, with the user's row
 /// locked where rows can be. The same holds for an account that is disabled meanwhile: all of its sessions were ended, and
 /// none may begin after that.
-pub(super) async fn start(
+pub(in crate::accounts) async fn start(
     conn: &impl ConnectionTrait,
     user: &User,
     lasting: Lasting,
@@ -147,7 +149,7 @@ pub(super) async fn start(
 }
 
 /// A browser's own description, no longer than we keep it.
-pub(super) fn shortened(user_agent: &str) -> String {
+pub(in crate::accounts) fn shortened(user_agent: &str) -> String {
     user_agent.chars().take(USER_AGENT_MAX).collect()
 }
 
@@ -206,19 +208,23 @@ pub async fn touch(
 }
 
 /// The sessions of the user that have not ended, the one used last first.
-pub(super) async fn all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<Vec<Session>> {
+pub(in crate::accounts) async fn all(
+    conn: &impl ConnectionTrait,
+    user: Uuid,
+    now: OffsetDateTime,
+) -> Result<Vec<Session>> {
     let those = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
     Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
 }
 
 /// Ends one session of the user; true if it was there.
-pub(super) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
+pub(in crate::accounts) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
     let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
     Ok(that.exec(conn).await?.rows_affected > 0)
 }
 
 /// Ends a session of the user and all that began after it, as their ids say; returns how many.
-pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<u64> {
+pub(in crate::accounts) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<u64> {
     let these = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
     Ok(these.exec(conn).await?.rows_affected)
 }
@@ -226,7 +232,10 @@ pub(super) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid)
 /// Ends every session of the user but this one, which gets another id: a copy of its cookie, wherever it is, then opens
 /// nothing (OWASP ASVS 5.0, 7.2.4). Its time of log-in stays, so that nobody prolongs it so. Returns `None` if it has
 /// ended meanwhile, else also how many others there were. Call it with the user's row locked: two sessions that end each other would wait for each other.
-pub(super) async fn keep_only(conn: &impl ConnectionTrait, session: &Session) -> Result<Option<(Session, u64)>> {
+pub(in crate::accounts) async fn keep_only(
+    conn: &impl ConnectionTrait,
+    session: &Session,
+) -> Result<Option<(Session, u64)>> {
     let id = chance::id();
     let update = Entity::update_many().col_expr(Column::Id, Expr::value(id)).filter(Column::Id.eq(session.id));
     if update.exec(conn).await?.rows_affected == 0 {
@@ -247,7 +256,7 @@ pub async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
 }
 
 /// Ends every session of the user. Returns how many have ended that had not expired.
-pub(super) async fn end_all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
+pub(in crate::accounts) async fn end_all(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
     let open = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
     let ended = open.exec(conn).await?.rows_affected;
     Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, debug_span, warn};
 use zeroize::Zeroizing;
 
-use super::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
-use super::{Fault, Result};
+use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
+use crate::accounts::{Fault, Result};
 use crate::chance;
 use crate::metrics::Hashing;
 

@@ -6,9 +6,9 @@ use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::token::{Token, TokenDigest};
-use super::user::{self, User};
-use super::{Result, keep_newest};
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Result, keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -52,14 +52,14 @@ pub const LIFETIME: Duration = Duration::hours(1);
 const ALIVE_MAX: u64 = 3;
 
 /// Locks all links of the user until the transaction ends, where rows can be locked.
-pub(super) async fn lock_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn lock_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     let theirs = Entity::find().filter(Column::UserId.eq(user)).order_by_asc(Column::Id);
     theirs.lock(LockType::Update).all(conn).await?;
     Ok(())
 }
 
 /// Makes a token for the user; the oldest dies when there would be more than three.
-pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
+pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {
         id: Set(chance::id()),
@@ -77,13 +77,17 @@ pub(super) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetD
 }
 
 /// Takes back a token whose letter certainly did not go out.
-pub(super) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
+pub(in crate::accounts) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
     Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).exec(conn).await?;
     Ok(())
 }
 
 /// Whose link this is, if it still works; not if the account is disabled. Reads only: looking at a link never burns it.
-pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<Option<User>> {
+pub(in crate::accounts) async fn holder(
+    conn: &impl ConnectionTrait,
+    token: &Token,
+    now: OffsetDateTime,
+) -> Result<Option<User>> {
     let alive = Entity::find()
         .filter(Column::TokenDigest.eq(token.digest()))
         .filter(Column::UsedAt.is_null())
@@ -96,7 +100,11 @@ pub(super) async fn holder(conn: &impl ConnectionTrait, token: &Token, now: Offs
 ///
 /// One guarded UPDATE, not a look and then a write: between the two, a second request with the same link
 /// would pass the look as well.
-pub(super) async fn redeem(conn: &impl ConnectionTrait, token: &Token, now: OffsetDateTime) -> Result<bool> {
+pub(in crate::accounts) async fn redeem(
+    conn: &impl ConnectionTrait,
+    token: &Token,
+    now: OffsetDateTime,
+) -> Result<bool> {
     let done = Entity::update_many()
         .col_expr(Column::UsedAt, Expr::value(now))
         .filter(Column::TokenDigest.eq(token.digest()))
@@ -108,7 +116,7 @@ pub(super) async fn redeem(conn: &impl ConnectionTrait, token: &Token, now: Offs
 }
 
 /// Kills every link of the user that has not been used.
-pub(super) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::UsedAt.is_null()).exec(conn).await?;
     Ok(())
 }

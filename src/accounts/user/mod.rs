@@ -1,5 +1,9 @@
 //! `users`: the people.
 
+mod confusable;
+pub mod email;
+pub mod username;
+
 use std::collections::HashSet;
 
 use sea_orm::entity::prelude::*;
@@ -8,10 +12,10 @@ use sea_orm::{QuerySelect, Set, SqlErr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Result;
-use super::email::Email;
-use super::password::HashedPassword;
-use super::username::Username;
+use crate::accounts::Result;
+use crate::accounts::password::HashedPassword;
+use crate::accounts::user::email::Email;
+use crate::accounts::user::username::Username;
 use crate::locale::Locale;
 
 /// A person with an account.
@@ -52,7 +56,7 @@ impl Model {
 
     /// Whether a link that was mailed to this canonical address still belongs to the user: the account has that address, and
     /// is not disabled. The reader of an older mailbox need not be the owner.
-    pub(super) fn owns_link_to(&self, email_at_issue: &str) -> bool {
+    pub(in crate::accounts) fn owns_link_to(&self, email_at_issue: &str) -> bool {
         self.email_canonical == email_at_issue && !self.is_disabled()
     }
 
@@ -100,7 +104,7 @@ impl Taken {
 
 /// Adds a user. The unique columns are the judge: a look before the insert could not see a twin that is
 /// being inserted at the same moment.
-pub(super) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Result<User, Taken>> {
+pub(in crate::accounts) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Result<User, Taken>> {
     let row: ActiveModel = user.into();
     match row.reset_all().insert(conn).await {
         Ok(user) => Ok(Ok(user)),
@@ -134,19 +138,22 @@ pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Opti
 }
 
 /// The user with this address, locked until the transaction ends where rows can be locked.
-pub(super) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
+pub(in crate::accounts) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
     let this = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
     Ok(this.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Returns the canonical addresses of these users.
-pub(super) async fn addresses(conn: &impl ConnectionTrait, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<String>> {
+pub(in crate::accounts) async fn addresses(
+    conn: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<String>> {
     let addresses = Entity::find().select_only().column(Column::EmailCanonical).filter(Column::Id.is_in(ids));
     Ok(addresses.into_tuple().all(conn).await?)
 }
 
 /// Returns those of these canonical addresses that have an account which is not disabled.
-pub(super) async fn with_account(
+pub(in crate::accounts) async fn with_account(
     conn: &impl ConnectionTrait,
     addresses: impl IntoIterator<Item = String>,
 ) -> Result<HashSet<String>> {
@@ -183,19 +190,23 @@ pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option
 ///
 /// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was
 /// checked before it must not open anything after it.
-pub(super) async fn still(conn: &impl ConnectionTrait, id: Uuid, password: &HashedPassword) -> Result<Option<User>> {
+pub(in crate::accounts) async fn still(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    password: &HashedPassword,
+) -> Result<Option<User>> {
     let same = Entity::find_by_id(id).filter(Column::HashedPassword.eq(password.clone()));
     Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if it
 /// was deleted.
-pub(super) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
+pub(in crate::accounts) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
     Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
-pub(super) async fn renew_hash(
+pub(in crate::accounts) async fn renew_hash(
     conn: &impl ConnectionTrait,
     user: &User,
     fresh: HashedPassword,
@@ -208,7 +219,7 @@ pub(super) async fn renew_hash(
 }
 
 /// Gives the user another password hash.
-pub(super) async fn set_password(
+pub(in crate::accounts) async fn set_password(
     conn: &impl ConnectionTrait,
     id: Uuid,
     password: HashedPassword,
@@ -226,7 +237,7 @@ pub(super) async fn set_password(
 }
 
 /// Disables the user's account, or enables it with `None`; true for exactly one caller.
-pub(super) async fn set_disabled(
+pub(in crate::accounts) async fn set_disabled(
     conn: &impl ConnectionTrait,
     id: Uuid,
     disabled_at: Option<OffsetDateTime>,
@@ -239,7 +250,7 @@ pub(super) async fn set_disabled(
 }
 
 /// Gives the user another address. As in [`insert`], the unique column is the judge.
-pub(super) async fn set_email(
+pub(in crate::accounts) async fn set_email(
     conn: &impl ConnectionTrait,
     id: Uuid,
     email: &Email,
@@ -262,7 +273,11 @@ pub(super) async fn set_email(
 ///
 /// The stored hash itself goes, and no flag beside it is set: every statement that compares the hash, such as the start
 /// of a session, then refuses the old password without knowing about this.
-pub(super) async fn take_password(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<bool> {
+pub(in crate::accounts) async fn take_password(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool> {
     let none = HashedPassword::none();
     let row = ActiveModel { hashed_password: Set(none.clone()), updated_at: Set(now), ..Default::default() };
     let update = Entity::update_many().set(row).filter(Column::Id.eq(id)).filter(Column::HashedPassword.ne(none));

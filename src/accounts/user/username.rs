@@ -4,7 +4,7 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use precis_profiles::{UsernameCaseMapped, UsernameCasePreserved};
 use unicode_normalization::UnicodeNormalization;
 
-use super::confusable::{looks_like, mixes_scripts};
+use crate::accounts::user::confusable::{looks_like, mixes_scripts};
 
 /// A name to log in with: 3 to 32 letters and digits of any script, and `-`, `_`, `.` between them.
 #[derive(Clone, Debug, PartialEq, Eq)]

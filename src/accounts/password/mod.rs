@@ -1,13 +1,14 @@
 //! Passwords: the types that cannot be printed, and what makes a new one good enough.
 
+pub mod hasher;
+mod own_names;
+
 use std::fmt;
 
 use sea_orm::DeriveValueType;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 use zxcvbn::feedback::Warning;
-
-use super::own_names;
 
 /// A password as somebody typed it, in Unicode form NFKC, so that the same keys give the same password on
 /// every system (NIST SP 800-63B-4, 3.1.1.2). Wiped from memory when dropped; never printed.
@@ -26,12 +27,12 @@ impl Password {
     }
 
     /// What is hashed. Too long a password gives nothing, so that it can match nothing.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::accounts) fn as_bytes(&self) -> &[u8] {
         if self.code_points() > Self::MAX { b"" } else { self.0.as_bytes() }
     }
 
     /// Whether another password is the same text.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(in crate::accounts) fn is(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 
@@ -57,19 +58,19 @@ impl fmt::Debug for Password {
 
 /// A stored hash: a PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`; never printed.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
-pub struct HashedPassword(pub(super) String);
+pub struct HashedPassword(pub(in crate::accounts) String);
 
 impl HashedPassword {
     /// What is stored for an account that has no password at the moment. No password matches it.
     const NONE: &str = "!";
 
     /// The account has no password.
-    pub(super) fn none() -> Self {
+    pub(in crate::accounts) fn none() -> Self {
         Self(Self::NONE.into())
     }
 
     /// Whether the account has no password.
-    pub(super) fn is_none(&self) -> bool {
+    pub(in crate::accounts) fn is_none(&self) -> bool {
         self.0 == Self::NONE
     }
 }
@@ -120,7 +121,11 @@ impl NewPassword {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub(super) fn parse(typed: &str, policy: &PasswordPolicy, about: &[&str]) -> Result<Self, PasswordError> {
+    pub(in crate::accounts) fn parse(
+        typed: &str,
+        policy: &PasswordPolicy,
+        about: &[&str],
+    ) -> Result<Self, PasswordError> {
         let password = Password::new(typed);
         let length = password.code_points();
         if length == 0 {
