@@ -1,5 +1,5 @@
-//! Makes a typed function of every message in `locales/`. One that a language lacks gets no function, and whoever
-//! calls it does not compile.
+//! Makes a typed function of every message in `locales/`. A message that one language lacks gets no function, so code that
+//! uses it does not compile.
 
 use std::env;
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ fn main() -> ExitCode {
         BuildOptions::default()
             .with_prefix("")
             .with_lint_level(LintLevel::Strict)
-            // No invisible marks around what is filled in: pages isolate it with <bdi>, and subjects, titles and
-            // text letters must not have any.
+            // Values in a message get no invisible marks around them. Pages isolate values with <bdi>, and subjects, titles
+            // and plain-text emails must have no such marks.
             .without_bidi_isolation()
             .without_format()
             .with_ftl_output(FtlOutputOptions::single_file(&format!("{out}/translations.ftl")))

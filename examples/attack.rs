@@ -1,16 +1,16 @@
-//! What an attacker with few addresses and little traffic can take of the server's places and memory:
+//! Measures how many places and how much memory of the server an attacker with few addresses and little traffic can take:
 //!
 //! ```text
 //! bench/attack [NAME]   # cargo build --release && cargo run --release --example attack
 //! ```
 //!
-//! Each attack runs against a fresh release server with its limits on, in a child process, on loopback. The attacker's
-//! connections come from 127.0.1.x and open again when the server ends them. An honest visitor at 127.0.0.1 opens a
-//! new connection for each page meanwhile. The table has the visitor's times (median, 99th percentile, most), the
-//! server's peak memory, and how soon after the attack its memory is back under 60 MB. A missed aim is no failure: this
-//! program reports. It takes about four minutes, and nothing leaves the machine.
+//! Each attack runs against a new release server with its limits on, in a child process, on loopback. The attacker's
+//! connections come from 127.0.1.x and open again when the server ends them. Meanwhile an honest visitor at 127.0.0.1 opens a
+//! new connection for each page. The table has the visitor's times (median, 99th percentile, maximum), the server's peak
+//! memory, and how soon after the attack its memory is under 60 MB again. The program only reports: a missed aim is not an
+//! error. It takes about four minutes, and all traffic stays on the machine.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 #[expect(dead_code, reason = "other programs use the rest")]
 mod measured;
@@ -36,13 +36,13 @@ use tokio::time::{sleep, timeout};
 use measured::{Run, Runs, Table, met};
 use served::{Server, binary, fetch, free_port};
 
-/// For ten thousand connections, and what else is open.
+/// The open files for ten thousand connections, and for everything else.
 const FILES: u64 = 10_500;
 /// How long an attack lasts while the visitor reads.
 const LASTS: Duration = Duration::from_secs(15);
 /// How long an attacker's connection waits before it opens again.
 const OPENS_AGAIN: Duration = Duration::from_millis(200);
-/// How long the visitor rests between two pages, and when a page counts as lost.
+/// How long the visitor pauses between two pages, and after how long a page counts as lost.
 const RESTS: Duration = Duration::from_millis(20);
 const LOST: Duration = Duration::from_secs(5);
 /// The aims.
@@ -57,23 +57,23 @@ struct Attack {
     addresses: u8,
     /// How many connections each address opens.
     connections: usize,
-    /// How many files the server may open, where they are few.
+    /// How many files the server may open, or `None` for the usual limit.
     files: Option<u32>,
     how: How,
 }
 
-/// What each connection does.
+/// The behaviour of each connection.
 #[derive(Clone, Copy)]
 enum How {
-    /// It sends the body of an HTTP/1 request a byte a second.
+    /// It sends the body of an HTTP/1 request at one byte per second.
     SlowBody,
-    /// It asks for these on all streams of HTTP/2 and opens no window for the answers.
+    /// It requests these paths on all streams of HTTP/2 and opens no window for the responses.
     Unread(&'static [&'static str]),
-    /// It posts 16 KB of quotes, which HTML writes as `&quot;`, likewise.
+    /// It posts 16 KB of quotes, which HTML writes as `&quot;`, and opens no window either.
     UnreadEcho,
-    /// It sends heads of 425 indexed fields, a byte each (RFC 7541, 6.1), whose bodies never come.
+    /// It sends heads of 425 indexed fields, one byte each (RFC 7541, 6.1), and never the bodies.
     IndexedHeads,
-    /// It sends all but the last byte of 16 KB on each stream.
+    /// It sends 16 KB on each stream, and never the end.
     HalfBodies,
 }
 
@@ -114,7 +114,7 @@ async fn main() -> anyhow::Result<()> {
     run.end()
 }
 
-/// The server with nobody but the visitor.
+/// Measures the server with only the visitor.
 async fn quiet(table: &mut Table) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let server = serve(dir.path(), None).await?;
@@ -131,13 +131,13 @@ async fn measure(attack: &Attack, table: &mut Table) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let (port, how, connections) = (server.port, attack.how, attack.connections);
     let addresses: Vec<_> = (1..=attack.addresses).map(|last| Ipv4Addr::new(127, 0, 1, last)).collect();
-    // On a thread of its own, so that the visitor does not wait for the attacker in this program.
+    // The attacker has its own thread, so that the visitor does not wait for the attacker in this program.
     let attacker = thread::spawn(move || -> anyhow::Result<()> {
         Builder::new_current_thread().enable_all().build()?.block_on(async {
             for address in addresses.iter().flat_map(|address| iter::repeat_n(*address, connections)) {
                 tokio::spawn(hold(address, port, how));
             }
-            let _stopped = stopped.await;
+            let _ = stopped.await; // the sender is dropped to stop this
         });
         Ok(())
     });
@@ -159,7 +159,7 @@ async fn measure(attack: &Attack, table: &mut Table) -> anyhow::Result<()> {
     server.stop()
 }
 
-/// Starts the server with its limits on, and with few files if so wished.
+/// Starts the server with its limits on, and with a limit on open files if there is one.
 async fn serve(dir: &Path, files: Option<u32>) -> anyhow::Result<Server> {
     let (mut command, port) = (Command::new("sh"), free_port()?);
     let ulimit = files.map(|files| format!("ulimit -n {files} && ")).unwrap_or_default();
@@ -169,7 +169,7 @@ async fn serve(dir: &Path, files: Option<u32>) -> anyhow::Result<Server> {
     Server::start(command, port, dir.join("latchkey.log")).await
 }
 
-/// Opens a connection for each page, and says how long each took and how many did not come.
+/// Opens a connection for each page. Returns how long each page took and how many were lost.
 async fn visit(port: u16, lasts: Duration) -> (Runs, usize) {
     let (mut took, mut lost, began) = (Runs::default(), 0, Instant::now());
     while began.elapsed() < lasts {
@@ -189,7 +189,7 @@ async fn read_page(port: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One connection of the attacker, opened again whenever it ends.
+/// Holds one connection of the attacker, and opens it again whenever it ends.
 async fn hold(from: Ipv4Addr, port: u16, how: How) {
     loop {
         let held = async {
@@ -201,7 +201,7 @@ async fn hold(from: Ipv4Addr, port: u16, how: How) {
                 how => window::hold(stream, |streams| requests(how, streams)).await,
             }
         };
-        let _ended_by_the_server = held.await;
+        let _ = held.await; // the server ended the connection
         sleep(OPENS_AGAIN).await;
     }
 }
@@ -224,7 +224,7 @@ async fn drip(mut stream: TcpStream) -> anyhow::Result<()> {
     bail!("the server ended it")
 }
 
-/// What is sent on each of so many streams: the head, the body, and whether that is all.
+/// Returns what is sent on each stream: the head, the body, and whether the request ends there.
 fn requests(how: How, streams: usize) -> Vec<(Vec<u8>, Vec<u8>, bool)> {
     let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
     let of = |count: usize| match how {
@@ -235,7 +235,7 @@ fn requests(how: How, streams: usize) -> Vec<(Vec<u8>, Vec<u8>, bool)> {
         }
         How::HalfBodies => (window::head("POST", "/forgot-password", &form), vec![b'x'; 16_000], false),
         How::IndexedHeads => {
-            // The first stream puts `x: y` into the table, the others name it.
+            // The first stream puts `x: y` into the table. The others refer to it.
             let field: &[u8] = if count == 0 { b"\x40\x01x\x01y" } else { b"\xbe" };
             let head = [window::head("POST", "/login", &[]), field.to_vec(), vec![0xbe; 424]].concat();
             (head, vec![], false)

@@ -1,22 +1,22 @@
-//! The figures of the product, each beside its yardstick, in one run:
+//! Measures the figures of the product, each beside its yardstick:
 //!
 //! ```text
 //! cargo build --release && cargo run --release --example figures
 //! ```
 //!
 //! The release binary runs as a child process, on a new database in a temporary folder, with sixteen users.
-//! All traffic is on loopback and comes from this process: one thread, keep-alive connections, requests made
-//! beforehand. Server and client share the machine's cores, as do the yardsticks and theirs:
+//! All traffic is on loopback and comes from this process, from one thread with keep-alive connections. The requests are made
+//! beforehand. Server and client share the machine's cores, and so do a yardstick and its client:
 //!
-//! - log-ins a second stand beside raw argon2id, a thread a core, with the same parameters and no server;
-//! - pages a second stand beside a bare axum handler in a process of its own (this program again, with the
-//!   argument `bare`) that renders a page of the same size, with no layers and no database.
+//! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server;
+//! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
+//!   `bare`) that renders a page of the same size, with no layers and no database.
 //!
-//! A yardstick is measured in turns with its figure, because machines are noisy; a ratio is the median over
-//! the turns. A value is the median of its runs with the least and the most. A missed aim is no failure:
-//! this program reports. It takes about two minutes.
+//! A figure and its yardstick are measured in turns, because machines are noisy, and a ratio is the median over the turns. A
+//! value is the median of its runs with the minimum and the maximum. The program only reports: a missed aim is not an error.
+//! It takes about two minutes.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 mod measured;
 mod served;
@@ -43,7 +43,7 @@ use served::{Server, free_port};
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
 const BURST: usize = 200;
-/// Short turns, and many of them: what else runs on the machine then falls on both sides.
+/// The turns are short and many, so that other programs on the machine slow both sides alike.
 const LOGIN_TURNS: usize = 8;
 const LOGINS_FOR: Duration = Duration::from_secs(3);
 const LOGINS_AT_ONCE: usize = 16;
@@ -83,7 +83,7 @@ async fn measure() -> anyhow::Result<()> {
     run.end()
 }
 
-/// Log-ins a second in turns with raw argon2; returns what raw argon2 did in a second.
+/// Measures log-ins per second in turns with raw argon2. Returns the hashes per second of raw argon2.
 async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
     let requests: Vec<_> = (0..LOGINS_AT_ONCE).map(log_in).collect();
     let [mut rate, mut cost, mut raw_rate, mut raw_cost, mut ratios] = [const { Runs(Vec::new()) }; 5];
@@ -107,7 +107,7 @@ async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
     Ok(raw_rate.median())
 }
 
-/// What fresh servers need: at rest, and while [`BURST`] people log in at once and one more reads.
+/// Measures the memory of new servers: idle, and while [`BURST`] users log in at once and another user reads.
 async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, table: &mut Table) -> anyhow::Result<()> {
     let [mut resident, mut proportional, mut peak, mut after, mut slowest] = [const { Runs(Vec::new()) }; 5];
     let (mut quiet, mut busy, mut lost) = (Runs::default(), Runs::default(), 0);
@@ -163,7 +163,7 @@ async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, ta
     Ok(())
 }
 
-/// Pages a second in turns with the bare handler, and what one page costs in processor time.
+/// Measures pages per second in turns with the bare handler, and the processor time of one page.
 async fn pages(ours: Server, dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     let size = body_size(ours.connect().await?.ask(&page()).await?.text);
     let bare = Server::bare(dir, size).await?;
@@ -196,7 +196,7 @@ async fn pages(ours: Server, dir: &Path, table: &mut Table) -> anyhow::Result<()
     Ok(())
 }
 
-/// Bytes of the body.
+/// Returns the size of the body in bytes.
 fn body_size(answer: &str) -> usize {
     answer.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len())
 }
@@ -209,7 +209,7 @@ struct BarePage<'a> {
     padding: &'a str,
 }
 
-/// The yardstick for pages: a handler that renders `size` bytes, and nothing around it.
+/// Serves the yardstick for pages: a handler that renders `size` bytes, without any layer.
 async fn bare(port: u16, size: usize) -> anyhow::Result<()> {
     fn render(padding: &str) -> String {
         BarePage { title: "Log in", site: "Latchkey", padding }.render().unwrap_or_default()
@@ -222,10 +222,10 @@ async fn bare(port: u16, size: usize) -> anyhow::Result<()> {
     Ok(axum::serve(TcpListener::bind(("127.0.0.1", port)).await?, router.with_state(padding)).await?)
 }
 
-/// What came of a load.
+/// The results of a load.
 struct Load {
     per_second: f64,
-    /// Processor time of the server for one answer, in µs.
+    /// Processor time of the server for one response, in µs.
     server_cost: f64,
     /// Processor time of this process, as a share of one core.
     client_busy: f64,
@@ -245,7 +245,7 @@ impl Server {
         Self::start(command, port, dir.join("bare.log")).await
     }
 
-    /// A connection for each request, which is sent again as soon as it is answered.
+    /// Opens a connection for each request, and sends the request again after each response.
     async fn load(&self, requests: &[Vec<u8>], expected: u16, lasts: Duration) -> anyhow::Result<Load> {
         let mut connections = Vec::new();
         for request in requests {

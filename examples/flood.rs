@@ -1,16 +1,16 @@
-//! What strangers can make the site write, and how long an honest reset waits meanwhile:
+//! Measures what attackers without an account can make the site write, and how long an honest reset waits meanwhile:
 //!
 //! ```text
 //! bench/flood [resets | sign-ups | addresses]   # cargo build --release && cargo run --release --example flood
 //! ```
 //!
-//! The release binary runs as a child process on a database in a temporary folder; all traffic is on loopback. Each lot
-//! floods it for 20 seconds with forms of strangers: requests for a reset from every /64 of one IPv6 /48, sign-ups from
-//! the same, and requests for a reset from 131 072 IPv4 addresses. An attacker's address is in `X-Forwarded-For`,
-//! which the server trusts here. After five seconds a person with an account, at an address of their own, asks for a
-//! reset, and the clock runs until the letter is in the mailbox. The program takes about a minute and a half.
+//! The release binary runs as a child process on a database in a temporary folder; all traffic is on loopback. Each
+//! flood sends forms for 20 seconds: requests for a reset from every /64 of one IPv6 /48, sign-ups from the same /48, and
+//! requests for a reset from 131 072 IPv4 addresses. An attacker's address is in `X-Forwarded-For`, which the server trusts
+//! here. After five seconds a user with an account and another address asks for a reset. The clock runs until the email is in
+//! the mailbox. The program takes about a minute and a half.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 #[expect(dead_code, reason = "shared with other programs")]
 mod measured;
@@ -40,17 +40,17 @@ const FLOOD_FOR: Duration = Duration::from_secs(20);
 const ASKS_AFTER: Duration = Duration::from_secs(5);
 const WAITS_AT_MOST: Duration = Duration::from_secs(90);
 const CONNECTIONS: usize = 64;
-/// The honest person's address (RFC 5737).
+/// The honest user's address (RFC 5737).
 const HOME: &str = "203.0.113.9";
-/// The tables that strangers make rows in.
+/// The tables in which a flood makes rows.
 const TABLES: [&str; 5] = ["outbox", "limits", "events", "pending_signups", "visits"];
 
-/// What one lot sends.
+/// The forms of one flood.
 #[derive(Clone, Copy)]
 struct Flood {
     name: &'static str,
     path: &'static str,
-    /// The address that the request with this number comes from.
+    /// Returns the address of the request with this number.
     from: fn(u32) -> String,
 }
 
@@ -60,20 +60,20 @@ const FLOODS: [Flood; 3] = [
     Flood { name: "addresses", path: "/forgot-password", from: addresses },
 ];
 
-/// One after the other, the /64s of one /48 (of the network for documentation, RFC 3849).
+/// Returns the /64s of one /48 in turn. The /48 is of the network for documentation (RFC 3849).
 fn network(n: u32) -> String {
     let subnet = u16::try_from(n & 0xffff).unwrap_or_default();
     Ipv6Addr::new(0x2001, 0xdb8, 0x77, subnet, 0, 0, 0, 1).to_string()
 }
 
-/// One after the other, the addresses of the network for benchmarks (RFC 2544).
+/// Returns the addresses of the network for benchmarks in turn (RFC 2544).
 fn addresses(n: u32) -> String {
     Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + n % (1 << 17)).to_string()
 }
 
-/// The answers of the flood, by what they are.
+/// The number of responses to the flood, of each kind.
 #[derive(Default)]
-struct Answers {
+struct Responses {
     next: AtomicU32,
     let_in: AtomicU64,
     refused: AtomicU64,
@@ -81,7 +81,7 @@ struct Answers {
     other: AtomicU64,
 }
 
-/// What the folder holds.
+/// The size of the database.
 struct Kept {
     bytes: u64,
     rows: Vec<i64>,
@@ -95,19 +95,19 @@ async fn main() -> anyhow::Result<()> {
     for flood in FLOODS.iter().filter(|flood| only.as_deref().is_none_or(|only| only == flood.name)) {
         let dir = tempfile::tempdir()?;
         sign_up(Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await?).await?;
-        lot(dir.path(), *flood, &mut table).await?;
+        measure(dir.path(), *flood, &mut table).await?;
     }
     table.print();
     run.end()
 }
 
-async fn lot(dir: &Path, flood: Flood, table: &mut Table) -> anyhow::Result<()> {
+async fn measure(dir: &Path, flood: Flood, table: &mut Table) -> anyhow::Result<()> {
     let limits = [("LATCHKEY_RATE_LIMITS", "on"), ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")];
     let server = Server::latchkey(dir, &limits).await?;
     let (before, quiet) = (kept(dir).await?, reset(dir, server.port, "otter0").await?);
 
-    let answers = Arc::new(Answers::default());
-    let (port, counts) = (server.port, answers.clone());
+    let responses = Arc::new(Responses::default());
+    let (port, counts) = (server.port, responses.clone());
     let crowd = thread::spawn(move || {
         Builder::new_current_thread().enable_all().build()?.block_on(async {
             let mut all: JoinSet<()> = (0..CONNECTIONS).map(|_| send(port, flood, counts.clone())).collect();
@@ -117,19 +117,20 @@ async fn lot(dir: &Path, flood: Flood, table: &mut Table) -> anyhow::Result<()> 
         })
     });
     sleep(ASKS_AFTER).await;
-    let early = answers.let_in.load(Ordering::Relaxed);
+    let early = responses.let_in.load(Ordering::Relaxed);
     let honest = reset(dir, server.port, "otter1").await;
     crowd.join().map_err(|_| anyhow!("a panic"))??;
     let after = kept(dir).await?;
     server.stop()?;
 
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-    let (late, lasted) = (count(&answers.let_in) - early, (FLOOD_FOR - ASKS_AFTER).as_secs_f64());
+    let (late, lasted) = (count(&responses.let_in) - early, (FLOOD_FOR - ASKS_AFTER).as_secs_f64());
     let first = early as f64 / ASKS_AFTER.as_secs_f64();
     let name = format!("{}: let in a second, from the 5th second on", flood.name);
     table.row(&name, [&format!("{:.1}", late as f64 / lasted), &format!("before: {first:.0}"), "", "", ""]);
-    let turned_away = format!("{} / {} / {}", count(&answers.refused), count(&answers.busy), count(&answers.other));
-    table.row("  let in, in all", [&count(&answers.let_in).to_string(), "", "", "", ""]);
+    let turned_away =
+        format!("{} / {} / {}", count(&responses.refused), count(&responses.busy), count(&responses.other));
+    table.row("  let in, in all", [&count(&responses.let_in).to_string(), "", "", "", ""]);
     table.row("  turned away: 429 / 503 / otherwise", [&turned_away, "", "", "", ""]);
     for (at, name) in TABLES.iter().enumerate() {
         table.row(&format!("  rows in {name}"), [&(after.rows[at] - before.rows[at]).to_string(), "", "", "", ""]);
@@ -142,25 +143,25 @@ async fn lot(dir: &Path, flood: Flood, table: &mut Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Sends forms one after the other, each from another address and about another person.
-async fn send(port: u16, flood: Flood, answers: Arc<Answers>) {
+/// Sends forms one after the other, each from another address and with another email address.
+async fn send(port: u16, flood: Flood, responses: Arc<Responses>) {
     let mut open = None;
     loop {
-        let n = answers.next.fetch_add(1, Ordering::Relaxed);
+        let n = responses.next.fetch_add(1, Ordering::Relaxed);
         let (email, username) = (format!("nobody{n}@example.com"), format!("nobody{n}"));
         let fields = [("email", email.as_str()), ("username", &username), ("password", PASSWORD)];
         let status = ask(port, &mut open, &post(flood.path, &fields), &(flood.from)(n)).await.unwrap_or_default();
         let which = match status {
-            303 => &answers.let_in,
-            429 => &answers.refused,
-            503 => &answers.busy,
-            _ => &answers.other,
+            303 => &responses.let_in,
+            429 => &responses.refused,
+            503 => &responses.busy,
+            _ => &responses.other,
         };
         which.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// The status of the answer to a request from this address, on an open connection or on a new one.
+/// Sends a request from this address, on the open connection or on a new one. Returns the status.
 async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8], from: &str) -> anyhow::Result<u16> {
     let mut connection = match open.take() {
         Some(connection) => connection,
@@ -173,7 +174,7 @@ async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8], from: &st
     Ok(status)
 }
 
-/// Asks for a reset until it is let in, waits for the letter, and says how many seconds that took in all.
+/// Asks for a reset until the site accepts it, and waits for the email. Returns how many seconds both took.
 async fn reset(dir: &Path, port: u16, user: &str) -> anyhow::Result<f64> {
     let (began, address) = (Instant::now(), format!("{user}@example.com"));
     let request = post("/forgot-password", &[("email", &address)]);
@@ -189,7 +190,7 @@ async fn reset(dir: &Path, port: u16, user: &str) -> anyhow::Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Whether a letter to this address is among those in the mailbox that were not `seen` before.
+/// Returns whether the mailbox has an email to this address that was not `seen` before.
 fn has_letter(dir: &Path, address: &str, seen: &mut HashSet<PathBuf>) -> anyhow::Result<bool> {
     let to = format!("To: {address}");
     for file in fs::read_dir(dir.join("mailbox"))? {
@@ -201,7 +202,7 @@ fn has_letter(dir: &Path, address: &str, seen: &mut HashSet<PathBuf>) -> anyhow:
     Ok(false)
 }
 
-/// Counts the rows, and the bytes of the database with its journal.
+/// Returns the number of rows, and the bytes of the database with its journal.
 async fn kept(dir: &Path) -> anyhow::Result<Kept> {
     let file = dir.join("latchkey.db");
     let db = Database::connect(format!("sqlite://{}?mode=ro", file.display())).await?;

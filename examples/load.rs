@@ -1,17 +1,16 @@
-//! What becomes of people when many come at once, in one run:
+//! Measures what users wait for when many come at once:
 //!
 //! ```text
 //! bench/load [pages | log-ins | guesses | slow]   # cargo build --release && cargo run --release --example load
 //! ```
 //!
-//! The release binary runs as a child process, a fresh one for each lot of rows, on a database in a temporary
-//! folder; all traffic is on loopback. Whoever is measured and whoever makes the load have a thread each in this
-//! process, so that nobody waits for the other in the client; all share the machine's cores. Each lot has the same
-//! measured on the quiet server before, or raw argon2id, as its yardstick. Times are the median, the 99th percentile
-//! and the most; memory is the server's peak. A missed aim is no failure: this program reports. It takes about two
-//! minutes.
+//! The release binary runs as a child process, a new one for each group of rows, on a database in a temporary folder. All
+//! traffic is on loopback. The measured user and the load have one thread each in this process, so that neither waits for
+//! the other in the client. All share the machine's cores. The yardstick of each group is the same measurement on the quiet
+//! server before, or raw argon2id. Times are the median, the 99th percentile and the maximum. Memory is the server's peak.
+//! The program only reports: a missed aim is not an error. It takes about two minutes.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 mod measured;
 mod served;
@@ -32,27 +31,27 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use measured::{Run, Runs, Table, log_in, met, page, raw_argon2, read_once, sign_up};
-use served::{Answer, Connection, Server, fetch, post};
+use served::{Connection, Response, Server, fetch, post};
 
-/// For two thousand connections, and what else is open.
+/// The open files for two thousand connections, and for everything else.
 const FILES: u64 = 2500;
 const RAW_FOR: Duration = Duration::from_secs(3);
 const READERS: [usize; 4] = [1, 32, 200, 2000];
 const PAGE_TURNS: usize = 3;
 const PAGES_FOR: Duration = Duration::from_secs(1);
-/// How many log in at once, and how often that is measured.
+/// How many users log in at once, and how often that is measured.
 const BURSTS: [(usize, usize); 2] = [(200, 3), (2000, 2)];
-/// Who is not in by then is late.
+/// A log-in that takes longer is late.
 const ALL_IN_WITHIN: Duration = Duration::from_secs(60);
 const GUESSERS: usize = 500;
 const SLOW: usize = 1000;
 const BROKEN_OFF: usize = 500;
-/// What the honest person does: so many times a log-in and some pages, in no more time than this.
-const LOG_INS: usize = 9; // quiet and beside the crowd: a browser that is known has twenty tries at once
+/// The honest user logs in this many times and reads some pages, in no more time than the next constant.
+const LOG_INS: usize = 9; // on the quiet server and beside the crowd: a known browser has twenty attempts at once
 const LOG_INS_WITHIN: Duration = Duration::from_secs(25);
 const PAGES_BETWEEN: usize = 10;
 const PERSON_RESTS: Duration = Duration::from_millis(20);
-/// The honest person's address (RFC 5737). Those of the crowd are from the network for benchmarks (RFC 2544).
+/// The honest user's address (RFC 5737). The crowd's addresses are from the network for benchmarks (RFC 2544).
 const HOME: &str = "203.0.113.9";
 
 #[tokio::main(flavor = "current_thread")]
@@ -78,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     if wanted("guesses") {
-        // Two people, because an account that was guessed at knows no new browsers for a while.
+        // Each crowd guesses at another user, because an attacked account refuses new browsers for a while.
         for (person, addresses) in [GUESSERS, 1].into_iter().enumerate() {
             guesses(dir.path(), person, addresses, &mut table).await?;
         }
@@ -90,7 +89,7 @@ async fn main() -> anyhow::Result<()> {
     run.end()
 }
 
-/// Readers who ask for the page again as soon as they have it.
+/// Measures readers who request the page again as soon as they have it.
 async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     for readers in READERS {
         let server = Server::latchkey(dir, &[]).await?;
@@ -128,7 +127,7 @@ async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// People who log in all at once, and come again when they were told to; and one who reads meanwhile.
+/// Measures users who log in all at once, and again after the time that a refusal names; and one who reads meanwhile.
 async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &mut Table) -> anyhow::Result<()> {
     let [mut quiet, mut meanwhile, mut all_in, mut first, mut turned_away] = [const { Runs(Vec::new()) }; 5];
     let (mut refusals, mut peak, mut lost, mut missing) = (Runs::default(), Runs::default(), 0, 0);
@@ -178,14 +177,14 @@ async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &m
     Ok(())
 }
 
-/// Tries until it is in, as often and as late as it is told to.
+/// Attempts to log in until it succeeds, again after the time that each refusal names.
 async fn get_in(port: u16, person: usize, began: Instant, said: Sender<Seen>) {
     let (request, mut connection) = (log_in(person), None);
     for turn in 0.. {
         let asked = Instant::now();
         let (status, again) = ask(port, &mut connection, &request).await.unwrap_or_default();
         let (took, at) = (milliseconds(asked), milliseconds(began));
-        let _nobody_listens = said.send(Seen { status, first: turn == 0, took, at });
+        let _ = said.send(Seen { status, first: turn == 0, took, at }); // the measurement may be over
         match again {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
             None => return,
@@ -193,7 +192,8 @@ async fn get_in(port: u16, person: usize, began: Instant, said: Sender<Seen>) {
     }
 }
 
-/// Asks on this connection, or on a fresh one if there is none. The status, and after how many seconds to come again.
+/// Sends a request on this connection, or on a new one if there is none. Returns the status, and after how many seconds to try
+/// again.
 async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8]) -> anyhow::Result<(u16, Option<u64>)> {
     let mut connection = match open.take() {
         Some(connection) => connection,
@@ -206,7 +206,7 @@ async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8]) -> anyhow
     Ok((status, again))
 }
 
-/// A crowd that guesses passwords, and an honest person with a browser that the account knows.
+/// Measures an honest user with a browser that the account knows, beside a crowd that guesses passwords.
 async fn guesses(dir: &Path, person: usize, addresses: usize, table: &mut Table) -> anyhow::Result<()> {
     let limits = [("LATCHKEY_RATE_LIMITS", "on"), ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")];
     let server = Server::latchkey(dir, &limits).await?;
@@ -243,7 +243,7 @@ async fn guesses(dir: &Path, person: usize, addresses: usize, table: &mut Table)
     end(server, table)
 }
 
-/// Guesses in turns at the honest person's account and at names that nobody has, as fast as it is answered.
+/// Guesses in turns at the honest user's account and at names without an account, as fast as the server answers.
 async fn guess(port: u16, person: usize, address: String, said: Sender<(u16, f64)>) {
     let mut connection = None;
     for count in 0.. {
@@ -252,14 +252,14 @@ async fn guess(port: u16, person: usize, address: String, said: Sender<(u16, f64
         let request = with(&request, &format!("X-Forwarded-For: {address}"));
         let asked = Instant::now();
         let (status, _) = ask(port, &mut connection, &request).await.unwrap_or_default();
-        let _nobody_listens = said.send((status, milliseconds(asked)));
+        let _ = said.send((status, milliseconds(asked))); // the measurement may be over
         if connection.is_none() {
             sleep(Duration::from_millis(100)).await;
         }
     }
 }
 
-/// Connections that send a byte a second, and log-ins whose connections break off.
+/// Measures connections that send one byte per second, and log-ins whose connections break off.
 async fn slow(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     let server = Server::latchkey(dir, &[]).await?;
     let mut browser = Browser::open(&server, 0).await?;
@@ -270,7 +270,7 @@ async fn slow(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     let beside = browser.live().await?;
     crowd.leave()?;
     for person in 0..BROKEN_OFF {
-        // Dropped at once, as by somebody who closes the window.
+        // The connection is dropped at once, as when a user closes the window.
         server.connect().await?.send(&log_in(person)).await?;
     }
     let after = browser.live().await?;
@@ -286,7 +286,7 @@ async fn slow(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     end(server, table)
 }
 
-/// A request a byte a second, over and over.
+/// Sends a request at one byte per second, over and over.
 async fn drip(port: u16) {
     let request = with(&page(), &format!("X: {}", "x".repeat(600)));
     loop {
@@ -298,7 +298,7 @@ async fn drip(port: u16) {
             }
             anyhow::Ok(())
         };
-        let _cut_and_comes_again = dripped.await;
+        let _ = dripped.await; // the server cut the connection; the loop opens another one
     }
 }
 
@@ -308,7 +308,7 @@ fn end(server: Server, table: &mut Table) -> anyhow::Result<()> {
     server.stop()
 }
 
-/// An answer to somebody's first try or a later one, how long it took, and when it came, in milliseconds.
+/// A response to a user's first attempt or to a later one, with how long it took and when it came, in milliseconds.
 struct Seen {
     status: u16,
     first: bool,
@@ -320,7 +320,7 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-/// Those who make the load, on a thread of their own.
+/// The clients that make the load, on a thread of their own.
 struct Crowd {
     stay: oneshot::Sender<()>,
     thread: JoinHandle<anyhow::Result<()>>,
@@ -350,21 +350,21 @@ impl Crowd {
         self.thread.is_finished()
     }
 
-    /// Sends home who is still there.
+    /// Ends the clients that are still there.
     fn leave(self) -> anyhow::Result<()> {
         drop(self.stay);
         self.thread.join().map_err(|_| anyhow!("a panic"))?
     }
 }
 
-/// The honest person's browser: a connection, and its cookies.
+/// The honest user's browser: a connection, and its cookies.
 struct Browser {
     person: usize,
     connection: Connection,
     cookies: BTreeMap<String, String>,
 }
 
-/// What its person has seen.
+/// The results of the honest user.
 #[derive(Default)]
 struct Lived {
     log_ins: Runs,
@@ -397,7 +397,7 @@ impl Browser {
         Ok(lived)
     }
 
-    /// The status, and after how many milliseconds.
+    /// Sends a request. Returns the status, and how many milliseconds it took.
     async fn ask(&mut self, request: &[u8]) -> anyhow::Result<(u16, f64)> {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = with(request, &format!("X-Forwarded-For: {HOME}\r\nCookie: {}", cookies.join("; ")));
@@ -412,8 +412,8 @@ impl Browser {
     }
 }
 
-/// The values of all headers of this name.
-fn headers<'a>(answer: &'a Answer<'_>, name: &str) -> impl Iterator<Item = &'a str> {
+/// Returns the values of all headers of this name.
+fn headers<'a>(answer: &'a Response<'_>, name: &str) -> impl Iterator<Item = &'a str> {
     let head = answer.text.split("\r\n\r\n").next().unwrap_or_default();
     head.split("\r\n")
         .filter_map(|line| line.split_once(": "))
@@ -421,7 +421,7 @@ fn headers<'a>(answer: &'a Answer<'_>, name: &str) -> impl Iterator<Item = &'a s
         .map(|(_, value)| value)
 }
 
-/// The request with more lines in its head.
+/// Returns the request with more lines in its head.
 fn with(request: &[u8], lines: &str) -> Vec<u8> {
     String::from_utf8_lossy(request).replacen("\r\n", &format!("\r\n{lines}\r\n"), 1).into_bytes()
 }

@@ -1,22 +1,23 @@
-//! What an answer and its time tell a stranger, in one run:
+//! Measures what the responses and their times tell an attacker:
 //!
 //! ```text
 //! cargo build --release && cargo run --release --example timing [PAIRS [WORDS]]
 //! ```
 //!
-//! The release binary runs as a child process on a new database in a temporary folder. Each row asks for two things
-//! that nobody should be able to tell apart, such as a log-in with an address that has an account and with one that
-//! has none: PAIRS times each (300; more for what is quick), in pairs, the first of each pair drawn by lot. Compared
-//! are the status, the headers and the body, which must be the same but for ids and what was typed, and the time.
+//! The release binary runs as a child process on a new database in a temporary folder. Each row makes two requests
+//! that an attacker must not be able to distinguish, such as a log-in with an address that has an account and with one that
+//! has none. Each is made PAIRS times (300; more for quick requests), in pairs, and the first of each pair is chosen at
+//! random. The program compares the times. It also compares the status, the headers and the body, which must be equal
+//! except for ids and typed text.
 //!
-//! The times are compared by the Mann–Whitney U test, which asks nothing of how they are spread; the difference is
-//! the Hodges–Lehmann estimate with its confidence interval. As many rows are as many chances to be wrong: the level
-//! of 1 % is divided by their number (Bonferroni). With WORDS, only the rows with these in their name are run.
+//! The times are compared by the Mann–Whitney U test, which assumes nothing about their distribution. The difference is
+//! the Hodges–Lehmann estimate with its confidence interval. Every row is another chance of a false alarm, so the level of
+//! 1 % is divided by the number of rows (Bonferroni). With WORDS, only the rows with these words in their name are run.
 //!
-//! What else runs on the machine makes the intervals wide, not wrong. `chrt --rr 1` before the program, as root, lets
-//! it and the server go first.
+//! Other programs on the machine make the intervals wide, not wrong. `chrt --rr 1` before the program, as root, gives it and
+//! the server priority.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 mod served;
 
@@ -32,12 +33,12 @@ use served::{Connection, Server, binary, post, send};
 use tokio::time::sleep;
 
 const PAIRS: usize = 300;
-/// What takes no hash is quick, and measured so many times more often.
+/// Requests without a hash are quick, so they are measured this many times more often.
 const QUICK: usize = 4;
 const WARM_UP: usize = 3;
 const LEVEL: f64 = 0.01;
 const USERS: usize = 8;
-/// How long the postman may go on about a letter while nothing is measured.
+/// The pause in which the postman may finish an email, while nothing is measured.
 const REST: Duration = Duration::from_millis(25);
 const PASSWORD: &str = "velvet otter bakes rye";
 const WRONG: &str = "seven herons paint slow";
@@ -65,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
     for user in 0..USERS {
         sign_up(&server, &pending(user), &format!("waits{user}")).await?;
     }
-    sleep(Duration::from_secs(1)).await; // the letters go out
+    sleep(Duration::from_secs(1)).await; // the emails are sent meanwhile
 
     let rows = rows();
     let level = LEVEL / rows.iter().flatten().count() as f64;
@@ -77,12 +78,12 @@ async fn main() -> anyhow::Result<()> {
     let [ours, raised] = rows;
     let mut same = run(&server, &ours, pairs, words, level).await?;
     server.stop()?;
-    // Users from before keep hashes that cost less than the decoy until they log in again. What makes up for it
-    // (`hasher::rest`) is no exact match, and these rows are known to differ by less than a millisecond.
+    // Existing users keep hashes that cost less than the decoy until they log in again. `hasher::rest` makes up for the
+    // difference, but not exactly. These rows are known to differ by less than a millisecond.
     let server = latchkey(&[("LATCHKEY_HASH_PASSES", "3")]).await?;
     same &= run(&server, &raised, pairs, words, level).await?;
     server.stop()?;
-    println!("{}", if same { "No row tells its two apart." } else { "Some rows tell their two apart." });
+    println!("{}", if same { "All pairs are alike." } else { "Some pairs differ." });
     Ok(())
 }
 
@@ -109,31 +110,31 @@ async fn sign_up(server: &Server, email: &str, username: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Two requests that should not be told apart.
+/// Two requests that an attacker must not be able to distinguish.
 struct Row {
     name: &'static str,
-    wishes: [Wish; 2],
+    requests: [MakeRequest; 2],
     pace: Pace,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Pace {
-    /// A password is hashed, and that is all.
+    /// A password is hashed.
     Hash,
-    /// A password is hashed and a letter written, with which the postman goes on after the answer.
+    /// A password is hashed and an email is written, which the postman sends after the response.
     HashAndLetter,
-    /// A letter is written.
+    /// An email is written.
     Letter,
-    /// A letter is written, and it is the next request that is timed: the postman may keep it waiting.
+    /// An email is written, and the next request is timed, because the postman may delay it.
     Afterwards,
 }
 
-/// Makes the nth request, and says what was typed in it.
-type Wish = Box<dyn Fn(usize) -> (Vec<u8>, String)>;
+/// Makes the nth request. Returns it with the name that is typed in it.
+type MakeRequest = Box<dyn Fn(usize) -> (Vec<u8>, String)>;
 
-/// The rows, and those for after the hash has been made dearer.
+/// Returns the rows, and the rows for the time after the hash was made more expensive.
 fn rows() -> [Vec<Row>; 2] {
-    let paced = |pace| move |name, first, second| Row { name, wishes: [first, second], pace };
+    let paced = |pace| move |name, first, second| Row { name, requests: [first, second], pace };
     let (row, both) = (paced(Pace::Hash), paced(Pace::HashAndLetter));
     let (letter, afterwards) = (paced(Pace::Letter), paced(Pace::Afterwards));
     let name = |address: String| address.replace("@example.com", "");
@@ -174,40 +175,40 @@ fn rows() -> [Vec<Row>; 2] {
     [ours, raised]
 }
 
-fn log_in(who: impl Fn(usize) -> String + 'static, password: &str) -> Wish {
+fn log_in(who: impl Fn(usize) -> String + 'static, password: &str) -> MakeRequest {
     let password = password.to_owned();
     Box::new(move |user| (post("/login", &[("login", &who(user)), ("password", &password)]), who(user)))
 }
 
-fn token(who: fn(usize) -> String) -> Wish {
+fn token(who: fn(usize) -> String) -> MakeRequest {
     Box::new(move |user| (post("/token", &[("username", &who(user)), ("password", WRONG)]), who(user)))
 }
 
-fn forgot(who: fn(usize) -> String) -> Wish {
+fn forgot(who: fn(usize) -> String) -> MakeRequest {
     Box::new(move |user| (post("/forgot-password", &[("email", &who(user))]), who(user)))
 }
 
-fn ask_reset(who: fn(usize) -> String) -> Wish {
+fn ask_reset(who: fn(usize) -> String) -> MakeRequest {
     Box::new(move |user| {
         let body = format!("{{\"email\":\"{}\"}}", who(user));
         (send("/reset_password/", "application/json", &body), who(user))
     })
 }
 
-/// A username that nobody has yet.
+/// Returns a username that no user has yet.
 fn fresh_name() -> String {
     thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
     format!("newcomer{:06}", COUNT.replace(COUNT.get() + 1))
 }
 
-fn new_account(who: fn(usize) -> String) -> Wish {
+fn new_account(who: fn(usize) -> String) -> MakeRequest {
     Box::new(move |user| {
         let fields = [("email", who(user)), ("username", fresh_name()), ("password", PASSWORD.to_owned())];
         (post("/signup", &fields.each_ref().map(|(name, value)| (*name, value.as_str()))), who(user))
     })
 }
 
-fn new_user(who: fn(usize) -> String) -> Wish {
+fn new_user(who: fn(usize) -> String) -> MakeRequest {
     Box::new(move |user| {
         let body =
             format!("{{\"email\":\"{}\",\"username\":\"{}\",\"password\":\"{PASSWORD}\"}}", who(user), fresh_name());
@@ -215,7 +216,7 @@ fn new_user(who: fn(usize) -> String) -> Wish {
     })
 }
 
-/// Measures and prints; true when no row tells its two apart.
+/// Measures and prints the rows. Returns whether all pairs were equal.
 async fn run(server: &Server, rows: &[Row], pairs: usize, words: &str, level: f64) -> anyhow::Result<bool> {
     let mut all_same = true;
     for row in rows.iter().filter(|row| row.name.contains(words)) {
@@ -255,9 +256,9 @@ async fn run(server: &Server, rows: &[Row], pairs: usize, words: &str, level: f6
     Ok(all_same)
 }
 
-/// How long it took in seconds, and what was answered.
+/// Sends a request. Returns how long the response took in seconds, and the response without ids.
 async fn sample(connection: &mut Connection, row: &Row, which: usize, pair: usize) -> anyhow::Result<(f64, String)> {
-    let (request, typed) = row.wishes[which](pair % USERS);
+    let (request, typed) = row.requests[which](pair % USERS);
     let began = Instant::now();
     let answer = connection.ask(&request).await?;
     let mut took = began.elapsed();
@@ -274,11 +275,11 @@ async fn sample(connection: &mut Connection, row: &Row, which: usize, pair: usiz
     Ok((took.as_secs_f64(), seen))
 }
 
-/// The answer without what is random, what the time is, and what was typed.
+/// Returns the response without random parts, the time, and the typed text.
 fn without_ids(answer: &str, typed: &str) -> String {
     let mut seen = answer.replace(typed, "…").replace(typed.trim_end_matches("@example.com"), "…");
     for (before, after) in [
-        ("content-length: ", '\r'), // the body is compared itself
+        ("content-length: ", '\r'), // the body itself is compared
         ("x-request-id: ", '\r'),
         ("date: ", '\r'),
         ("latchkey_visit=", ';'),
@@ -299,13 +300,13 @@ fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// What two lots of times come to beside each other.
+/// The comparison of two samples of times.
 struct Compared {
-    /// The chance of a difference like this or greater between lots that are the same.
+    /// The probability of this difference or a larger one between equal samples.
     p: f64,
-    /// By how much the second is slower: the median of all differences.
+    /// The median of all differences: by how many seconds the second is slower.
     shift: f64,
-    /// What that is, in all likelihood.
+    /// The confidence interval of the difference.
     interval: [f64; 2],
 }
 
@@ -314,8 +315,8 @@ impl Compared {
         let (n, m) = (first.len() as f64, second.len() as f64);
         let mut differences: Vec<f64> = second.iter().flat_map(|b| first.iter().map(move |a| b - a)).collect();
         differences.sort_by(f64::total_cmp);
-        // U is the number of pairs in which the second is slower; about normal when there is no difference. Times in
-        // nanoseconds have too few ties to correct for.
+        // U is the number of pairs in which the second is slower. Without a difference it is nearly normal. Times in
+        // nanoseconds have so few ties that no correction is needed.
         let slower = differences.iter().filter(|difference| **difference > 0.0).count() as f64;
         let ties = differences.iter().filter(|difference| **difference == 0.0).count() as f64;
         let deviation = (n * m * (n + m + 1.0) / 12.0).sqrt();
@@ -327,7 +328,8 @@ impl Compared {
     }
 }
 
-/// The chance that a normal value is as far out as `z`: erfc(|z|/√2), to 7 digits (Numerical Recipes, 6.2).
+/// Returns the probability of a normal value at least as far from zero as `z`: erfc(|z|/√2), to 7 digits (Numerical
+/// Recipes, 6.2).
 fn two_sided(z: f64) -> f64 {
     let x = z.abs() / 2f64.sqrt();
     let t = 1.0 / (1.0 + 0.5 * x);
@@ -346,7 +348,7 @@ fn two_sided(z: f64) -> f64 {
     t * (-x * x + terms.iter().fold(0.0, |sum, term| sum * t + term)).exp()
 }
 
-/// How far out a normal value is with this chance.
+/// Returns how far from zero a normal value is with this probability.
 fn quantile(chance: f64) -> f64 {
     let (mut low, mut high) = (0.0, 40.0);
     for _ in 0..60 {

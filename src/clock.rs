@@ -1,21 +1,21 @@
-//! The one place that asks what time it is.
+//! The one place that reads the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::{Duration, OffsetDateTime};
 
-/// UTC in whole seconds. Cheap to clone; every clone shows the same time.
+/// A clock that shows UTC in whole seconds. It is cheap to clone, and every clone shows the same time.
 ///
-/// Whole seconds, because SQLite compares times as text, and RFC 3339 text sorts by time only while
-/// every stamp has the same number of digits.
+/// It shows whole seconds because SQLite compares times as text. RFC 3339 text sorts by time only if every time has the
+/// same number of digits.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     ahead: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The current time.
+    /// Returns the current time.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn now(&self) -> OffsetDateTime {
         let seconds = OffsetDateTime::now_utc().unix_timestamp() + self.ahead.load(Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! The keys derived from the secret, and the JWTs that point at sessions: the cookie's and the API token.
+//! The keys derived from the secret, and the JWTs that point at sessions: the session cookie and the API token.
 //!
-//! One secret, one sub-key a purpose (HKDF-SHA256, RFC 5869): a key that leaks from one use says nothing
-//! about another. JWT rules follow RFC 8725: the algorithm is ours and never read from the token, `typ`,
-//! `iss`, `aud`, `exp`, `iat`, `sub` and `sid` are all required.
+//! Each purpose has a key of its own, derived from the secret (HKDF-SHA256, RFC 5869), so a key that leaks from one use says
+//! nothing about another. The rules for JWTs follow RFC 8725: the algorithm is ours and never read from the token, and
+//! `typ`, `iss`, `aud`, `exp`, `iat`, `sub` and `sid` are all required.
 
 use std::fmt;
 
@@ -20,29 +20,29 @@ use zeroize::Zeroizing;
 use crate::chance;
 use crate::secret::Secret;
 
-/// How far the clocks of machines that share a secret may differ.
+/// The largest difference between the clocks of machines that share a secret.
 const SKEW: Duration = Duration::minutes(1);
 
-/// The header of a token. With any other parameter it is not one of ours: one that is listed in `crit` would have to be
-/// understood (RFC 7515, 4.1.11), and none may bring a key.
+/// The header of a token. A token with any other parameter is not ours: a parameter that `crit` lists would have to be
+/// understood (RFC 7515, 4.1.11), and no token may bring a key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
+struct TokenHeader {
     typ: String,
     kid: String,
     #[serde(rename = "alg")]
     _alg: IgnoredAny,
 }
 
-impl Head {
+impl TokenHeader {
     fn of(token: &str) -> Option<Self> {
         let (head, _) = token.split_once('.')?;
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).ok()?).ok()
     }
 }
 
-/// What a token says: who (`sub`) and which session row (`sid`). Times in Unix seconds. With any other claim it is not
-/// one of ours: an `nbf` that nobody looks at would be a promise broken.
+/// The claims of a token: the user (`sub`), the session's row (`sid`), and times in Unix seconds. A token with any other
+/// claim is not ours: an `nbf` that is not checked would be a broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Claims {
@@ -52,19 +52,20 @@ struct Claims {
     sid: Uuid,
     iat: i64,
     exp: i64,
-    /// In API tokens only: which client asked, and the token's own name (RFC 9068, 2.2).
+    /// In API tokens only: the client that asked (RFC 9068, 2.2).
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
+    /// In API tokens only: the token's own id (RFC 9068, 2.2).
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     jti: Option<Uuid>,
 }
 
-/// A claim that may be left out, and is never null.
+/// Reads a claim that may be left out, and is never null.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
 }
 
-/// A token that verified. It proves nothing yet: the session's row is the truth.
+/// The content of a verified token. It proves nothing yet: the session may have ended, which only its row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
     /// The user.
@@ -79,8 +80,8 @@ struct Key {
     verify: DecodingKey,
 }
 
-/// What a token is for. One made for one use has another key, `typ` and `aud` than one made for the other, so that
-/// neither is ever taken for it (RFC 8725, 3.11 and 3.12).
+/// The use of a token. Tokens for different uses have different keys, `typ` and `aud`, so that one is never taken for the
+/// other (RFC 8725, 3.11 and 3.12).
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
     typ: &'static str,
@@ -90,11 +91,11 @@ pub struct Use {
 }
 
 impl Use {
-    /// The cookie of a browser.
+    /// The session cookie of a browser.
     pub const SESSION_COOKIE: Self =
         Self { typ: "session+jwt", audience: "web", label: "session-cookie", client_id: None };
-    /// The bearer token of a program, an access token of RFC 9068. Programs are not registered, so all of them share one
-    /// `client_id`.
+    /// The bearer token of a program, which is an access token of RFC 9068. Programs are not registered, so all of them share
+    /// one `client_id`.
     pub const API_TOKEN: Self =
         Self { typ: "at+jwt", audience: "api", label: "api-token", client_id: Some("latchkey") };
 }
@@ -108,7 +109,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys for the site whose public address is `issuer`.
+    /// Returns the keys for the site whose public address is `issuer`.
     pub fn new(secret: &Secret, purpose: Use, issuer: &str) -> Self {
         let keys = secret.iter().map(|secret| {
             let root = Hkdf::<Sha256>::new(None, secret);
@@ -120,15 +121,15 @@ impl Keys {
         Self { keys: keys.collect(), purpose, issuer: issuer.to_owned() }
     }
 
-    /// What the keys are called in the tokens that they sign (`kid`), newest first.
+    /// Returns the names of the keys in the tokens that they sign (`kid`), newest first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
-    /// A token, good until `expires_at`.
+    /// Returns a new token, which is valid until `expires_at`.
     ///
     /// # Errors
-    /// None that can be met with these keys and claims; the library's signature has them.
+    /// None that can happen with these keys and claims. The library's signature has them.
     pub fn mint(
         &self,
         pointer: Pointer,
@@ -151,11 +152,11 @@ impl Keys {
         encode(&header, &claims, &key.sign)
     }
 
-    /// Where the token points, if we signed it, for this use, and it has not expired at `now`.
+    /// Returns what the token points at, if we signed it for this use and it has not expired at `now`.
     pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<Pointer> {
-        // The header is the attacker's until the signature holds: `kid` only chooses among our own keys,
-        // `typ` keeps a token made for another use out, and `alg` is not asked (RFC 8725, 3.1 and 3.11).
-        let head = Head::of(token)?;
+        // An attacker may have written the header, until the signature is verified. `kid` only chooses among our own keys,
+        // `typ` keeps out a token that was made for another use, and `alg` is not read (RFC 8725, 3.1 and 3.11).
+        let head = TokenHeader::of(token)?;
         if head.typ != self.purpose.typ {
             return None;
         }
@@ -165,10 +166,10 @@ impl Keys {
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         rules.set_issuer(&[&self.issuer]);
         rules.set_audience(&[self.purpose.audience]);
-        rules.validate_exp = false; // by the clock that is handed in, below; `Claims` makes it a number
+        rules.validate_exp = false; // `exp` is checked below, with the time of the caller; `Claims` makes it a number
         let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
 
-        // An API token without the two claims was made by the release before.
+        // An API token without the two claims was made by an older release.
         let client_id = claims.jti.and(self.purpose.client_id);
         if claims.client_id.as_deref() != client_id || claims.jti.is_some() != client_id.is_some() {
             return None;
@@ -178,18 +179,18 @@ impl Keys {
     }
 }
 
-/// Makes names for things that the database should not say: the same name for the same thing, and no way back
-/// without the secret.
+/// Makes names for things that the database should not contain. The same thing always has the same name, and without the
+/// secret an attacker cannot find the thing of a name.
 #[derive(Clone)]
 pub struct Fingerprint(Hkdf<Sha256>);
 
 impl Fingerprint {
-    /// Names made with the newest secret.
+    /// Returns a maker of names with the newest secret.
     pub fn new(secret: &Secret) -> Self {
         Self(Hkdf::new(None, secret.iter().next().unwrap_or_default()))
     }
 
-    /// The name of a thing, which may have several parts.
+    /// Returns the name of a thing, which may have several parts.
     pub fn of(&self, parts: &[&str]) -> String {
         let label = format!("latchkey fingerprint v1 {}", parts.join("\0"));
         URL_SAFE_NO_PAD.encode(derive::<16>(&self.0, label.as_bytes()).as_slice())

@@ -8,9 +8,11 @@
 //! 2   web  api  mail                        the doors and the postman; none imports another
 //! 1¾  gate                                  what every request passes, by whichever door
 //! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
+//! 1¼  words                                 errors and browsers as users read them
 //! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; settings; keys
 //!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
+//!     net > networks                        the accept loop; the networks that a client counts in
 //!     outside                               addresses of other sites, which the operator names
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
 //!     served                                what a server leaves in the data folder for commands
@@ -31,14 +33,16 @@ pub mod locale;
 pub mod look;
 pub mod mail;
 pub mod metrics;
+pub mod net;
+pub mod networks;
 pub mod notice;
 pub mod outside;
 pub mod recent;
 pub mod secret;
 pub mod served;
 pub mod server;
-pub mod throttle;
 #[expect(missing_docs, reason = "a path's name says what it is")]
 pub mod urls;
 pub mod visit_store;
 pub mod web;
+pub mod words;

@@ -1,7 +1,7 @@
-//! Languages: which there are, which one a person gets, and how each writes its dates.
+//! Languages: which ones the site has, which one a visitor gets, and how each writes dates.
 //!
-//! The messages are in `locales/`, a folder a language; `build.rs` makes a function of each. Its name is the
-//! message's: `sign-up` is [`Translation::sign_up`].
+//! The messages are in `locales/`, with one folder per language. `build.rs` makes a function of each message, with the
+//! message's name: `sign-up` is [`Translation::sign_up`].
 
 use std::sync::LazyLock;
 
@@ -18,30 +18,30 @@ mod translations {
 static TRANSLATIONS: LazyLock<Vec<Translation>> = LazyLock::new(|| Locale::iter().map(Locale::load).collect());
 
 impl Locale {
-    /// Its messages.
+    /// Returns the messages of the language.
     pub fn t(self) -> &'static Translation {
         &TRANSLATIONS[self as usize]
     }
 
-    /// Its BCP 47 tag, such as `zh-CN`.
+    /// Returns the BCP 47 tag, such as `zh-CN`.
     pub fn tag(self) -> &'static str {
-        // The generated `Deref` lends the text for no longer than the value lives.
+        // The text of the generated `Deref` lives only as long as the value, so the value comes from the static list.
         Self::iter().find(|locale| **locale == self).map_or("en", |locale| locale)
     }
 
-    /// The language of an `Accept-Language` that is wanted most among those that we have (RFC 9110, 12.5.4).
+    /// Returns the language that an `Accept-Language` prefers among ours, or `None` if it has none of ours (RFC 9110, 12.5.4).
     pub fn accepted(header: &str) -> Option<Self> {
         let wanted = header.split(',').filter_map(|range| {
             let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
             let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
             (weight > 0.0).then_some((weight, Self::nearest(tag.trim())?))
         });
-        // From the end: of several that are wanted as much, `max_by` takes the last, and the first is meant.
+        // The list is reversed, because `max_by` takes the last of equal languages, and the browser prefers the first.
         wanted.rev().max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, locale)| locale)
     }
 
-    /// The language of a tag. One that we lack in its script or region gets its sister: zh-TW gets zh-CN until it
-    /// has a folder of its own.
+    /// Returns the language of a tag, or else ours with the same primary language: zh-TW gets zh-CN until it has a folder of
+    /// its own.
     fn nearest(tag: &str) -> Option<Self> {
         let language = |tag: &str| tag.find(['-', '_']).unwrap_or(tag.len());
         let sister = |ours: &str| ours[..language(ours)].eq_ignore_ascii_case(&tag[..language(tag)]);
@@ -49,9 +49,9 @@ impl Locale {
         exact.or_else(|| Self::iter().find(|locale| sister(locale))).copied()
     }
 
-    /// Returns a name as it stands inside a sentence. Chinese text has a blank between a Chinese and a Latin character,
-    /// and none between two Chinese characters (W3C, Requirements for Chinese Text Layout, 3.2.2), so its messages
-    /// have no blanks and the name brings them.
+    /// Returns a name with the blanks that it needs inside a sentence. Chinese text has a blank between a Chinese and a Latin
+    /// character, and none between two Chinese characters (W3C, Requirements for Chinese Text Layout, 3.2.2). So the Chinese
+    /// messages have no blanks, and the name brings them.
     pub fn inside(self, name: &str) -> String {
         if self != Self::ZhCN {
             return name.to_owned();
@@ -60,12 +60,12 @@ impl Locale {
         format!("{}{name}{}", blank(name.chars().next()), blank(name.chars().next_back()))
     }
 
-    /// A day, in the language's own form.
+    /// Returns a day in the form of the language.
     pub fn date(self, at: &OffsetDateTime) -> String {
         self.t().date(at.day().to_string(), u8::from(at.month()), at.year().to_string())
     }
 
-    /// A day and a time, in the language's own form.
+    /// Returns a day and a time in the form of the language.
     pub fn moment(self, at: &OffsetDateTime) -> String {
         let time = at.format(format_description!("[hour]:[minute]")).unwrap_or_default();
         self.t().moment(self.date(at), time)

@@ -1,11 +1,11 @@
-//! The program. All of it is in the library, where tests can reach it.
+//! The program. All of its code is in the library, where tests can reach it.
 
 use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// Gives back to the system what an attack has taken, a second after it; glibc's keeps most of it for ever. Its settings
-/// are in `.cargo/config.toml`.
+/// The allocator. It gives memory back to the system one second after an attack; glibc's allocator keeps most of it until
+/// the program ends. Its settings are in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

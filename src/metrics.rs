@@ -1,7 +1,7 @@
-//! What is counted, and how Prometheus reads it: every name on one screen.
+//! The metrics, and how Prometheus reads them: every name on one screen.
 //!
-//! A label is a word of ours, never a stranger's: each new value of one is a series that stays in memory (Prometheus,
-//! “Instrumentation: do not overuse labels”).
+//! The value of a label is a word of ours, never a text of a client. Each new value makes a series that stays in memory, so
+//! an attacker could fill it (Prometheus, “Instrumentation: do not overuse labels”).
 
 use std::time::Duration;
 
@@ -12,149 +12,176 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
-/// In seconds: what memory answers, what the database does, what waits for a hash, what is about to be given up.
+/// The buckets of durations, in seconds: for what is in memory, what asks the database, what waits for a hash, and what is
+/// close to its time-out.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// The route of requests that have none.
+/// The label of requests that match no route.
 const NO_ROUTE: &str = "none";
 
-/// Everything that is counted; one a process.
+/// All metrics. There is one of these per process.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Forms and requests that brought a password.
+    /// Log-ins with a password, by outcome.
     pub log_ins: LogIns,
-    /// How far those come who forgot theirs.
+    /// Password resets, by step.
     pub resets: Resets,
-    /// Requests turned away, because all clients together asked for too much.
+    /// Requests that were refused because all clients together asked for too much.
     pub site_refused: Counter,
-    /// Events of strangers that were not written, because there were too many.
+    /// Events of strangers that were not written because there were too many.
     pub events_left_out: Counter,
-    /// The wait for the hash.
+    /// The wait for a hashing thread.
     pub hashing: Hashing,
     /// Connections of clients.
     pub connections: Gauge,
-    /// Letters, by state.
+    /// Letters in the outbox, by state.
     pub letters: Family<[(&'static str, String); 1], Gauge>,
-    /// The age of the one that has waited longest, in seconds.
+    /// The age of the letter that has waited longest, in seconds.
     pub oldest_letter: Gauge,
-    /// How often letters could not be counted.
+    /// How often the letters could not be counted.
     pub scrape_errors: Counter,
-    requests: Family<Answer, Counter>,
-    durations: Family<Route, Histogram, fn() -> Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     registry: Registry,
     outbox: Registry,
 }
 
-/// What came of log-ins with a password.
+/// The outcomes of log-ins with a password.
 #[derive(Debug)]
 pub struct LogIns {
-    /// It was the password.
+    /// The password was right.
     pub succeeded: Counter,
-    /// It was not.
+    /// The password was wrong, or there is no such account.
     pub failed: Counter,
-    /// It was not looked at: too many tries.
+    /// The password was not compared, because there were too many attempts.
     pub refused: Counter,
 }
 
-/// The steps of a reset. Programs take the second and the last only.
+/// The steps of a password reset. A reset through the API counts in the second and the last only.
 #[derive(Debug)]
 pub struct Resets {
-    /// Somebody asked, for whatever address.
+    /// A client asked for a reset, whether or not the address has an account.
     pub asked: Counter,
-    /// A letter went out.
+    /// A letter was sent.
     pub sent: Counter,
-    /// The form of a link that works was shown.
+    /// The form of a valid link was shown.
     pub opened: Counter,
     /// The password was changed.
     pub done: Counter,
 }
 
-/// What the hasher counts.
+/// The metrics of the hasher.
 #[derive(Clone, Debug)]
 pub struct Hashing {
     /// Passwords that wait for a thread.
     pub queue: Gauge,
-    /// How long they waited, in seconds.
+    /// How long passwords waited, in seconds.
     pub wait: Histogram,
-    /// Those turned away, because too many waited.
+    /// Passwords that were refused because too many were waiting.
     pub busy: Counter,
 }
 
-/// The pattern that a path has matched, not the path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabels {
+    /// The pattern that the path has matched. The path itself is a text of the client.
     route: String,
     method: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct RequestLabels {
     #[prometheus(flatten)]
-    route: Route,
+    route: RouteLabels,
     status: u16,
 }
 
-/// One label, with a word of ours.
-type Words = Family<[(&'static str, &'static str); 1], Counter>;
+/// Counters that one label tells apart. Its values are words of ours.
+type Counters = Family<[(&'static str, &'static str); 1], Counter>;
 
 impl Default for Metrics {
     fn default() -> Self {
-        let (log_ins, resets) = (Words::default(), Words::default());
-        let mut metrics = Self {
-            log_ins: LogIns::new(&log_ins),
-            resets: Resets::new(&resets),
-            site_refused: Counter::default(),
-            events_left_out: Counter::default(),
-            hashing: Hashing { queue: Gauge::default(), wait: Histogram::new(BUCKETS), busy: Counter::default() },
-            connections: Gauge::default(),
-            letters: Family::default(),
-            oldest_letter: Gauge::default(),
-            scrape_errors: Counter::default(),
-            requests: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            registry: Registry::with_prefix("latchkey"),
-            outbox: Registry::with_prefix("latchkey"),
-        };
-        // Behind a name the library writes `_total`, `_info` and the unit; behind a sentence the full stop.
-        let all = &mut metrics.registry;
+        let (mut all, mut outbox) = (Registry::with_prefix("latchkey"), Registry::with_prefix("latchkey"));
+        let durations: Family<_, _, fn() -> _> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        // The library adds `_total`, `_info` and the unit to the names, and a full stop to the sentences.
         all.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        all.register("http_requests", "Requests that were answered", metrics.requests.clone());
-        let took = "From a request's head to its answer's";
-        all.register_with_unit("http_request_duration", took, Unit::Seconds, metrics.durations.clone());
-        all.register("connections", "Connections of clients", metrics.connections.clone());
-        all.register("log_ins", "Log-ins with a password", log_ins);
-        all.register("password_resets", "Resets that came to this step", resets);
-        let refused = "Requests turned away, because all clients together asked for too much";
-        all.register("site_refused", refused, metrics.site_refused.clone());
-        let left_out = "Events of strangers that were not written, because there were too many";
-        all.register("events_left_out", left_out, metrics.events_left_out.clone());
-        all.register("hash_queue", "Passwords that wait for a thread", metrics.hashing.queue.clone());
-        let waited = "How long passwords waited for a thread";
-        all.register_with_unit("hash_wait", waited, Unit::Seconds, metrics.hashing.wait.clone());
-        all.register("hash_busy", "Passwords turned away, because too many waited", metrics.hashing.busy.clone());
-        all.register("scrape_errors", "Times that the outbox could not be counted", metrics.scrape_errors.clone());
-        let outbox = &mut metrics.outbox;
-        outbox.register("outbox_letters", "Letters in the outbox", metrics.letters.clone());
-        let age = "Age of the email that has waited longest";
-        outbox.register_with_unit("outbox_oldest_waiting", age, Unit::Seconds, metrics.oldest_letter.clone());
-        metrics
+        Self {
+            requests: added(&mut all, "http_requests", "Requests that were answered", Family::default()),
+            durations: timed(&mut all, "http_request_duration", "From a request's head to its answer's", durations),
+            connections: added(&mut all, "connections", "Connections of clients", Gauge::default()),
+            log_ins: LogIns::new(&added(&mut all, "log_ins", "Log-ins with a password", Counters::default())),
+            resets: Resets::new(&added(
+                &mut all,
+                "password_resets",
+                "Resets that came to this step",
+                Counters::default(),
+            )),
+            site_refused: added(
+                &mut all,
+                "site_refused",
+                "Requests turned away, because all clients together asked for too much",
+                Counter::default(),
+            ),
+            events_left_out: added(
+                &mut all,
+                "events_left_out",
+                "Events of strangers that were not written, because there were too many",
+                Counter::default(),
+            ),
+            hashing: Hashing {
+                queue: added(&mut all, "hash_queue", "Passwords that wait for a thread", Gauge::default()),
+                wait: timed(&mut all, "hash_wait", "How long passwords waited for a thread", Histogram::new(BUCKETS)),
+                busy: added(
+                    &mut all,
+                    "hash_busy",
+                    "Passwords turned away, because too many waited",
+                    Counter::default(),
+                ),
+            },
+            scrape_errors: added(
+                &mut all,
+                "scrape_errors",
+                "Times that the outbox could not be counted",
+                Counter::default(),
+            ),
+            letters: added(&mut outbox, "outbox_letters", "Emails in the outbox", Family::default()),
+            oldest_letter: timed(
+                &mut outbox,
+                "outbox_oldest_waiting",
+                "Age of the email that has waited longest",
+                Gauge::default(),
+            ),
+            registry: all,
+            outbox,
+        }
     }
 }
 
+/// Registers a metric as it is made. One that is not registered would count, and Prometheus would never see it.
+fn added<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// As [`added`], for a metric in seconds.
+fn timed<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
 impl Metrics {
-    /// Counts an answer.
+    /// Counts a request that was answered.
     pub fn answered(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
-        let route = Route { route: route.unwrap_or(NO_ROUTE).to_owned(), method: known(method) };
+        let route = RouteLabels { route: route.unwrap_or(NO_ROUTE).to_owned(), method: known(method) };
         self.durations.get_or_create(&route).observe(took.as_secs_f64());
-        self.requests.get_or_create(&Answer { route, status }).inc();
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
     }
 
-    /// All of it as OpenMetrics text, and the outbox if its numbers are known.
+    /// Returns all metrics as OpenMetrics text, and those of the outbox if its numbers are known.
     ///
     /// # Errors
-    /// None that a string can meet; the library's signature has them.
+    /// Never: writing into a string does not fail. The library's signature has an error.
     pub fn text(&self, with_outbox: bool) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -166,22 +193,22 @@ impl Metrics {
     }
 }
 
-/// The method, if it is a usual one: HTTP lets a client make up its own.
+/// Returns the method if it is a usual one. HTTP lets a client invent methods, and each would be a new series.
 fn known(method: &str) -> &'static str {
     const USUAL: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
     USUAL.into_iter().find(|usual| *usual == method).unwrap_or("other")
 }
 
 impl LogIns {
-    /// All of them from the start, so that the first failure is a rise from 0.
-    fn new(all: &Words) -> Self {
+    /// Makes all series at the start, so that the first failure is a rise from 0.
+    fn new(all: &Counters) -> Self {
         let outcome = |word| all.get_or_create_owned(&[("outcome", word)]);
         Self { succeeded: outcome("succeeded"), failed: outcome("failed"), refused: outcome("refused") }
     }
 }
 
 impl Resets {
-    fn new(all: &Words) -> Self {
+    fn new(all: &Counters) -> Self {
         let step = |word| all.get_or_create_owned(&[("step", word)]);
         Self { asked: step("asked"), sent: step("sent"), opened: step("opened"), done: step("done") }
     }

@@ -1,37 +1,37 @@
-//! Lines of the log that a stranger can cause: at most one a minute, with a count.
+//! Lines of the log that a stranger can cause: at most one per minute, with a count.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often such a line may be written.
+/// The shortest time between two such lines.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Counts what is worth a line of the log. A line for each would let an attacker fill the disk, and bury the lines that
-/// tell of the attack (CWE-779, logging of excessive data).
+/// A count of what is worth a line of the log. If each of them were a line, an attacker could fill the disk and bury the
+/// lines about the attack (CWE-779, logging of excessive data).
 #[derive(Debug, Default)]
 pub struct Notice(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
-    since: u64,
-    written: Option<Instant>,
+    since_last_line: u64,
+    last_line: Option<Instant>,
 }
 
 impl Notice {
-    /// Nothing was counted yet.
+    /// Returns a count of zero.
     pub const fn new() -> Self {
-        Self(Mutex::new(Counted { since: 0, written: None }))
+        Self(Mutex::new(Counted { since_last_line: 0, last_line: None }))
     }
 
     /// Counts one more. When a line is due, returns how many there were since the last line.
     pub fn count(&self, now: Instant) -> Option<u64> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.since += 1;
-        if counted.written.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
+        counted.since_last_line += 1;
+        if counted.last_line.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
             return None;
         }
-        counted.written = Some(now);
-        Some(std::mem::take(&mut counted.since))
+        counted.last_line = Some(now);
+        Some(std::mem::take(&mut counted.since_last_line))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Addresses outside of Latchkey that the operator names: where home is, and the links at the foot of every page.
+//! Addresses of other sites that the operator sets: the home page, and the links at the foot of every page.
 
 use std::str::FromStr;
 
@@ -9,12 +9,12 @@ use url::Url;
 pub struct WebUrl(Url);
 
 impl WebUrl {
-    /// The address, as `href` and `Location` take it.
+    /// Returns the address as `href` and `Location` take it.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Its scheme, host and port.
+    /// Returns its scheme, host and port.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
     }
@@ -25,28 +25,28 @@ impl FromStr for WebUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text.trim()).map_err(|_| "is not a URL such as https://www.example.com")?;
-        // Any other scheme, such as javascript:, would run in our pages.
+        // A scheme such as javascript: would run in our pages.
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must begin with http:// or https://");
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not have a user name or a password: every page shows it");
         }
-        // It becomes part of the content security policy, where `;` begins a directive.
-        let odd = |c: char| !c.is_ascii_alphanumeric() && !"-._[]:".contains(c);
-        if url.host_str().is_none_or(|host| host.contains(odd)) {
+        // The host becomes part of the content security policy, where `;` begins a new directive.
+        let is_odd = |c: char| !c.is_ascii_alphanumeric() && !"-._[]:".contains(c);
+        if url.host_str().is_none_or(|host| host.contains(is_odd)) {
             return Err("must have a host such as www.example.com");
         }
         Ok(Self(url))
     }
 }
 
-/// A link at the foot of every page: the name that people read, and where it leads.
+/// A link at the foot of every page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The name.
+    /// The text of the link.
     pub name: String,
-    /// The address of a page, or `mailto:` and a mailbox.
+    /// The address of a page, or `mailto:` and an email address.
     pub url: String,
 }
 

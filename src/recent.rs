@@ -1,4 +1,4 @@
-//! Values that cost work, made at most once in a while, however many requests ask for them.
+//! Values that cost work. Each is made at most once in a given time, however many requests ask for it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,13 +14,13 @@ pub struct Recent<T> {
 }
 
 impl<T: Clone> Recent<T> {
-    /// Keeps each value for this long.
+    /// Returns an empty place for values, each of which is used for the time `kept`.
     pub fn new(kept: Duration) -> Self {
         Self { kept, last: Mutex::default() }
     }
 
-    /// Returns the last value if it is young enough, or else makes a new one. All who ask while it is being made wait
-    /// for that one: a crowd that asks is no more work than one client.
+    /// Returns the last value if it is young enough, and makes a new one otherwise. All requests that ask while it is being
+    /// made wait for that one, so a thousand clients are no more work than one.
     pub async fn get(&self, make: impl Future<Output = T>) -> T {
         let mut last = self.last.lock().await;
         if let Some((at, value)) = &*last
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_value_is_made_once_for_all_who_ask_while_it_is_young() {
+    async fn a_value_is_made_once_for_all_that_ask_while_it_is_young() {
         for (kept, most) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
             let (recent, made) = (Recent::new(kept), AtomicU32::new(0));
             let make = async || {

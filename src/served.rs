@@ -1,4 +1,5 @@
-//! What a server leaves in the data folder for commands, which run in a shell without its settings. No secrets.
+//! The file that a server writes into the data folder for commands, which run in a shell without its settings. It holds no
+//! secrets.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,35 +11,35 @@ use time::OffsetDateTime;
 /// The file in the data folder.
 const FILE: &str = "server.json";
 
-/// What the server was like when it last started.
+/// What commands need to know of the server that started last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
-    /// Where people find the site.
+    /// The site's address.
     pub public_url: String,
-    /// The secrets with which it has signed and which it still has, newest first.
+    /// The secrets that it still has and that signed with it or a server before it, newest first.
     pub secrets: Vec<Signing>,
 }
 
-/// A secret that signs.
+/// A secret that signs or has signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signing {
-    /// What its key for cookies is called in them (`kid`).
+    /// The name of its key in the cookies that it signs (`kid`).
     pub id: String,
-    /// When a server that signs with it started for the first time.
+    /// When a server first started that signs with it.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }
 
 impl Served {
-    /// Returns what the last server with this data folder left, or `None` if there is nothing that can be read.
+    /// Returns what the last server with this data folder wrote, or `None` if nothing can be read.
     pub fn read(data_dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(data_dir.join(FILE)).ok()?).ok()
     }
 
-    /// Leaves word of a server that starts `now` with the secrets `ids`, of which the first signs.
+    /// Writes the file for a server that starts `now` with the secrets `ids`, of which the first one signs.
     ///
     /// # Errors
-    /// When the file cannot be written. A reader finds the old file then.
+    /// When the file cannot be written. The old file stays then.
     pub fn write<'a>(
         data_dir: &Path,
         public_url: &str,

@@ -1,7 +1,7 @@
 //! tower-sessions over SeaORM: the table `visits`.
 //!
-//! The published stores are still on an older core, and a row a visitor is all there is to it. A visit's id
-//! is a secret like a token is, so the table holds its digest.
+//! This is our own store, because the published ones use an older version of tower-sessions-core, and one row per visitor
+//! is all that is needed. A visit's id is a secret like a token, so the table holds its digest.
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -36,7 +36,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Keeps visits in the database.
+/// A store that keeps visits in the database.
 #[derive(Clone, Debug)]
 pub struct VisitStore {
     db: Db,
@@ -44,7 +44,7 @@ pub struct VisitStore {
 }
 
 impl VisitStore {
-    /// A store over this database.
+    /// Returns a store over this database.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock }
     }
@@ -67,17 +67,17 @@ fn backend(error: DbErr) -> Error {
 #[async_trait]
 impl SessionStore for VisitStore {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        // 128 random bits do not meet themselves again; if they did, the insert fails and nothing is shared.
+        // 128 random bits do not come twice. If they did, this insert would fail, and two visitors would share nothing.
         row(record)?.insert(self.db.write()).await.map_err(backend)?;
         Ok(())
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        // An update only: a row that another request has deleted or given another id stays gone.
+        // This only updates. A row that another request has deleted, or has given another id, does not come back.
         let ActiveModel { id, data, expires_at } = row(record)?;
         let changes = ActiveModel { data, expires_at, ..Default::default() };
-        let this = Entity::update_many().set(changes).filter(Column::Id.eq(id.unwrap()));
-        this.exec(self.db.write()).await.map_err(backend)?;
+        let update = Entity::update_many().set(changes).filter(Column::Id.eq(id.unwrap()));
+        update.exec(self.db.write()).await.map_err(backend)?;
         Ok(())
     }
 
@@ -94,16 +94,13 @@ impl SessionStore for VisitStore {
     }
 }
 
-/// Deletes the visits that hold this address, a canonical one, however it was typed. Each waits for a letter to it.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the visits that hold this canonical address, however it was typed. Each of them waits for a letter to it.
 pub async fn forget(db: &Db, canonical: &str) -> Result<(), DbErr> {
     let with_address = Entity::find().filter(Column::Data.contains("@")).all(db.read()).await?;
     let holds = |row: &Model| serde_json::from_str(&row.data).is_ok_and(|data: Value| mentions(&data, canonical));
-    let theirs: Vec<String> = with_address.into_iter().filter(holds).map(|row| row.id).collect();
-    for some in theirs.chunks(500) {
-        Entity::delete_many().filter(Column::Id.is_in(some)).exec(db.write()).await?;
+    let ids: Vec<String> = with_address.into_iter().filter(holds).map(|row| row.id).collect();
+    for ids in ids.chunks(500) {
+        Entity::delete_many().filter(Column::Id.is_in(ids)).exec(db.write()).await?;
     }
     Ok(())
 }
@@ -117,15 +114,12 @@ fn mentions(data: &Value, canonical: &str) -> bool {
     }
 }
 
-/// The most visits that a sweep leaves; the ones written last stay. Each form of a stranger may begin one, and without a
-/// bound a flood would fill the disk with them. An owner's visit holds the word for the next page or a form to go on with,
-/// and is written again when it is needed.
+/// The most visits that a sweep leaves. The ones that were written last stay. Each form of a stranger may begin a visit,
+/// and without this limit a flood would fill the disk with them. A user loses little: a visit holds the message for the next
+/// page, or a form to go on with, and it is written again when it is needed.
 const MOST: u64 = 100_000;
 
-/// Deletes what has expired, and what there is too much of; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the visits that have expired, and the oldest of those that are too many. Returns how many were deleted.
 pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64, DbErr> {
     let mut last = now;
     let newest = Entity::find().select_only().column(Column::ExpiresAt).order_by_desc(Column::ExpiresAt);

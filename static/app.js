@@ -1,4 +1,4 @@
-// Comfort only: every page works without this file.
+// Every page works without this file. It only adds comfort.
 
 // Show and Hide on a password field. The words come from the page, in its language.
 for (const button of document.querySelectorAll("[data-pw]")) {
@@ -13,32 +13,33 @@ for (const button of document.querySelectorAll("[data-pw]")) {
     status.textContent = visible ? shown : hidden;
   };
 
-  // A press by pointer leaves the focus in the field, so a phone keeps its keyboard up.
+  // A press by pointer leaves the focus in the field, so that a phone keeps its keyboard open.
   button.addEventListener("mousedown", (event) => event.preventDefault());
   button.addEventListener("click", () => reveal(input.type === "password"));
-  // Sent as a password, so that managers offer to save it and autofill history never does.
+  // The field is sent as a password, so that password managers offer to save it and the autofill history never keeps it.
   input.form.addEventListener("submit", () => reveal(false));
-  // A page brought back by the Back button must not show a password to whoever looks now.
+  // A page that the Back button restores must not show a password to the next person at this screen.
   addEventListener("pageshow", (event) => event.persisted && reveal(false));
   button.hidden = false;
 }
 
-// Times in the time zone of this browser, written the way of the page's language.
+// Times are shown in the time zone of this browser, as the page's language writes them.
 const { lang } = document.documentElement;
-const language = navigator.languages.find((theirs) => theirs.startsWith(lang)) ?? lang;
+const language = navigator.languages.find((preferred) => preferred.startsWith(lang)) ?? lang;
 for (const time of document.querySelectorAll("time")) {
   const style = { dateStyle: "long", timeStyle: "day" in time.dataset ? undefined : "short" };
   time.textContent = new Date(time.dateTime).toLocaleString(language, style);
 }
 
-// A form that comes back with errors is an answer to a POST. As a plain page it can be reloaded, and Back finds it again,
-// without “Confirm Form Resubmission”.
+// A form that comes back with errors is the response to a POST. This makes it a plain page, which can be reloaded, and which
+// Back finds again, without “Confirm Form Resubmission”.
 if (document.getElementById("errors")) {
   const next = document.querySelector("[name=next]")?.value;
   history.replaceState(null, "", location.pathname + (next ? "?" + new URLSearchParams({ next }) : ""));
 }
 
-// A double click sends a form once. Not for ever: after a lost connection people press again.
+// A double click sends a form once. The form can be sent again after a moment, because users press again after a lost
+// connection.
 for (const form of document.forms) {
   let sent = false;
 
@@ -55,6 +56,6 @@ for (const form of document.forms) {
     setTimeout(release, 4000);
   });
 
-  // The Back button can restore the page as it was left: pressed.
+  // The Back button can restore the page with its button still pressed.
   addEventListener("pageshow", release);
 }

@@ -1,4 +1,4 @@
-//! What the measuring programs share: the users, the yardstick, the table.
+//! The parts that the measuring programs share: the users, the yardstick, the table.
 
 use std::fs;
 use std::thread;
@@ -10,19 +10,19 @@ use tokio::time::sleep;
 
 use crate::served::{Connection, Server, fetch, post};
 
-/// Between two pages of the one reader who is there meanwhile: a person's load, not a load test's.
+/// The pause between two pages of the one reader who reads meanwhile. It makes the load of a user, not of a load test.
 pub const READER_RESTS: Duration = Duration::from_millis(2);
 pub const USERS: usize = 16;
 pub const PASSWORD: &str = "velvet otter bakes rye";
 
-/// A run: what machine it is on, and how much of it others take meanwhile.
+/// A run on this machine, and the share of the machine that other programs take meanwhile.
 pub struct Run {
     began: Instant,
     busy: f64,
 }
 
 impl Run {
-    /// Says what is measured where.
+    /// Prints the machine and the command.
     pub fn begin(command: &str) -> anyhow::Result<Self> {
         let (cpus, kernel) = (fs::read_to_string("/proc/cpuinfo")?, fs::read_to_string("/proc/sys/kernel/osrelease")?);
         let model = cpus.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
@@ -31,7 +31,7 @@ impl Run {
         Ok(Self { began: Instant::now(), busy: busy_time()? })
     }
 
-    /// Says how far the machine was ours.
+    /// Prints the share of the machine that other programs took.
     pub fn end(self) -> anyhow::Result<()> {
         let others = busy_time()? - self.busy - processor_time(std::process::id())?;
         let share = others.max(0.0) / (self.began.elapsed().as_secs_f64() * cores() as f64) * 100.0;
@@ -41,7 +41,7 @@ impl Run {
     }
 }
 
-/// Makes the users, and with them the database.
+/// Signs up the users, which makes the database.
 pub async fn sign_up(server: Server) -> anyhow::Result<()> {
     for user in 0..USERS {
         let (email, username) = (format!("otter{user}@example.com"), format!("otter{user}"));
@@ -60,7 +60,7 @@ pub fn log_in(person: usize) -> Vec<u8> {
     post("/login", &[("login", &format!("otter{}", person % USERS)), ("password", PASSWORD)])
 }
 
-/// Reads the page, says how many milliseconds that took, and rests.
+/// Reads the page and pauses. Returns how many milliseconds the page took.
 pub async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
     let began = Instant::now();
     let status = reader.ask(&page()).await?.status;
@@ -70,7 +70,7 @@ pub async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
     Ok(took.as_secs_f64() * 1e3)
 }
 
-/// How many hashes the cores can do with nothing else to do.
+/// Returns how many hashes the cores can make when they do nothing else.
 pub fn raw_argon2(lasts: Duration) -> anyhow::Result<u32> {
     let params = Params::new(19_456, 2, 1, Some(32))?;
     let mut memory: Vec<_> = (0..cores()).map(|_| vec![Block::default(); params.block_count()]).collect();
@@ -93,7 +93,7 @@ pub fn raw_argon2(lasts: Duration) -> anyhow::Result<u32> {
 }
 
 impl Server {
-    /// A line of one of its files in `/proc`, in MB.
+    /// Returns a line of one of the server's files in `/proc`, in MB.
     pub fn memory(&self, file: &str, line: &str) -> anyhow::Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
         let found = text.lines().find_map(|one| one.strip_prefix(line)).context("no such line")?;
@@ -105,14 +105,14 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
+/// Returns the time that the machine was busy, in seconds (proc_stat(5): all but idle and iowait, in 1/100 s).
 fn busy_time() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let ticks: Vec<f64> = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
     Ok([0, 1, 2, 5, 6, 7].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0)
 }
 
-/// User and system time of a process and of its children that have ended, in seconds (proc_pid_stat(5),
+/// Returns the user and system time of a process and of its children that have ended, in seconds (proc_pid_stat(5),
 /// fields 14 to 17, in 1/100 s).
 pub fn processor_time(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -121,12 +121,12 @@ pub fn processor_time(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }
 
-/// What came of several runs.
+/// The results of several runs.
 #[derive(Default)]
 pub struct Runs(pub Vec<f64>);
 
 impl Runs {
-    /// The value that this share of the runs stays below.
+    /// Returns the value that this share of the runs stays below.
     pub fn at(&self, share: f64) -> f64 {
         let mut all = self.0.clone();
         all.sort_by(f64::total_cmp);
@@ -137,7 +137,7 @@ impl Runs {
         self.at(0.5)
     }
 
-    /// The median, the least and the most.
+    /// Returns the median, the smallest and the largest value as text.
     pub fn show(&self, unit: &str) -> String {
         let (least, median, most) = (self.at(0.0), self.median(), self.at(1.0));
         let digits = usize::from(median < 100.0);

@@ -1,4 +1,4 @@
-//! The release binary as a child process, and as cheap an HTTP client as can be: what measures must not be measured.
+//! The release binary as a child process, and a very cheap HTTP client: the client's own work must not be measured.
 
 use std::env;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// A server in a child process, killed when this goes away.
+/// A server in a child process, which is killed when this value is dropped.
 pub struct Server {
     pub child: Child,
     pub port: u16,
     pub started_in: Duration,
 }
 
-/// Where the release binary is: two folders above an example.
+/// Returns the path of the release binary, which is two folders above an example.
 pub fn binary() -> anyhow::Result<PathBuf> {
     let binary = env::current_exe()?.ancestors().nth(2).context("no target folder")?.join("latchkey");
     if !binary.exists() {
@@ -30,7 +30,7 @@ pub fn binary() -> anyhow::Result<PathBuf> {
 }
 
 impl Server {
-    /// Latchkey on a folder, with these settings and no limits.
+    /// Starts Latchkey on a folder, with these settings and no limits.
     pub async fn latchkey(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (mut command, port) = (Command::new(binary()?), free_port()?);
         command.env_clear().env("LATCHKEY_RATE_LIMITS", "off").envs(settings.iter().copied());
@@ -39,7 +39,7 @@ impl Server {
         Self::start(command, port, dir.join("latchkey.log")).await
     }
 
-    /// Starts it and waits for its first answer.
+    /// Starts a server and waits for its first response.
     pub async fn start(mut command: Command, port: u16, log: PathBuf) -> anyhow::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let began = Instant::now();
@@ -57,7 +57,7 @@ impl Server {
         bail!("the server did not start: {}", fs::read_to_string(log)?)
     }
 
-    /// Stops it as an operator does.
+    /// Stops the server as an operator does.
     pub fn stop(mut self) -> anyhow::Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         self.child.wait()?;
@@ -71,8 +71,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _stopped_already = self.child.kill();
-        let _gone = self.child.wait();
+        // Both fail if the server has stopped already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -80,15 +81,15 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Bytes out, and bytes in until there are as many as were announced.
+/// A connection that sends bytes, and reads until the announced number of bytes has come.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-pub struct Answer<'a> {
+pub struct Response<'a> {
     pub status: u16,
-    /// All of it: the status line, the headers, an empty line, the body.
+    /// The whole response: the status line, the headers, an empty line, the body.
     pub text: &'a str,
 }
 
@@ -103,7 +104,7 @@ impl Connection {
         Ok(self.stream.write_all(bytes).await?)
     }
 
-    pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+    pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Response<'_>> {
         self.send(request).await?;
         let mut filled = 0;
         loop {
@@ -120,7 +121,7 @@ impl Connection {
             }
         }
         let text = std::str::from_utf8(&self.buffer[..filled])?;
-        Ok(Answer { status: text.get(9..12).context("no status")?.parse()?, text })
+        Ok(Response { status: text.get(9..12).context("no status")?.parse()?, text })
     }
 }
 
@@ -128,7 +129,7 @@ pub fn fetch(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into()
 }
 
-/// A posted form.
+/// Returns a request that posts a form.
 pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     send(path, "application/x-www-form-urlencoded", &body)

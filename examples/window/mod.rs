@@ -1,4 +1,4 @@
-//! A client of HTTP/2 (RFC 9113) that asks on every stream it may have, and opens no window for the answers.
+//! A client of HTTP/2 (RFC 9113) that sends a request on every stream it may have, and opens no window for the responses.
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,16 +11,16 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// As many streams as the attack was measured with before there was a bound; the server may allow fewer.
+/// The number of streams of the first measurement, before the server had a limit. The server may allow fewer.
 const STREAMS: usize = 100;
 
-/// Sends the requests that `ask` makes for so many streams, and reads frames until the server ends the connection.
+/// Sends the requests that `ask` returns for a number of streams, and reads frames until the server ends the connection.
 pub async fn hold(mut stream: TcpStream, ask: impl Fn(usize) -> Vec<(Vec<u8>, Vec<u8>, bool)>) -> anyhow::Result<()> {
     let no_window = [0, 4, 0, 0, 0, 0]; // SETTINGS_INITIAL_WINDOW_SIZE = 0
     stream
         .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, &no_window).as_slice()].concat())
         .await?;
-    // The server's settings come first: how many streams there may be.
+    // The server's settings come first. They say how many streams the client may open.
     let (kind, _, settings) = read(&mut stream).await?;
     if kind != SETTINGS {
         bail!("no settings");
@@ -31,7 +31,7 @@ pub async fn hold(mut stream: TcpStream, ask: impl Fn(usize) -> Vec<(Vec<u8>, Ve
     };
     let streams = setting(3).unwrap_or(STREAMS).min(STREAMS);
     stream.write_all(&frame(SETTINGS, ACK, 0, &[])).await?;
-    let mut window = 65_535_usize; // of the connection
+    let mut window = 65_535_usize; // of the whole connection
     for (number, (head, body, ends)) in (0_u32..).zip(ask(streams)) {
         let id = 2 * number + 1;
         let end = if ends { END_STREAM } else { 0 };
@@ -51,14 +51,14 @@ pub async fn hold(mut stream: TcpStream, ask: impl Fn(usize) -> Vec<(Vec<u8>, Ve
     }
 }
 
-/// Waits for the next frame; by how much it opens the window of the connection.
+/// Waits for the next frame. Returns by how many bytes it opens the window of the connection.
 async fn more_window(stream: &mut TcpStream) -> anyhow::Result<usize> {
     let (kind, id, payload) = read(stream).await?;
     let more = payload.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes) as usize);
     Ok(more.filter(|_| kind == WINDOW_UPDATE && id == 0).unwrap_or_default())
 }
 
-/// A frame: its kind, stream and payload.
+/// Reads a frame: its kind, stream and payload.
 async fn read(stream: &mut TcpStream) -> anyhow::Result<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await?;
@@ -73,7 +73,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A head, neither indexed nor compressed (RFC 7541, 6.2.2).
+/// Returns the head of a request, neither indexed nor compressed (RFC 7541, 6.2.2).
 pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")];
     let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();

@@ -1,4 +1,4 @@
-//! Whatever is taken for an address is one address, and stays the same one.
+//! Every text that is accepted as an email address is one address, and stays the same when it is read again.
 #![no_main]
 
 use latchkey::accounts::user::email::Email;

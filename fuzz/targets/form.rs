@@ -1,17 +1,17 @@
-//! Any bytes are a form, and each field in it is what it says once, or nothing.
+//! All bytes can be read as a form. A field that comes once has its value, and one that comes twice is empty.
 #![no_main]
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use futures_util::FutureExt;
-use latchkey::gate::form::Form;
+use latchkey::gate::form::{Fields, Form};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let request = Request::builder().header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     let request = request.body(Body::from(bytes.to_vec())).expect("a request");
-    let decoded = Form::from_request(request, &()).now_or_never().expect("the body is there");
+    let decoded = Form::<Fields>::from_request(request, &()).now_or_never().expect("the body is there");
     let Ok(Form(fields)) = decoded else { panic!("refused") };
     let pairs: Vec<_> = form_urlencoded::parse(bytes).collect();
     for (name, text) in &pairs {

@@ -1,4 +1,4 @@
-//! Whatever is taken for a page to go on to is one of this site.
+//! Every text that is accepted as the next page is a page of this site.
 #![no_main]
 
 use latchkey::urls::Next;

@@ -1,4 +1,4 @@
-//! Whatever is taken for a username is one name, no address, and stays the same name.
+//! Every text that is accepted as a username is one name and no email address, and stays the same when it is read again.
 #![no_main]
 
 use latchkey::accounts::user::email::Email;

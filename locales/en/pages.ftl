@@ -265,7 +265,6 @@ dark = Dark
 
 # The description of the API.
 
-api = API
 # $address (Element)
 base-address = Base address: { $address }
 # $link (Element)

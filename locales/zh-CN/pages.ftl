@@ -205,7 +205,6 @@ dark = 深色
 
 # API 说明
 
-api = API
 base-address = 基础地址：{ $address }
 for-programs = 供程序读取的 OpenAPI 文档：{ $link }
 operations = 接口

@@ -1,6 +1,6 @@
-//! Latchkey's database steps, one file each, for SQLite and PostgreSQL alike.
+//! The steps of Latchkey's database, one file each. Every step runs on SQLite and on PostgreSQL.
 //!
-//! A crate of its own: a step cannot see the entities, so it stays true when they move on.
+//! The steps are a crate of their own, which cannot use the entities. So a step stays correct when the entities change.
 
 pub use sea_orm_migration::prelude::*;
 
@@ -27,5 +27,22 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000007_disabled::Migration),
             Box::new(m20261127_000008_not_me_links::Migration),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_step_and_the_steps_are_in_order() {
+        let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("the sources");
+        let files = files.map(|file| file.expect("a file").file_name().into_string().expect("UTF-8"));
+        let mut files: Vec<_> = files.filter(|name| name != "lib.rs").collect();
+        files.sort();
+        let steps: Vec<_> = Migrator::migrations().iter().map(|step| format!("{}.rs", step.name())).collect();
+        assert_eq!(steps, files);
     }
 }

@@ -1,4 +1,4 @@
-//! Users, their sessions and links, the letters to send, and the visits of browsers.
+//! The tables of users, their sessions and links, emails to send, and visits of browsers.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -11,7 +11,7 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// All of it or nothing: a first start that dies half-way must not leave tables that the next one trips over.
+    /// The step is one transaction: a first start that dies half-way must not leave tables that the next start fails on.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -94,7 +94,7 @@ impl MigrationTrait for Migration {
             manager.create_table(table).await?;
         }
 
-        // What is looked up by, and what the sweeper sweeps by.
+        // The indexes for look-ups, and for the sweeper.
         for (table, columns) in [
             ("sessions", &["user_id"][..]),
             ("sessions", &["expires_at"]),

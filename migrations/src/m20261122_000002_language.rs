@@ -1,4 +1,4 @@
-//! The language that a user has chosen, the one in which they made the account, and when the password was last changed.
+//! The columns for the language that a user has chosen, the language of the sign-up, and the last change of the password.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{string_null, timestamp_with_time_zone_null as time_null};
@@ -13,7 +13,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // One statement a column: SQLite adds one at a time.
+        // Each column has its own statement, because SQLite adds one at a time.
         for column in [string_null("locale"), string_null("first_locale"), time_null("password_changed_at")] {
             manager.alter_table(Table::alter().table("users").add_column(column).take()).await?;
         }

@@ -1,4 +1,4 @@
-//! Sessions of programs beside those of browsers.
+//! The column that distinguishes sessions of programs from those of browsers.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::string;

@@ -1,4 +1,4 @@
-//! What was tried, the browsers that accounts know, and what happened.
+//! The tables of limits on attempts, of devices that accounts know, and of events.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{

@@ -1,4 +1,4 @@
-//! Which letters go first, and the indexes that sweeps and the order of letters need.
+//! The priority of emails, and the index that the outbox needs for their order.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::integer;
@@ -13,7 +13,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Rows that are there already, and those of a program that does not know the column yet, go last.
+        // Existing rows go last, and so do rows of an older program that does not know the column.
         let priority = integer("priority").default(3).take();
         manager.alter_table(Table::alter().table("outbox").add_column(priority).take()).await?;
         let mut index = Index::create().name("outbox_by_state_priority_next_attempt_at_id").table("outbox").take();

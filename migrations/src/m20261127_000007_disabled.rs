@@ -1,4 +1,4 @@
-//! Since when an account is disabled.
+//! The column for the time at which an account was disabled.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::timestamp_with_time_zone_null as time_null;

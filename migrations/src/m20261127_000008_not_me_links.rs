@@ -1,4 +1,4 @@
-//! The links that say “this was not me”.
+//! The table of “this was not me” links.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{

@@ -1,207 +1,230 @@
 //! Logging in and out.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::DatabaseTransaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accounts::event::{self, Kind};
-use crate::accounts::limit::{self, Bucket, Mailed, TooMany};
+use crate::accounts::context::Post;
+use crate::accounts::event::{self, EventKind};
+use crate::accounts::limit::accounts::{Bucket, Mailed, canonical};
+use crate::accounts::limit::clients::Action;
+use crate::accounts::limit::{Admission, TooMany};
 use crate::accounts::password::Password;
 use crate::accounts::password::hasher::Hasher;
-use crate::accounts::session::{self, Lasting, Session, device};
+use crate::accounts::policy::Lasting;
+use crate::accounts::session::{self, Session, SessionKind, device};
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Fault, Result, new_device};
-use crate::db::Db;
-use crate::throttle::Taken;
+use crate::keys::Pointer;
 
-/// What came of trying to log in.
-#[derive(Debug)]
-pub enum Attempt {
-    /// It is the password.
-    Succeeded(LoggedIn),
-    /// It says no more than that: no such user, another password, nothing typed and far too much typed get the same
-    /// answer for the same work.
-    Failed,
-    /// It is the password, but the operator has disabled the account. To anybody who does not know the password the account
-    /// is like any other.
-    Disabled,
-    /// The password was not looked at.
-    Refused(TooMany),
+/// What a user types to log in.
+#[derive(Clone, Debug)]
+pub struct Credentials<'a> {
+    /// An address or a username.
+    pub login: &'a str,
+    /// The password.
+    pub password: Password,
 }
 
-/// A session, and the browser's new name.
+/// The outcome of an attempt to log in.
+#[derive(Debug)]
+pub enum LogIn {
+    /// The user is logged in.
+    Succeeded(Box<LoggedIn>),
+    /// The login or the password is wrong. The answer tells no more: an unknown user, a wrong password, an empty one and one
+    /// that is far too long get the same answer for the same work.
+    Failed,
+    /// The password is right, but the operator has disabled the account. A client that does not know the password cannot tell
+    /// such an account from any other.
+    Disabled,
+}
+
+/// A session that began or was renewed, and the device token of its browser.
 #[derive(Debug)]
 pub struct LoggedIn {
     /// The session.
     pub session: Session,
-    /// What the browser is known by from now on; none for a program.
+    /// Its user.
+    pub user: User,
+    /// The browser's device token from now on. A program has none.
     pub device: Option<Token>,
 }
 
-/// Starts a session for whoever `login` (an address or a username) names, if the password is theirs.
+/// Logs a user in: starts a session, if the password is the user's.
 ///
 /// # Errors
-/// When the database is out of reach or too many passwords are waiting.
-pub async fn with_password(
+/// [`Fault::TooMany`] if the password was not looked at.
+pub async fn log_in(
     accounts: &Accounts,
-    (login, password): (&str, Password),
+    credentials: Credentials<'_>,
     lasting: Lasting,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<Attempt> {
-    let attempt = attempt(accounts, (login, password), lasting, client, now).await?;
+) -> Result<LogIn> {
+    let outcome = admitted(accounts, credentials, lasting, client, now).await;
     let counts = &accounts.metrics.log_ins;
-    match attempt {
-        Attempt::Succeeded(_) => counts.succeeded.inc(),
-        Attempt::Failed | Attempt::Disabled => counts.failed.inc(),
-        Attempt::Refused(_) => counts.refused.inc(),
+    match outcome {
+        Ok(LogIn::Succeeded(_)) => counts.succeeded.inc(),
+        Ok(LogIn::Failed | LogIn::Disabled) => counts.failed.inc(),
+        Err(Fault::TooMany(_)) => counts.refused.inc(),
+        Err(_) => 0,
     };
-    Ok(attempt)
+    outcome
 }
 
-async fn attempt(
+/// Takes one of the client's attempts, and gives it back if the password was right, or was not looked at. An office with
+/// one address has many users.
+///
+/// A browser that the account knows is counted by itself: neighbours behind the same address must not hold it up. A client
+/// without a device token is counted before the first statement, so that a flood costs none.
+async fn admitted(
     accounts: &Accounts,
-    (login, password): (&str, Password),
+    credentials: Credentials<'_>,
     lasting: Lasting,
     client: &Client,
     now: OffsetDateTime,
-) -> Result<Attempt> {
-    let Accounts { db, limits, .. } = accounts;
-    let (user, asked) = (user::by_login(db.read(), login).await?, Asked::new(client, now));
-    let id = user.as_ref().map(|user| user.id);
-
-    let device = device_of(lasting, client);
-    let known = device::find(db.read(), &device, id, now).await?;
-    let Turn { buckets, taken, hasher, key } = match take_turn(accounts, (id, login), known, now).await? {
-        Ok(turn) => turn,
-        Err(too_many) => return Ok(Attempt::Refused(too_many)),
+) -> Result<LogIn> {
+    let conn = accounts.db.read();
+    let presented = match lasting {
+        Lasting::Token => None,
+        Lasting::UntilClosed | Lasting::Remembered => client.device.as_ref(),
     };
+    if presented.is_none() {
+        accounts.admit(Action::LogIn, client, now).await?;
+    }
+    let user = user::by_login(conn, credentials.login).await?;
+    let device = match (lasting, presented) {
+        (Lasting::Token, _) => TokenDigest::of_programs(client.ip),
+        (_, Some(token)) => token.digest(),
+        // The same work as for a token that Latchkey has not made.
+        (_, None) => Token::random().digest(),
+    };
+    let known = device::find(conn, &device, user.as_ref().map(|user| user.id), now).await?;
+    let action = if presented.is_some() && known.is_some() { Action::KnownLogIn } else { Action::LogIn };
+    if presented.is_some() {
+        accounts.admit(action, client, now).await?;
+    }
+    let outcome = attempt(accounts, (user, known), credentials, (lasting, client), now).await;
+    if action == Action::LogIn && matches!(outcome, Ok(LogIn::Succeeded(_)) | Err(Fault::Busy)) {
+        accounts.limits.clients.give_back(action, client.ip);
+    }
+    outcome
+}
+
+/// Takes one of the account's attempts and looks at the password.
+async fn attempt(
+    accounts: &Accounts,
+    (user, known): (Option<User>, Option<Uuid>),
+    Credentials { login, password }: Credentials<'_>,
+    (lasting, client): (Lasting, &Client),
+    now: OffsetDateTime,
+) -> Result<LogIn> {
+    let Accounts { db, limits, .. } = accounts;
+    let (id, asked) = (user.as_ref().map(|user| user.id), Asked::new(client, now));
+    let Turn { buckets, admission, hasher, key } = take_turn(accounts, (id, login), known, now).await?;
 
     let _place = hasher.hold(&key).await?;
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
     let verdict = match hasher.verify(password.clone(), stored).await {
         Err(Fault::Busy) => {
-            limits.give_back(db.write(), &buckets).await?; // nobody looked at it
+            limits.accounts.give_back(db.write(), &buckets).await?; // the password was not looked at
             return Err(Fault::Busy);
         }
         verdict => verdict?,
     };
     let Some(mut user) = user.filter(|_| verdict.matches) else {
-        event::record_miss(accounts, id, taken, &asked).await?;
-        return Ok(Attempt::Failed);
+        event::record_failure(accounts, id, admission, &asked).await?;
+        return Ok(LogIn::Failed);
     };
     // After the hash and never before it: otherwise the time of the answer would tell a stranger which accounts are disabled.
     if user.is_disabled() {
-        let event = (Kind::LogInDisabled, id);
-        event::record_of_stranger(db.write(), (limits, &accounts.metrics), event, &asked).await?;
-        return Ok(Attempt::Disabled);
+        event::record_of_stranger(db.write(), accounts, (EventKind::LogInDisabled, id), &asked).await?;
+        return Ok(LogIn::Disabled);
     }
     if verdict.outdated {
         let fresh = hasher.hash(password).await?;
         if !user::renew_hash(db.write(), &user, fresh.clone(), now).await? {
-            return Ok(Attempt::Failed);
+            return Ok(LogIn::Failed);
         }
         user.hashed_password = fresh;
     }
     let turn = match known {
         Some(_) => None,
-        None => Some(limits.turn(db, Mailed::NewDevice, &user, now).await?),
+        None => Some(limits.accounts.turn(db, Mailed::NewDevice, &user, now).await?),
     };
     let tx = db.begin().await?;
-    let Some(logged_in) = begin(&tx, &user, lasting, client, now).await? else { return Ok(Attempt::Failed) };
-    limits.forgive(&tx, &buckets).await?;
+    let Some(logged_in) = begin(&tx, accounts, &user, (lasting, client), now).await? else { return Ok(LogIn::Failed) };
+    limits.accounts.forgive(&tx, &buckets).await?;
+    let mut post = Post::Nothing;
     if let Some(turn) = turn {
-        new_device::tell(&tx, (&user, logged_in.session.id), client, turn, now).await?;
+        post = new_device::tell(&tx, (&user, logged_in.session.id), client, turn, now).await?;
     }
     tx.commit().await?;
-    Ok(Attempt::Succeeded(logged_in))
-}
-
-/// Whether the account knows the browser that asks. Its tries are counted by themselves, so that neither strangers nor
-/// neighbours behind the same address hold it up.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn knows(db: &Db, login: &str, client: &Client, now: OffsetDateTime) -> Result<bool> {
-    let Some(device) = &client.device else { return Ok(false) };
-    let user = user::by_login(db.read(), login).await?.map(|user| user.id);
-    Ok(device::find(db.read(), &device.digest(), user, now).await?.is_some())
-}
-
-/// What a log-in comes from: a browser by its name, programs by their network. A browser without a name is as good as
-/// one with a name that nobody has given.
-fn device_of(lasting: Lasting, client: &Client) -> TokenDigest {
-    match (lasting, &client.device) {
-        (Lasting::Token(_), _) => TokenDigest::of_programs(client),
-        (_, Some(device)) => device.digest(),
-        (_, None) => Token::random().digest(),
-    }
+    accounts.ring(post);
+    Ok(LogIn::Succeeded(Box::new(logged_in)))
 }
 
 /// An attempt that was taken.
 struct Turn {
-    /// In what it is counted.
+    /// The buckets that it was taken from.
     buckets: Vec<Bucket>,
-    taken: Taken,
-    /// By the line in which it waits.
+    admission: Admission,
+    /// The line in which it waits.
     hasher: Hasher,
-    /// With what it shares its places there.
+    /// The key with which it shares its places there.
     key: String,
 }
 
-/// Takes a try: one of this browser's own if the account knows it, else one of all strangers'. Strangers wait for the
-/// hash in a line of their own too: their guessing never keeps the owner out, nor waiting.
+/// Takes one of the account's attempts: one of this browser's own if the account knows it, or else one of all strangers'.
+/// Strangers also wait for the hash in a line of their own. So their guesses never keep the owner out, or waiting.
 async fn take_turn(
     Accounts { db, hasher, limits, .. }: &Accounts,
     (user, login): (Option<Uuid>, &str),
     known: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<Result<Turn, TooMany>> {
+) -> Result<Turn> {
     if let (Some(device), Some(user)) = (known, user) {
-        let own = limits.device(device);
+        let own = limits.accounts.device(device);
         let (hasher, key) = (hasher.for_the_known(), user.to_string());
-        match limits.take(db, &own, now).await? {
-            Err(TooMany::Closed) => {} // it has guessed too much to be known any longer
-            taken => return Ok(taken.map(|taken| Turn { buckets: own.into(), taken, hasher, key })),
+        match limits.accounts.take(db, &own, now).await? {
+            // After so many failures in a row the browser is a stranger.
+            Err(TooMany::Closed) => {}
+            admission => return Ok(Turn { buckets: own.into(), admission: admission?, hasher, key }),
         }
     }
-    let strangers = limits.strangers(user, login);
-    let (hasher, key) = (hasher.clone(), limit::canonical(login));
-    Ok(limits.take(db, &strangers, now).await?.map(|taken| Turn { buckets: strangers.into(), taken, hasher, key }))
+    let strangers = limits.accounts.strangers(user, login);
+    let (hasher, key) = (hasher.clone(), canonical(login));
+    let admission = limits.accounts.take(db, &strangers, now).await??;
+    Ok(Turn { buckets: strangers.into(), admission, hasher, key })
 }
 
 /// Starts a session, if the user's password is still the one in `user`.
 pub(super) async fn begin(
-    conn: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
+    accounts: &Accounts,
     user: &User,
-    lasting: Lasting,
-    client: &Client,
+    (lasting, client): (Lasting, &Client),
     now: OffsetDateTime,
 ) -> Result<Option<LoggedIn>> {
-    let Some(session) = session::start(conn, user, lasting, client, now).await? else { return Ok(None) };
-    let device = device::recognise(conn, session.kind, user.id, client, now).await?;
-    let kind = if session.kind == session::Kind::Api { Kind::Token } else { Kind::LogIn };
-    event::record(conn, kind, Some(user.id), &Asked::new(client, now)).await?;
-    Ok(Some(LoggedIn { session, device }))
+    let lifetimes = accounts.policy.lifetimes;
+    let Some(session) = session::start(tx, user, (lasting, lifetimes), client, now).await? else { return Ok(None) };
+    let device = device::recognise(tx, session.kind, user.id, client, now).await?;
+    let kind = if session.kind == SessionKind::Api { EventKind::Token } else { EventKind::LogIn };
+    event::record(tx, kind, Some(user.id), &Asked::new(client, now)).await?;
+    Ok(Some(LoggedIn { session, user: user.clone(), device }))
 }
 
-/// Ends the session; its cookie is worthless from here on, wherever copies of it are.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn log_out(db: &Db, session: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
-    let tx = db.begin().await?;
+/// Ends the session. From then on its cookie opens nothing, wherever copies of it are.
+pub async fn log_out(accounts: &Accounts, session: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
+    let tx = accounts.db.begin().await?;
     session::end(&tx, session.id).await?;
-    event::record(&tx, Kind::LogOut, Some(session.user_id), &Asked::new(client, now)).await?;
+    event::record(&tx, EventKind::LogOut, Some(session.user_id), &Asked::new(client, now)).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Ends the session that a browser had before another one began in it: it would live on with nobody to end it.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn leave_behind(db: &Db, session: Uuid) -> Result<()> {
-    session::end(db.write(), session).await
+/// Ends the session that a browser had before another one began in it. Without its cookie nobody could end it.
+pub async fn leave_behind(accounts: &Accounts, before: Pointer) -> Result<()> {
+    session::end(accounts.db.write(), before.session).await
 }

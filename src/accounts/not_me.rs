@@ -1,11 +1,12 @@
-//! “This was not me”: the owner's way out after an email about something that a thief did.
+//! “This was not me”: what the owner does after an email about something that a thief did.
 
-use sea_orm::{ConnectionTrait, Set};
+use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::accounts::event::{self, Kind};
-use crate::accounts::link::not_me_link::{self, About, ActiveModel, NotMeLink};
+use crate::accounts::event::{self, EventKind};
+use crate::accounts::limit::clients::Action;
+use crate::accounts::link;
+use crate::accounts::link::not_me_link::{self, NotMeLink, Report};
 use crate::accounts::outbox::letter::Letter;
 use crate::accounts::session::{self, device};
 use crate::accounts::token::Token;
@@ -13,53 +14,18 @@ use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 use crate::db::Db;
 
-/// What an email tells of, so that its link can say that it was not the owner.
-#[derive(Debug)]
-pub struct Report<'a> {
-    /// The user.
-    pub user: Uuid,
-    /// The first session that the email tells of.
-    pub session: Uuid,
-    /// An id from the time at which it happened: of that session, if it is about a log-in.
-    pub act: Uuid,
-    /// What happened.
-    pub about: About,
-    /// How often.
-    pub times: usize,
-    /// When and from where, the first time.
-    pub asked: &'a Asked,
-}
-
 /// Makes the link for an email, and returns the user whom it goes to, at the address that the account has now. Returns
 /// `None` if the user was deleted or disabled meanwhile.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn issue(db: &Db, report: &Report<'_>, now: OffsetDateTime) -> Result<Option<(User, Token)>> {
     let user = user::by_id(db.read(), report.user).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
-    let link = ActiveModel {
-        user_id: Set(report.user),
-        email_at_issue: Set(user.email_canonical.clone()),
-        session_id: Set(report.session),
-        act_id: Set(report.act),
-        about: Set(report.about),
-        times: Set(i32::try_from(report.times).unwrap_or(i32::MAX)),
-        at: Set(report.asked.at),
-        ip: Set(report.asked.ip.clone()),
-        user_agent: Set(report.asked.user_agent.clone()),
-        ..Default::default()
-    };
-    let token = not_me_link::issue(db.write(), link, now).await?;
+    let token = not_me_link::issue(db.write(), (report, &user), now).await?;
     Ok(Some((user, token)))
 }
 
-/// Takes back a link whose email certainly did not go out.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the link of a letter that certainly was not sent.
 pub async fn discard(db: &Db, token: &Token) -> Result<()> {
-    not_me_link::discard(db.write(), token).await
+    link::discard::<not_me_link::Entity>(db.write(), token).await
 }
 
 /// A link that was opened.
@@ -87,9 +53,6 @@ pub enum State {
 
 /// Returns what this link is about, or `None` if it has expired, was mailed to an address that the account had before, or
 /// the account is disabled. Reads only.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn open(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<Opened>> {
     let Some((link, user)) = not_me_link::find(db.read(), token, now).await? else { return Ok(None) };
     let state = match (state(db.read(), &link).await?, link.used_at) {
@@ -110,38 +73,46 @@ async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
         let event = event::last(conn, link.user_id, kind).await?;
         Ok(event.filter(|event| event.id > link.act_id).map(|event| event.at))
     };
-    if let Some(at) = since(Kind::ResetDone).await? {
+    if let Some(at) = since(EventKind::ResetDone).await? {
         return Ok(State::ResetSince(at));
     }
-    Ok(since(Kind::NotMe).await?.map_or(State::Open, State::Told))
+    Ok(since(EventKind::NotMe).await?.map_or(State::Open, State::Told))
 }
 
-/// Ends the session that the link is about, and emails the owner the way to a new password. Returns whether it did: not if
-/// this or another link has done it already, or a reset by email.
+/// The outcome of using a link.
+#[derive(Debug)]
+pub enum Said {
+    /// The sessions have ended, and the way to a new password is emailed to this user.
+    Done(Box<User>),
+    /// This link, another one, or a reset by email has done it already.
+    Already,
+    /// The link has expired or is the owner's no more.
+    Gone,
+}
+
+/// Ends the session that the link is about, and emails the owner the way to a new password.
 ///
 /// A thief who logged in knows the password, may have changed it, and may have begun other sessions. So every session
 /// ends that began since the first log-in that an email told of lately, no browser is known any more, and no password
 /// opens the account until the owner has chosen one by the emailed link.
 ///
 /// # Errors
-/// When the database is out of reach.
-pub async fn say(
-    Accounts { db, .. }: &Accounts,
-    Opened { link, .. }: &Opened,
-    client: &Client,
-    now: OffsetDateTime,
-) -> Result<bool> {
-    let (tx, asked) = (db.begin().await?, Asked::new(client, now));
-    // Links first, then the user, as in a reset: two that lock in different orders wait for each other.
-    if !not_me_link::redeem(&tx, link.id, now).await? {
-        return Ok(false);
+/// [`Fault::TooMany`](super::Fault::TooMany) when the client has no attempt left.
+pub async fn say(accounts: &Accounts, token: Option<&Token>, client: &Client, now: OffsetDateTime) -> Result<Said> {
+    accounts.admit(Action::Link, client, now).await?;
+    let Some(token) = token else { return Ok(Said::Gone) };
+    let Some((link, _)) = not_me_link::find(accounts.db.read(), token, now).await? else { return Ok(Said::Gone) };
+    let (tx, asked) = (accounts.db.begin().await?, Asked::new(client, now));
+    // Links first, then the user: two transactions that lock in different orders wait for each other.
+    if !link::redeem::<not_me_link::Entity>(&tx, &link.token_digest, now).await? {
+        return Ok(Said::Already);
     }
-    // A reset, or the button of another link, is over now, or waits for the end of this.
+    // A reset, or the button of another link, has ended now, or waits for the end of this transaction.
     let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| user.owns_link_to(&link.email_at_issue)) else {
-        return Ok(false);
+        return Ok(Said::Gone);
     };
-    if state(&tx, link).await? != State::Open {
-        return Ok(false);
+    if state(&tx, &link).await? != State::Open {
+        return Ok(Said::Already);
     }
     user::take_password(&tx, user.id, now).await?;
     // A thief who logged in twice has two emails told about, and the owner may use the link of the later one.
@@ -151,11 +122,12 @@ pub async fn say(
     let ended = session::end_since(&tx, user.id, first).await?;
     device::forget_all(&tx, user.id, None).await?;
     not_me_link::note_ended(&tx, link.id, ended).await?;
-    event::record(&tx, Kind::NotMe, Some(user.id), &asked).await?;
-    // This email comes once, whatever the limit of emails to the address: the thief may have used that up. For the same
+    event::record(&tx, EventKind::NotMe, Some(user.id), &asked).await?;
+    // This letter comes once, whatever the limit of letters to the address: the thief may have used that up. For the same
     // reason the button does not refill it.
-    let locale = user.letter_locale().unwrap_or(client.locale);
-    outbox::insert(&tx, &user.email, locale, &Letter::NotMe { asked }, now).await?;
+    let to = (&user.email, user.letter_locale(client.locale));
+    let post = outbox::insert(&tx, to, &Letter::NotMe { asked }, now).await?;
     tx.commit().await?;
-    Ok(true)
+    accounts.ring(post);
+    Ok(Said::Done(Box::new(user)))
 }

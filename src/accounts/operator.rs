@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accounts::event::{self, Kind};
+use crate::accounts::event::{self, EventKind};
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::outbox::letter::Letter;
 use crate::accounts::password::HashedPassword;
@@ -16,7 +16,6 @@ use crate::accounts::user::email::Email;
 use crate::accounts::user::username::{FullName, Username};
 use crate::accounts::user::{self, Taken, User};
 use crate::accounts::{Asked, Result, outbox, session};
-use crate::chance;
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -34,45 +33,33 @@ pub struct NewUser {
 }
 
 /// Makes an account without a password, and a reset link with which the user can choose one. An email tells the address.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn create(db: &Db, new: NewUser, now: OffsetDateTime) -> Result<Result<(User, Token), Taken>> {
-    let user = User {
-        id: chance::id(),
-        email: new.email.as_str().to_owned(),
-        email_canonical: new.email.canonical().to_owned(),
-        username: new.username.as_str().to_owned(),
-        username_canonical: new.username.canonical().to_owned(),
+    let (email, locale) = (new.email.clone(), new.locale);
+    let new = user::NewUser {
+        email: new.email,
+        username: new.username,
         full_name: new.full_name.as_str().to_owned(),
         hashed_password: HashedPassword::none(),
-        created_at: now,
-        updated_at: now,
         locale: None,
-        first_locale: Some(new.locale.tag().to_owned()),
-        password_changed_at: None,
-        disabled_at: None,
+        first_locale: locale,
     };
     let tx = db.begin().await?;
     // Links of sign-ups with this address die, and the passwords planted in them. Links first, then the user, as in a
     // confirmation: two that lock in different orders wait for each other.
-    pending_signup::delete_all(&tx, &user.email_canonical).await?;
-    let user = match user::insert(&tx, user).await? {
+    pending_signup::delete_all(&tx, &email.canonical()).await?;
+    let user = match user::insert(&tx, new, now).await? {
         Ok(user) => user,
         Err(taken) => return Ok(Err(taken)),
     };
     let token = reset_token::issue(&tx, &user, now).await?;
-    record(&tx, Kind::UserCreated, &user, now).await?;
+    record(&tx, EventKind::UserCreated, &user, now).await?;
     let letter = Letter::AccountCreated { asked: Asked::of_a_command(now) };
-    outbox::insert(&tx, &user.email, new.locale, &letter, now).await?;
+    let _ = outbox::insert(&tx, (&user.email, locale), &letter, now).await?; // the server's postman looks by itself
     tx.commit().await?;
     Ok(Ok((user, token)))
 }
 
 /// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted or disabled meanwhile.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
     let tx = db.begin().await?;
     // Its oldest link may have to go. Links are locked before the user, as in a reset by one of them.
@@ -81,16 +68,13 @@ pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Opt
     let user = user::lock(&tx, user.id).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
-    record(&tx, Kind::ResetLinkMade, &user, now).await?;
+    record(&tx, EventKind::ResetLinkMade, &user, now).await?;
     tx.commit().await?;
     Ok(Some(token))
 }
 
 /// Closes an account: every session ends, browsers' and programs', reset links die, and no password opens it. Returns how
 /// many sessions have ended, or `None` if it is disabled already.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<u64>> {
     let tx = db.begin().await?;
     // Links before the user, as everywhere.
@@ -101,15 +85,12 @@ pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option
         return Ok(None);
     }
     let ended = session::end_all(&tx, user.id, now).await?;
-    record(&tx, Kind::UserDisabled, user, now).await?;
+    record(&tx, EventKind::UserDisabled, user, now).await?;
     tx.commit().await?;
     Ok(Some(ended))
 }
 
 /// Opens a disabled account again; what was ended stays ended. Returns `false` if it is not disabled.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
     let tx = db.begin().await?;
     // A link that was made in the moment in which the account was disabled must not come to life now.
@@ -117,7 +98,7 @@ pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
     if !user::set_disabled(&tx, user.id, None, now).await? {
         return Ok(false);
     }
-    record(&tx, Kind::UserEnabled, user, now).await?;
+    record(&tx, EventKind::UserEnabled, user, now).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -126,9 +107,6 @@ pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
 ///
 /// What was mailed to the old address works no more: reset links, and links that say “this was not me”. The sessions stay, because they were begun with the password, not with the mailbox; the operator can end
 /// them too.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn set_email(
     db: &Db,
     user: &User,
@@ -138,23 +116,21 @@ pub async fn set_email(
     let tx = db.begin().await?;
     reset_token::kill_all(&tx, user.id).await?;
     not_me_link::kill_all(&tx, user.id).await?;
-    pending_signup::delete_all(&tx, email.canonical()).await?;
+    pending_signup::delete_all(&tx, &email.canonical()).await?;
     if let Err(taken) = user::set_email(&tx, user.id, email, now).await? {
         return Ok(Err(taken));
     }
-    record(&tx, Kind::EmailSet, user, now).await?;
-    let (locale, asked) = (user.letter_locale().unwrap_or(locale), Asked::of_a_command(now));
+    record(&tx, EventKind::EmailSet, user, now).await?;
+    let (locale, asked) = (user.letter_locale(locale), Asked::of_a_command(now));
     let removed = Letter::EmailRemoved { asked: asked.clone() };
-    outbox::insert(&tx, &user.email, locale, &removed, now).await?;
-    outbox::insert(&tx, email.as_str(), locale, &Letter::EmailAdded { asked }, now).await?;
+    // The server's postman looks for these by itself.
+    let _ = outbox::insert(&tx, (&user.email, locale), &removed, now).await?;
+    let _ = outbox::insert(&tx, (email, locale), &Letter::EmailAdded { asked }, now).await?;
     tx.commit().await?;
     Ok(Ok(()))
 }
 
 /// Ends one session of the user, or all. Returns how many have ended.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDateTime) -> Result<u64> {
     let tx = db.begin().await?;
     user::lock(&tx, user.id).await?;
@@ -163,22 +139,19 @@ pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDat
         None => session::end_all(&tx, user.id, now).await?,
     };
     if ended > 0 {
-        record(&tx, Kind::LoggedOut, user, now).await?;
+        record(&tx, EventKind::LoggedOut, user, now).await?;
     }
     tx.commit().await?;
     Ok(ended)
 }
 
 /// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     let tx = db.begin().await?;
     reset_token::kill_all(&tx, user.id).await?;
     not_me_link::kill_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
-    user::delete(&tx, user.id).await?;
+    user::delete_row(&tx, user.id).await?;
     outbox::forget(&tx, user).await?;
     event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;
     tx.commit().await?;
@@ -186,13 +159,10 @@ pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
 }
 
 /// Notes that the secret was changed.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn note_keys(db: &Db, kind: Kind, now: OffsetDateTime) -> Result<()> {
+pub async fn note_keys(db: &Db, kind: EventKind, now: OffsetDateTime) -> Result<()> {
     event::record(db.write(), kind, None, &Asked::of_a_command(now)).await
 }
 
-async fn record(conn: &impl ConnectionTrait, kind: Kind, user: &User, now: OffsetDateTime) -> Result<()> {
+async fn record(conn: &impl ConnectionTrait, kind: EventKind, user: &User, now: OffsetDateTime) -> Result<()> {
     event::record(conn, kind, Some(user.id), &Asked::of_a_command(now)).await
 }

@@ -1,9 +1,10 @@
-//! Tokens for links in letters: 32 random bytes to the person, their SHA-256 in the table.
+//! Tokens of links in emails and of devices: 32 random bytes for the user, their SHA-256 in the table.
 //!
-//! Somebody who reads the database, or a backup of it, finds no link that works. The digest needs no salt
-//! and no slow hash: 256 random bits cannot be guessed (OWASP, Forgot Password Cheat Sheet).
+//! An attacker who reads the database, or a backup of it, finds no link that works. The digest needs no salt and no slow
+//! hash, because 256 random bits cannot be guessed (OWASP, Forgot Password Cheat Sheet).
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,10 +12,9 @@ use sea_orm::DeriveValueType;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::accounts::Client;
-use crate::{chance, throttle};
+use crate::{chance, networks};
 
-/// A token in the clear. It can be made, or come back out of a link; it is never stored and never printed.
+/// A token in the clear. It can be made, or be read out of a link or a cookie. It is never stored and never printed.
 #[derive(Clone)]
 pub struct Token(Zeroizing<[u8; 32]>);
 
@@ -23,32 +23,32 @@ pub struct Token(Zeroizing<[u8; 32]>);
 pub struct TokenDigest(String);
 
 impl Token {
-    /// A fresh token.
+    /// Makes a token.
     pub fn random() -> Self {
         Self(Zeroizing::new(chance::bytes()))
     }
 
-    /// Reads a token out of a link; nothing but 43 characters of base64url will do.
+    /// Reads a token, which is 43 characters of base64url and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).ok()?);
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
-    /// The token's text, for a link.
+    /// Returns the token's text, for a link.
     pub fn reveal(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()))
     }
 
-    /// What to store, and to look the token up by.
+    /// Returns what is stored, and what the token is looked up by.
     pub fn digest(&self) -> TokenDigest {
         TokenDigest(URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.as_slice())))
     }
 }
 
 impl TokenDigest {
-    /// What stands for all programs of one client, which keep no cookie. No token has it.
-    pub(super) fn of_programs(client: &Client) -> Self {
-        Self(format!("programs of {}", throttle::client(&client.ip)))
+    /// Stands for all programs of one client, because programs store no cookie. No token has this digest.
+    pub(super) fn of_programs(ip: Option<IpAddr>) -> Self {
+        Self(format!("programs of {}", ip.map_or(Ipv6Addr::UNSPECIFIED.into(), networks::client)))
     }
 }
 

@@ -1,88 +1,192 @@
-//! Bodies, decoded so that nothing a program can send is a fault, and every field that is wrong is named.
+//! Reads what a program sends into the structs that describe it. Whatever a program sends, it is not answered with a
+//! fault of ours, and the response names every field that is wrong.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use serde::de::value::{self, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
 use super::error::{FieldProblem, Problem};
 use crate::app::App;
+use crate::gate::body::is;
 use crate::gate::client::Language;
-use crate::gate::form::is;
-use crate::gate::words::Words;
+use crate::gate::error::{Error, ErrorKind};
+use crate::gate::form::Fields;
 use crate::locale::Translation;
+use crate::words::Words;
 
-/// The fields of a JSON object, and what was found wrong with them so far.
-pub struct Fields {
-    values: Map<String, Value>,
-    problems: Vec<FieldProblem>,
-    t: &'static Translation,
-}
+/// A JSON object, read into `T`, and the problems of its fields.
+pub struct Body<T>(pub T, pub Problems);
 
-impl FromRequest<Arc<App>> for Fields {
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let t = request.extensions().get::<Language>().copied().unwrap_or_default().locale.t();
         let is_json = is("application/json", request.headers());
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| rejection.status())?;
-        if body.is_empty() {
-            // Whatever is needed is missing, and is named so.
-            return Ok(Self { values: Map::new(), problems: vec![], t });
+        let body = Bytes::from_request(request, app).await.map_err(Error::from)?;
+        if !body.is_empty() && !is_json {
+            return Err(ErrorKind::MediaType.into());
         }
-        if !is_json {
-            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE.into());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(values)) => Ok(Self { values, problems: vec![], t }),
-            // What generated clients send for a body that may be left out.
-            Ok(Value::Null) => Ok(Self { values: Map::new(), problems: vec![], t }),
-            _ => Err(Problem::Fields(vec![FieldProblem::unreadable(t)])),
-        }
+        let values = match serde_json::from_slice(&body) {
+            // An empty body has no fields, and neither has the null that generated clients send for an optional body. The
+            // response names each field that is missing.
+            _ if body.is_empty() => Map::new(),
+            Ok(Value::Null) => Map::new(),
+            Ok(Value::Object(values)) => values,
+            _ => return Err(Problem::Fields(vec![FieldProblem::unreadable(t)])),
+        };
+        let (fields, missing) = read(|name| match values.get(name) {
+            None | Some(Value::Null) => Sent::Nothing,
+            Some(Value::String(text)) => Sent::Text(text),
+            Some(_) => Sent::Other,
+        })?;
+        let found = missing.into_iter().map(|field| FieldProblem::missing(field, t)).collect();
+        Ok(Self(fields, Problems { found, t }))
     }
 }
 
-impl Fields {
-    /// A field that must be there, as text.
-    pub fn text(&mut self, field: &'static str) -> String {
-        match self.values.get(field).and_then(Value::as_str) {
-            Some(text) => text.to_owned(),
-            None => {
-                self.problems.push(FieldProblem::missing(field, self.t));
-                String::new()
-            }
+/// The problems that were found so far in the fields of a body.
+pub struct Problems {
+    found: Vec<FieldProblem>,
+    t: &'static Translation,
+}
+
+impl Problems {
+    /// No problem so far.
+    pub fn new(t: &'static Translation) -> Self {
+        Self { found: vec![], t }
+    }
+
+    /// Notes the problem of a field, unless one is noted already. Returns the value of a field without a problem.
+    pub fn note<T, E: Words>(&mut self, Name(field): Name, parsed: Result<T, E>) -> Option<T> {
+        if self.found.iter().any(|problem| problem.is_at(field)) {
+            return None;
         }
+        parsed.map_err(|why| self.found.push(FieldProblem::value(field, &why, self.t))).ok()
     }
 
-    /// A field that may be left out, or be null.
-    pub fn optional(&mut self, field: &'static str) -> String {
-        match self.values.get(field) {
-            None | Some(Value::Null) => String::new(),
-            Some(_) => self.text(field),
+    /// Returns whether no field has a problem.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+}
+
+impl From<Problems> for Problem {
+    fn from(problems: Problems) -> Self {
+        Self::Fields(problems.found)
+    }
+}
+
+/// The name of a field. Only the macro `field!` makes one, because it checks the name.
+pub struct Name(pub &'static str);
+
+/// Returns the [`Name`] of a field, for example `field!(NewUser, email)`. It does not compile if the struct has no such
+/// field.
+macro_rules! field {
+    ($body:ident, $field:ident) => {{
+        const _: usize = std::mem::offset_of!($body, $field);
+        $crate::api::body::Name(stringify!($field))
+    }};
+}
+pub(super) use field;
+
+/// What a program sent for a field.
+pub enum Sent<'a> {
+    /// The field is missing or null.
+    Nothing,
+    /// A text.
+    Text(&'a str),
+    /// Anything else: a number, for example, or a field of a form that came twice.
+    Other,
+}
+
+/// Reads a struct whose fields are texts. Only a text in an `Option` may be missing.
+///
+/// Returns the struct, and the names of the fields that are missing or are not texts, in the order of the struct. These
+/// fields are empty in the struct.
+///
+/// # Errors
+/// When the struct has a field that is not a text.
+pub fn read<'a, T: Deserialize<'a>>(sent: impl Fn(&str) -> Sent<'a>) -> Result<(T, Vec<&'static str>), Error> {
+    let reader = StructReader { sent, missing: RefCell::default() };
+    let fields = T::deserialize(&reader).map_err(Error::internal)?;
+    Ok((fields, reader.missing.into_inner()))
+}
+
+/// Reads the parameters of a query. A parameter that came twice counts as missing.
+pub fn read_query<'a, T: Deserialize<'a>>(query: &'a Fields) -> Result<T, Error> {
+    let (parameters, _) = read(|name| query.once(name).map_or(Sent::Nothing, Sent::Text))?;
+    Ok(parameters)
+}
+
+/// Gives a struct its fields, one after the other.
+struct StructReader<F> {
+    sent: F,
+    missing: RefCell<Vec<&'static str>>,
+}
+
+impl<'de, F: Fn(&str) -> Sent<'de>> Deserializer<'de> for &StructReader<F> {
+    type Error = value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        let missing = &self.missing;
+        let fields = fields.iter().map(|name| FieldReader { name, sent: (self.sent)(name), missing });
+        visitor.visit_seq(SeqDeserializer::new(fields))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, value::Error> {
+        Err(value::Error::custom("only structs can be read"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// Gives a field its text.
+struct FieldReader<'de, 'r> {
+    name: &'static str,
+    sent: Sent<'de>,
+    missing: &'r RefCell<Vec<&'static str>>,
+}
+
+impl<'de> Deserializer<'de> for FieldReader<'de, '_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        if let Sent::Text(text) = self.sent {
+            return visitor.visit_borrowed_str(text);
         }
+        self.missing.borrow_mut().push(self.name);
+        visitor.visit_borrowed_str("")
     }
 
-    /// Notes what is wrong with a field, unless it is missing, or passes its value on.
-    pub fn note<T, E: Words>(&mut self, field: &'static str, parsed: Result<T, E>) -> Option<T> {
-        let noted = self.problems.iter().any(|problem| problem.is_at(field));
-        match parsed {
-            Err(why) if !noted => {
-                self.problems.push(FieldProblem::value(field, &why, self.t));
-                None
-            }
-            parsed => parsed.ok().filter(|_| !noted),
-        }
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        if let Sent::Nothing = self.sent { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    /// Whether nothing was found wrong so far.
-    pub fn is_good(&self) -> bool {
-        self.problems.is_empty()
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
+}
 
-    /// All that was found wrong.
-    pub fn problems(self) -> Problem {
-        Problem::Fields(self.problems)
+impl<'de> IntoDeserializer<'de> for FieldReader<'de, '_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }

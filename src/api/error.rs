@@ -1,17 +1,18 @@
-//! What goes wrong, in JSON: `{"detail": …}`, a sentence, or a list with one entry for each field.
+//! Failures as JSON: `{"detail": …}`. The detail is a sentence, or a list with one entry for each field.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::accounts::limit::TooMany;
 use crate::app::App;
-use crate::gate::error::Error;
-use crate::gate::words::Words;
+use crate::gate::error::{Error, ErrorKind, Explained};
 use crate::locale::{Locale, Translation};
+use crate::words::Words;
 
-/// What is wrong, in a sentence.
+/// A sentence that says what is wrong.
 #[derive(Serialize, ToSchema)]
 pub struct Detail {
     /// What is wrong, in the language asked for.
@@ -19,14 +20,14 @@ pub struct Detail {
     detail: String,
 }
 
-/// What is wrong with the fields that were sent.
+/// The problems of the fields that were sent.
 #[derive(Serialize, ToSchema)]
 pub struct FieldProblems {
     /// One entry for each problem.
     detail: Vec<FieldProblem>,
 }
 
-/// What is wrong with one field.
+/// The problem of one field.
 #[derive(Serialize, ToSchema)]
 pub struct FieldProblem {
     /// Where it is: `body` or `query`, then the field.
@@ -42,28 +43,28 @@ pub struct FieldProblem {
 }
 
 impl FieldProblem {
-    /// A field that is not there, or no text.
+    /// The problem of a field that is missing or is not a text.
     pub fn missing(field: &'static str, t: &Translation) -> Self {
         Self { loc: vec!["body", field], msg: t.api_missing(), kind: "missing" }
     }
 
-    /// A field whose value will not do.
+    /// The problem of a field whose value is not accepted.
     pub fn value(field: &'static str, why: &impl Words, t: &Translation) -> Self {
         Self { loc: vec!["body", field], msg: why.words(t), kind: "value_error" }
     }
 
-    /// Whether it is about this field.
+    /// Returns whether the problem is about this field.
     pub fn is_at(&self, field: &str) -> bool {
         self.loc.last() == Some(&field)
     }
 
-    /// A body that cannot be read.
+    /// The problem of a body that is not a JSON object.
     pub fn unreadable(t: &Translation) -> Self {
         Self { loc: vec!["body"], msg: t.api_unreadable(), kind: "json_invalid" }
     }
 }
 
-/// What is wrong with a request for a token, for people and for OAuth 2 clients (RFC 6749, 5.2).
+/// The reason why there is no token, for people and for OAuth 2 clients (RFC 6749, 5.2).
 #[derive(Serialize, ToSchema)]
 pub struct TokenProblem {
     /// What is wrong, in the language asked for.
@@ -74,7 +75,7 @@ pub struct TokenProblem {
     error: &'static str,
 }
 
-/// What is wrong with the fields of a request for a token.
+/// The problems of the fields of a request for a token.
 #[derive(Serialize, ToSchema)]
 pub struct TokenFieldProblems {
     /// One entry for each problem.
@@ -84,21 +85,21 @@ pub struct TokenFieldProblems {
     error: &'static str,
 }
 
-/// Why a request of this door has no success.
+/// The reason why a request of a program fails.
 pub enum Problem {
-    /// It went wrong on our side, or before a handler saw it.
+    /// A failure on our side, or before the handler.
     Failed(Error),
-    /// Its fields.
+    /// Fields that are missing or not accepted.
     Fields(Vec<FieldProblem>),
-    /// One sentence, with this status.
+    /// A refusal, with its status and its sentence.
     Said(StatusCode, String),
-    /// A request for a token, refused with this code and sentence.
+    /// A refusal of a token, with its code and its sentence.
     Token(&'static str, String),
-    /// The fields of a request for a token.
+    /// Fields of a request for a token that are missing or came twice.
     TokenFields(Vec<FieldProblem>),
     /// The program has sent no token.
     NoToken(Locale),
-    /// The token that the program has sent is not good.
+    /// The token that the program has sent is not valid.
     BadToken(Locale),
 }
 
@@ -110,8 +111,8 @@ impl<E: Into<Error>> From<E> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        match self {
-            Self::Failed(error) => error.into_response(),
+        let explained = match self {
+            Self::Failed(error) => return error.into_response(),
             Self::Fields(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Json(FieldProblems { detail })).into_response(),
             Self::Said(status, detail) => (status, Json(Detail { detail })).into_response(),
             Self::Token(error, detail) => {
@@ -123,39 +124,41 @@ impl IntoResponse for Problem {
             }
             Self::NoToken(locale) => unauthenticated(locale, "Bearer"),
             Self::BadToken(locale) => unauthenticated(locale, "Bearer error=\"invalid_token\""),
-        }
+        };
+        (Extension(Explained), explained).into_response()
     }
 }
 
-/// 401, with how to come back. A program that has sent no token gets no error code (RFC 6750, 3.1).
+/// Answers 401 and names the scheme to authenticate with. A program that has sent no token gets no error code (RFC 6750,
+/// 3.1).
 fn unauthenticated(locale: Locale, challenge: &'static str) -> Response {
     let detail = Json(Detail { detail: locale.t().api_unauthenticated() });
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], detail).into_response()
 }
 
-/// The words for a failure that no handler has any for.
-pub fn words(t: &Translation, error: &Error) -> String {
-    match error.status {
-        StatusCode::FORBIDDEN => t.failure_cross_site(),
-        StatusCode::NOT_FOUND => t.api_not_found(),
-        StatusCode::METHOD_NOT_ALLOWED => t.api_method(),
-        StatusCode::REQUEST_TIMEOUT => t.failure_timeout(),
-        StatusCode::PAYLOAD_TOO_LARGE => t.failure_too_large(),
-        StatusCode::MISDIRECTED_REQUEST => t.failure_misdirected(),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => t.api_media_type(),
-        StatusCode::TOO_MANY_REQUESTS => error.too_many.map_or_else(|| t.failure_too_many(), |many| many.words(t)),
-        StatusCode::SERVICE_UNAVAILABLE => t.failure_busy(),
-        status if status.is_client_error() => t.failure_client(),
-        _ => t.failure_server(),
+/// Returns the words of a kind of failure.
+pub fn words(t: &Translation, kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::BadRequest => t.failure_client(),
+        ErrorKind::CrossSite => t.failure_cross_site(),
+        ErrorKind::NotFound => t.api_not_found(),
+        ErrorKind::MethodNotAllowed => t.api_method(),
+        ErrorKind::BodyTimeout => t.failure_timeout(),
+        ErrorKind::TooLarge => t.failure_too_large(),
+        ErrorKind::MediaType => t.api_media_type(),
+        ErrorKind::Misdirected => t.failure_misdirected(),
+        ErrorKind::TooMany(TooMany::Site(_)) | ErrorKind::Busy | ErrorKind::Unavailable => t.failure_busy(),
+        ErrorKind::TooMany(too_many) => too_many.words(t),
+        ErrorKind::Internal => t.failure_server(),
     }
 }
 
-/// A failure that no handler has words for.
+/// Returns the answer for a failure.
 pub fn json(_: &App, locale: Locale, _: &str, error: &Error) -> Response {
-    let detail = words(locale.t(), error);
+    let detail = words(locale.t(), error.kind);
     let language = [(header::CONTENT_LANGUAGE, HeaderValue::from_static(locale.tag()))];
-    (error.status, language, Json(Detail { detail })).into_response()
+    (error.kind.status(), language, Json(Detail { detail })).into_response()
 }
 
-/// What a handler of this door returns.
-pub type Answer<T = Response> = Result<T, Problem>;
+/// The result of a handler: its success, or the problem that becomes the response.
+pub type ApiResult<T = Response> = Result<T, Problem>;

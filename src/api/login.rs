@@ -1,41 +1,61 @@
-//! Getting a token.
+//! A program gets a token.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use time::Duration;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::{Answer, FieldProblem, Problem, TokenFieldProblems, TokenProblem};
-use crate::accounts::Fault;
-use crate::accounts::login::{self, Attempt};
+use super::body::{self, Sent};
+use super::error::{ApiResult, FieldProblem, Problem, TokenFieldProblems, TokenProblem};
+use crate::accounts::Client;
+use crate::accounts::login::{self, Credentials, LogIn};
 use crate::accounts::password::Password;
-use crate::accounts::session::Lasting;
+use crate::accounts::policy::Lasting;
 use crate::app::App;
-use crate::gate;
-use crate::gate::client::Client;
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form};
 use crate::keys::Pointer;
 use crate::locale::Translation;
-use crate::throttle::Limit;
+use crate::urls;
 
 /// The OAuth 2 password form (RFC 6749, 4.3.2).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read field by field; this is its description")]
-pub struct TokenRequest {
+#[derive(Deserialize, ToSchema)]
+pub struct TokenRequest<'a> {
     /// A username or an email address.
     #[schema(examples("sam"))]
-    username: String,
-    #[schema(examples("velvet otter bakes rye"), format = "password")]
+    username: &'a str,
     /// The password.
-    password: String,
+    #[schema(examples("velvet otter bakes rye"), format = "password")]
+    password: &'a str,
     /// `password`, if given. There is no other.
     #[schema(examples("password"))]
-    grant_type: Option<String>,
+    #[serde(borrow)]
+    grant_type: Option<&'a str>,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// Reads a request that asks for the password grant or names no grant. It borrows the password from the form, which
+    /// is wiped from memory when it is dropped.
+    fn read(form: &'a Fields, t: &Translation) -> Result<Self, Problem> {
+        let (request, mut missing): (Self, _) = body::read(|field| match form.once(field) {
+            Some(text) => Sent::Text(text),
+            None if form.came(field) => Sent::Other,
+            None => Sent::Nothing,
+        })?;
+        // A parameter without a value counts as missing (RFC 6749, 3.2).
+        if request.grant_type.is_some_and(|grant| !["", "password"].contains(&grant)) {
+            return Err(Problem::Token("unsupported_grant_type", t.api_grant_type()));
+        }
+        if missing.is_empty() {
+            return Ok(request);
+        }
+        // The grant comes first, because the other fields depend on it.
+        missing.sort_by_key(|field| *field != "grant_type");
+        Err(Problem::TokenFields(missing.into_iter().map(|field| FieldProblem::missing(field, t)).collect()))
+    }
 }
 
 /// A token, to be sent as `Authorization: Bearer …`.
@@ -58,7 +78,7 @@ pub struct TokenOut {
 /// ends with a change of the password.
 #[utoipa::path(
     post,
-    path = "/token",
+    path = urls::TOKEN,
     operation_id = "get_token",
     tag = "users",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded",
@@ -74,45 +94,18 @@ pub struct TokenOut {
                 "error": "invalid_request"})),
     )
 )]
-pub async fn token(State(app): State<Arc<App>>, Client(client): Client, Form(form): Form) -> Answer {
+pub async fn token(State(app): State<Arc<App>>, client: Client, Form(form): Form) -> ApiResult {
     let t = client.locale.t();
-    let (username, password) = credentials(&form, t)?;
-    let (now, lifetime) = (app.now(), Duration::minutes(app.config.token_minutes.into()));
-    let who = (username, Password::new(password));
-    let lasting = Lasting::Token(lifetime);
-    gate::throttle(&app, Limit::LogIn, &client).await?;
-    let attempt = login::with_password(&app.accounts, who, lasting, &client, now).await;
-    if matches!(attempt, Ok(Attempt::Succeeded(_)) | Err(Fault::Busy)) {
-        app.throttle.give_back(Limit::LogIn, &client.ip);
-    }
-    let session = match attempt? {
-        Attempt::Succeeded(logged_in) => logged_in.session,
-        Attempt::Failed => return Err(Problem::Token("invalid_grant", t.api_wrong_log_in())),
-        Attempt::Disabled => return Err(Problem::Token("invalid_grant", t.account_disabled())),
-        Attempt::Refused(too_many) => return Err(Error::from(too_many).into()),
+    let TokenRequest { username, password, .. } = TokenRequest::read(&form, t)?;
+    let (now, lifetime) = (app.now(), app.settings.token_lifetime);
+    let credentials = Credentials { login: username, password: Password::new(password) };
+    let session = match login::log_in(&app.accounts, credentials, Lasting::Token, &client, now).await? {
+        LogIn::Succeeded(logged_in) => logged_in.session,
+        LogIn::Failed => return Err(Problem::Token("invalid_grant", t.api_wrong_log_in())),
+        LogIn::Disabled => return Err(Problem::Token("invalid_grant", t.account_disabled())),
     };
     let pointer = Pointer { user: session.user_id, session: session.id };
     let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     let token = TokenOut { access_token, token_type: "bearer", expires_in: lifetime.whole_seconds() };
     Ok(Json(token).into_response())
-}
-
-/// Reads the username and the password of a request that asks for the password grant, or names no grant.
-fn credentials<'a>(form: &'a Fields, t: &Translation) -> Result<(&'a str, &'a str), Problem> {
-    // A parameter without a value is one that was left out (RFC 6749, 3.2).
-    if form.once("grant_type").is_some_and(|grant| !grant.is_empty() && grant != "password") {
-        return Err(Problem::Token("unsupported_grant_type", t.api_grant_type()));
-    }
-    let doubled = |field: &str| form.came(field) && form.once(field).is_none();
-    let bad = [
-        ("grant_type", doubled("grant_type")),
-        ("username", form.once("username").is_none()),
-        ("password", form.once("password").is_none()),
-    ];
-    let bad: Vec<_> =
-        bad.into_iter().filter(|(_, bad)| *bad).map(|(field, _)| FieldProblem::missing(field, t)).collect();
-    match (form.once("username"), form.once("password")) {
-        (Some(username), Some(password)) if bad.is_empty() => Ok((username, password)),
-        _ => Err(Problem::TokenFields(bad)),
-    }
 }

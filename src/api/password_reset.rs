@@ -1,39 +1,35 @@
-//! Getting back in.
+//! A program helps a user who forgot the password.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::Fields;
-use super::error::{Answer, Detail, FieldProblems, Problem};
+use super::body::{self, Body, Problems, field};
+use super::error::{ApiResult, Detail, FieldProblems, Problem};
 use super::signup::Message;
-use crate::accounts::password::PasswordError;
+use crate::accounts::Client;
 use crate::accounts::password_reset::{self, Reset};
-use crate::accounts::session::Kind;
+use crate::accounts::session::SessionKind;
 use crate::accounts::token::Token;
-use crate::accounts::user::email::Email;
 use crate::app::App;
-use crate::gate::client::Client;
 use crate::gate::form::Query;
-use crate::throttle::Limit;
-use crate::{gate, urls};
+use crate::urls;
 
-/// Whose password was forgotten.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read field by field; this is its description")]
+/// The account whose password was forgotten.
+#[derive(Deserialize, ToSchema)]
 pub struct ResetRequest {
     /// The address of the account.
     #[schema(examples("sam@example.com"), format = "email")]
     email: String,
 }
 
-/// Instead of a body.
-#[derive(IntoParams)]
-#[expect(dead_code, reason = "read field by field; this is its description")]
+/// A query that takes the place of a body.
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EmailQuery {
     /// The address, if it is not in the body.
@@ -45,7 +41,7 @@ pub struct EmailQuery {
 /// The answer is the same whether or not the address has an account.
 #[utoipa::path(
     post,
-    path = "/reset_password/",
+    path = urls::API_RESET_PASSWORD,
     operation_id = "ask_reset",
     tag = "reset",
     params(EmailQuery),
@@ -60,22 +56,26 @@ pub struct EmailQuery {
 )]
 pub async fn ask(
     State(app): State<Arc<App>>,
-    Client(client): Client,
+    client: Client,
     Query(query): Query,
-    mut fields: Fields,
-) -> Answer {
-    gate::throttle(&app, Limit::Letter, &client).await?;
-    let typed = query.once("email").map_or_else(|| fields.text("email"), str::to_owned);
-    let Some(email) = fields.note("email", Email::parse(&typed)) else { return Err(fields.problems()) };
-    password_reset::ask(&app.accounts, &email, &client, app.now()).await?;
-    app.bell.notify_one();
+    Body(request, problems): Body<ResetRequest>,
+) -> ApiResult {
+    let EmailQuery { email } = body::read_query(&query)?;
+    // An address in the query replaces the one in the body.
+    let (typed, mut problems) = match email {
+        Some(email) => (email, Problems::new(client.locale.t())),
+        None => (request.email, problems),
+    };
+    let asked = password_reset::ask(&app.accounts, &typed, &client, app.now()).await?;
+    if problems.note(field!(ResetRequest, email), asked).is_none() {
+        return Err(problems.into());
+    }
     let message = client.locale.t().reset_sent_somewhere();
     Ok((StatusCode::ACCEPTED, Json(Message { message })).into_response())
 }
 
 /// The token of an emailed link.
-#[derive(IntoParams)]
-#[expect(dead_code, reason = "read field by field; this is its description")]
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TokenQuery {
     /// From the link in the email.
@@ -88,26 +88,26 @@ pub struct TokenQuery {
 /// For links of the old kind: leads a browser to the page that chooses a new password.
 #[utoipa::path(
     get,
-    path = "/reset_password/",
+    path = urls::API_RESET_PASSWORD,
     operation_id = "open_reset_form",
     tag = "reset",
     params(TokenQuery),
     responses((status = 303, description = "To the form page",
         headers(("Location" = String, description = "The form page, with the token if it has the shape of one"))))
 )]
-pub async fn form(Query(query): Query) -> Response {
-    // Only what has the shape of a token goes on: nothing else belongs into an address of ours.
-    let token = Token::parse(query.text("token"));
-    Redirect::to(&match token {
+pub async fn form(Query(query): Query) -> ApiResult {
+    let TokenQuery { token } = body::read_query(&query)?;
+    // Only what has the shape of a token is passed on: nothing else belongs in an address of ours.
+    let token = token.and_then(|token| Token::parse(&token));
+    let address = match token {
         Some(token) => format!("{}?token={}", urls::RESET_PASSWORD, &*token.reveal()),
         None => urls::RESET_PASSWORD.to_owned(),
-    })
-    .into_response()
+    };
+    Ok(Redirect::to(&address).into_response())
 }
 
 /// A new password, and the proof that it may be chosen.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read field by field; this is its description")]
+#[derive(Deserialize, ToSchema)]
 pub struct NewPasswordRequest {
     /// From the link in the email.
     #[schema(examples("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"))]
@@ -122,7 +122,7 @@ pub struct NewPasswordRequest {
 /// Every session of the user ends, tokens too, and every other reset link dies.
 #[utoipa::path(
     post,
-    path = "/complete_reset_password/",
+    path = urls::API_COMPLETE_RESET_PASSWORD,
     operation_id = "complete_reset",
     tag = "reset",
     request_body(content = NewPasswordRequest, example = json!({
@@ -137,26 +137,24 @@ pub struct NewPasswordRequest {
                 "msg": "Choose a password"}]})),
     )
 )]
-pub async fn complete(State(app): State<Arc<App>>, Client(client): Client, mut fields: Fields) -> Answer {
-    let (t, now) = (client.locale.t(), app.now());
-    let gone = || Problem::Said(StatusCode::GONE, t.link_is_gone());
-    let (token, typed) = (fields.text("token"), fields.text("new_password"));
-    if !fields.is_good() {
-        return Err(fields.problems());
+pub async fn complete(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Body(request, mut problems): Body<NewPasswordRequest>,
+) -> ApiResult {
+    let t = client.locale.t();
+    let NewPasswordRequest { token, new_password } = request;
+    if !problems.is_empty() {
+        return Err(problems.into());
     }
-    gate::throttle(&app, Limit::Link, &client).await?;
-    let token = Token::parse(&token).ok_or_else(gone)?;
-    let user = password_reset::holder(&app.db, &token, now).await?.ok_or_else(gone)?;
-    let judged = app.password_of_the_proven(&typed, user.about()).await?;
-    let Some(new) = fields.note("new_password", judged) else { return Err(fields.problems()) };
-    match password_reset::reset(&app.accounts, (&token, new), Kind::Api, &client, now).await? {
-        Reset::Done(_) => {}
-        Reset::Gone => return Err(gone()),
-        Reset::SamePassword => {
-            fields.note("new_password", Err::<(), _>(PasswordError::Same));
-            return Err(fields.problems());
+    let (token, by) = (Token::parse(&token), SessionKind::Api);
+    match password_reset::reset(&app.accounts, (token.as_ref(), &new_password), by, &client, app.now()).await? {
+        Reset::Done { .. } => {}
+        Reset::Gone => return Err(Problem::Said(StatusCode::GONE, t.link_is_gone())),
+        Reset::Invalid(_, why) => {
+            problems.note(field!(NewPasswordRequest, new_password), Err::<(), _>(why));
+            return Err(problems.into());
         }
     }
-    app.bell.notify_one();
     Ok(Json(Message { message: t.flash_password_reset() }).into_response())
 }

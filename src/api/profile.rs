@@ -1,4 +1,4 @@
-//! Who a token belongs to.
+//! A program asks whose token it has.
 
 use std::sync::Arc;
 
@@ -10,13 +10,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::{Answer, Detail, Problem};
-use crate::accounts::session::{self, Kind};
+use super::error::{ApiResult, Detail, Problem};
+use crate::accounts::session::SessionKind;
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::{self, Language};
+use crate::urls;
 
-/// Whose token came with the request. A handler that names it is closed to anyone else.
+/// The user whose token came with the request. A handler that takes it refuses requests without a valid token.
 pub struct Caller(User);
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -30,15 +31,13 @@ impl FromRequestParts<Arc<App>> for Caller {
             sent.and_then(|sent| sent.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let (_, token) = bearer.ok_or(Problem::NoToken(locale))?;
         let pointer = app.token_keys.verify(token.trim(), now).ok_or_else(refused)?;
-        // The row is the truth: a token whose session has ended is worth nothing.
-        let found = session::find(app.db.read(), Kind::Api, pointer.session, now).await?;
-        let (session, user) = found.filter(|(_, user)| user.id == pointer.user).ok_or_else(refused)?;
-        session::touch(app.db.write(), &session, app.accounts.lifetimes, || client::ip(parts, app), now).await?;
-        Ok(Self(user))
+        let ip = || client::ip(parts, app);
+        let resumed = app.accounts.resume((SessionKind::Api, pointer), ip, now).await?;
+        Ok(Self(resumed.ok_or_else(refused)?.user))
     }
 }
 
-/// A user, as others may see them.
+/// A user, without secrets.
 #[derive(Serialize, ToSchema)]
 pub struct UserOut {
     /// Never changes.
@@ -58,14 +57,14 @@ pub struct UserOut {
 impl From<User> for UserOut {
     fn from(user: User) -> Self {
         let User { id, username, email, full_name, .. } = user;
-        Self { id, username, email, full_name }
+        Self { id, username, email: email.to_string(), full_name }
     }
 }
 
 /// Who am I?
 #[utoipa::path(
     get,
-    path = "/users/me/",
+    path = urls::USERS_ME,
     operation_id = "get_me",
     tag = "users",
     security(("password" = [])),
@@ -78,6 +77,6 @@ impl From<User> for UserOut {
             example = json!({"detail": "Could not validate credentials"})),
     )
 )]
-pub async fn me(Caller(user): Caller) -> Answer<Json<UserOut>> {
+pub async fn me(Caller(user): Caller) -> ApiResult<Json<UserOut>> {
     Ok(Json(user.into()))
 }

@@ -1,4 +1,4 @@
-//! Creating an account.
+//! A program creates an account.
 
 use std::sync::Arc;
 
@@ -6,25 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Fields;
-use super::error::{Answer, Detail, FieldProblems, Problem};
+use super::body::{Body, Name, field};
+use super::error::{ApiResult, Detail, FieldProblems, Problem};
 use super::profile::UserOut;
-use crate::accounts::signup::{self, NewAccount};
+use crate::accounts::Client;
+use crate::accounts::session::SessionKind;
+use crate::accounts::signup::{self, SignUp, SignupProblem, Typed};
 use crate::accounts::user::Taken;
-use crate::accounts::user::email::Email;
-use crate::accounts::user::username::{FullName, Username};
 use crate::app::App;
-use crate::config::Signup;
-use crate::gate;
-use crate::gate::client::Client;
-use crate::throttle::Limit;
+use crate::urls;
 
 /// A new account.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read field by field, so that every problem is named; this is its description")]
+#[derive(Deserialize, ToSchema)]
 pub struct NewUser {
     /// 3 to 32 letters, digits, - _ and .
     #[schema(examples("sam"), min_length = 3, max_length = 32)]
@@ -41,7 +37,7 @@ pub struct NewUser {
     password: String,
 }
 
-/// What happens next.
+/// A sentence that says what happens next.
 #[derive(Serialize, ToSchema)]
 pub struct Message {
     /// In the language asked for.
@@ -55,7 +51,7 @@ pub struct Message {
 /// the rest. On a site that does not, it is 201 with the account.
 #[utoipa::path(
     post,
-    path = "/users/",
+    path = urls::USERS,
     operation_id = "create_user",
     tag = "users",
     request_body(content = NewUser, example = json!({"username": "sam", "email": "sam@example.com",
@@ -72,47 +68,43 @@ pub struct Message {
                 "msg": "Enter an email address like name@example.com"}]})),
     )
 )]
-pub async fn create(State(app): State<Arc<App>>, Client(client): Client, mut fields: Fields) -> Answer {
+pub async fn create(State(app): State<Arc<App>>, client: Client, Body(new, mut problems): Body<NewUser>) -> ApiResult {
     let t = client.locale.t();
-    if app.config.signup == Signup::Closed {
-        return Err(Problem::Said(StatusCode::FORBIDDEN, t.signup_is_closed()));
-    }
-    gate::throttle(&app, Limit::SignUp, &client).await?;
-    let (username, email) = (fields.text("username"), fields.text("email"));
-    let (full_name, password) = (fields.optional("full_name"), fields.text("password"));
-    let judged = app.new_password(&password, [&email, &username, &full_name]).await?;
-    let open = app.config.signup == Signup::Open;
-    let parsed = (
-        fields.note("username", Username::choose(&username, &app.config.site_name)),
-        fields.note("email", Email::parse(&email)),
-        fields.note("full_name", FullName::parse(&full_name)),
-        fields.note("password", judged),
-    );
-    let told = (parsed.1.as_ref().filter(|_| open), parsed.0.as_ref());
-    let taken = signup::taken(&app.db, told.0, told.1).await?;
-    let any_taken = !taken.is_empty();
-    for name in taken {
-        fields.note(name.field(), Err::<(), _>(name));
-    }
-    let (false, (Some(username), Some(email), Some(full_name), Some(password))) = (any_taken, parsed) else {
-        return Err(fields.problems());
-    };
-    let (new, now) = (NewAccount { email, username, full_name, password }, app.now());
-
-    let taken = if open {
-        match signup::open(&app.accounts, new, &client, now).await? {
-            Ok(user) => return Ok((StatusCode::CREATED, Json(UserOut::from(user))).into_response()),
-            Err(taken) => taken,
-        }
-    } else {
-        match signup::ask(&app.accounts, new, &client, now).await? {
-            Some(_) => {
-                app.bell.notify_one();
-                return Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response());
+    let full_name = new.full_name.as_deref().unwrap_or_default();
+    let NewUser { username, email, password, .. } = &new;
+    let typed = Typed { email, username, full_name, password, complete: problems.is_empty() };
+    match signup::sign_up(&app.accounts, typed, SessionKind::Api, &client, app.now()).await? {
+        SignUp::Begun(_) => Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response()),
+        SignUp::Created(user, _) => Ok((StatusCode::CREATED, Json(UserOut::from(*user))).into_response()),
+        SignUp::Closed => Err(Problem::Said(StatusCode::FORBIDDEN, t.signup_is_closed())),
+        SignUp::Invalid(mut invalid) => {
+            invalid.sort_by_key(place);
+            for problem in invalid {
+                problems.note(field_of(&problem), Err::<(), _>(problem));
             }
-            None => Taken::Username,
+            Err(problems.into())
         }
-    };
-    fields.note(taken.field(), Err::<(), _>(taken));
-    Err(fields.problems())
+    }
+}
+
+/// Returns the place of a problem in the answer: in the order of the fields, and names that are taken last.
+fn place(problem: &SignupProblem) -> u8 {
+    match problem {
+        SignupProblem::Username(_) => 0,
+        SignupProblem::Email(_) => 1,
+        SignupProblem::FullName(_) => 2,
+        SignupProblem::Password(_) => 3,
+        SignupProblem::Taken(Taken::Username) => 4,
+        SignupProblem::Taken(Taken::Email) => 5,
+    }
+}
+
+/// Returns the field that has the problem.
+fn field_of(problem: &SignupProblem) -> Name {
+    match problem {
+        SignupProblem::Username(_) | SignupProblem::Taken(Taken::Username) => field!(NewUser, username),
+        SignupProblem::Email(_) | SignupProblem::Taken(Taken::Email) => field!(NewUser, email),
+        SignupProblem::FullName(_) => field!(NewUser, full_name),
+        SignupProblem::Password(_) => field!(NewUser, password),
+    }
 }

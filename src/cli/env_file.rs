@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// Reads the values of settings, by the names of their variables. An empty value is as good as none.
+/// Reads the values of settings, by the names of their variables. An empty value is the same as none.
 ///
 /// # Errors
 /// One line that names the file and the number of the line. It repeats no value, which may be a secret.
@@ -31,7 +31,7 @@ fn parse(line: &str, is_setting: impl Fn(&str) -> bool) -> Result<Option<(String
     let (name, value) = line.split_once('=').ok_or("it must be NAME=VALUE, or begin with #")?;
     let (name, value) = (name.trim(), value.trim());
     if !is_setting(name) {
-        // What stands before the = may be a part of a secret whose line was broken.
+        // The text before the = may be a part of a secret whose line was broken.
         let harmless = name.contains("LATCHKEY_") || name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         let name = if harmless { name } else { "what stands before the =" };
         return Err(format!("{name} is not a setting; `latchkey serve --help` lists them all"));
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_what_stands_there() {
+    fn a_value_is_taken_as_it_is_written() {
         let value = |line: &str| parse(line, |name| name == "LATCHKEY_X").map(|parsed| parsed.map(|(_, value)| value));
         for (line, expected) in [
             ("LATCHKEY_X=a b", "a b"),

@@ -1,15 +1,16 @@
-//! `latchkey keys …`: change the secret.
+//! `latchkey keys …`: list and change the secrets.
 
 use anyhow::Context;
 use clap::Subcommand;
 use sea_orm::ActiveEnum;
 use tracing::warn;
 
-use super::{listing, look_for, open_db, out};
-use crate::accounts::event::Kind;
+use super::listing::{self, out};
+use super::open::{look_for, open_db};
+use crate::accounts::event::EventKind;
 use crate::accounts::{operator, session};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SecretSource, Storage};
 use crate::keys::{Keys, Use};
 use crate::locale::Locale;
 use crate::secret::Secret;
@@ -17,7 +18,7 @@ use crate::served::Served;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List what the secrets are called in cookies (kid), newest first; never a secret itself.
+    /// List the names of the secrets in cookies (kid), newest first; never a secret itself.
     List {
         /// As one JSON array.
         #[arg(long)]
@@ -25,9 +26,9 @@ pub(super) enum Command {
     },
     /// Put a fresh secret first in the secret file. It signs; those after it still verify.
     Rotate,
-    /// Drop all secrets but the newest. Refuses while a session may be open by one of them.
+    /// Drop all secrets but the newest. Refuses while a session may depend on one of them.
     Drop {
-        /// Drop them although people have to log in again, such as after a leak.
+        /// Drop them although users have to log in again, such as after a leak.
         #[arg(long)]
         force: bool,
         /// How many to keep.
@@ -37,55 +38,55 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()> {
-    config.check_database().map_err(anyhow::Error::msg)?;
-    let file = match (config.secret(), command) {
-        (Err(file), _) => file,
-        (Ok(secret), Command::List { json }) => return list(&secret, *json),
-        (Ok(_), _) => anyhow::bail!(
+    let storage = config.storage()?;
+    let file = match (&storage.secret, command) {
+        (SecretSource::File(file), _) => file,
+        (SecretSource::Given(secret), Command::List { json }) => return list(secret, *json),
+        (SecretSource::Given(_), _) => anyhow::bail!(
             "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
         ),
     };
-    look_for("secret", &file).context("LATCHKEY_SECRET_FILE")?;
+    look_for("secret", file).context("LATCHKEY_SECRET_FILE")?;
     let name = file.display();
     let named = || format!("LATCHKEY_SECRET_FILE: {name}");
     match *command {
-        Command::List { json } => list(&Secret::load(&file).with_context(named)?, json),
+        Command::List { json } => list(&Secret::load(file).with_context(named)?, json),
         Command::Rotate => {
-            let older = Secret::rotate(&file).with_context(named)?.iter().len() - 1;
-            note(config, Kind::KeysRotated).await;
+            let older = Secret::rotate(file).with_context(named)?.iter().len() - 1;
+            note(&storage, EventKind::KeysRotated).await;
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
-            // A cookie is renewed by the newest key when it is used, and expires when it is not for this long.
+            // A used cookie is signed anew with the newest secret. One that is not used for this long expires.
             let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
         Command::Drop { keep, force } => {
-            let secret = Secret::load(&file).with_context(named)?;
+            let secret = Secret::load(file).with_context(named)?;
             if secret.iter().len() <= keep.into() {
                 return out(format!("There was nothing to drop in {name}."));
             }
             if !force {
-                refuse_while_open(config, &secret, keep.into()).await?;
+                refuse_while_open(&storage, &secret, keep.into()).await?;
             }
-            let kept = Secret::keep(&file, keep.into()).with_context(named)?.iter().len();
-            note(config, Kind::KeysDropped).await;
+            let kept = Secret::keep(file, keep.into()).with_context(named)?.iter().len();
+            note(&storage, EventKind::KeysDropped).await;
             out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
         }
     }
 }
 
-/// Refuses to drop secrets while a session may be open by a cookie or a token that one of them signed.
+/// Refuses to drop secrets while a session may depend on a cookie or a token that one of them signed.
 ///
-/// A cookie is signed anew when it is used, so a session that was used since a server signs with a secret that is kept
-/// stays open without the others.
-async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> anyhow::Result<()> {
+/// A cookie is signed anew when it is used. So a session does not depend on the dropped secrets if it was used after a
+/// server began to sign with a secret that is kept.
+async fn refuse_while_open(storage: &Storage, secret: &Secret, keep: usize) -> anyhow::Result<()> {
     let keys = Keys::new(secret, Use::SESSION_COOKIE, "");
     let kept: Vec<_> = keys.ids().take(keep).collect();
-    let served = Served::read(&config.data_dir);
+    let served = Served::read(&storage.data_dir);
     let has_served = served.is_some();
     let signing = served.map(|served| served.secrets).unwrap_or_default();
     let since = signing.iter().filter(|one| kept.contains(&one.id.as_str())).map(|one| one.since).min();
     let seen = async {
-        let db = open_db(config).await?;
+        let db = open_db(storage).await?;
         let open = session::signed_before(db.read(), since, Clock::default().now()).await?;
         db.close().await?;
         anyhow::Ok(open)
@@ -95,7 +96,7 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     const RESTART: &str = "restart the server first, which does not sign with the newest secret yet";
     let Some((count, until)) = open else {
         if since.is_none() && has_served {
-            // It would go on signing with a secret that no server knows after its next start.
+            // The running server would go on signing with a secret that it does not know after its next start.
             anyhow::bail!("nothing was dropped: {RESTART}");
         }
         return Ok(());
@@ -108,10 +109,11 @@ async fn refuse_while_open(config: &Config, secret: &Secret, keep: usize) -> any
     )
 }
 
-/// Notes a change of the secret, which is done by now: after a leak it must not wait for a database that is out of reach.
-async fn note(config: &Config, kind: Kind) {
+/// Records that the secret was changed. The change comes first: after a leak it must not wait for a database that is out of
+/// reach.
+async fn note(storage: &Storage, kind: EventKind) {
     let noted = async {
-        let db = open_db(config).await?;
+        let db = open_db(storage).await?;
         operator::note_keys(&db, kind, Clock::default().now()).await?;
         anyhow::Ok(db.close().await?)
     };

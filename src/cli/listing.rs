@@ -1,17 +1,23 @@
-//! What commands list: lines for people, or one JSON document for programs, with times as in RFC 3339.
+//! The output of commands: lines for operators, or one JSON document for programs, with times as in RFC 3339.
+
+use std::io::{self, Write};
 
 use sea_orm::ActiveEnum;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::out;
 use crate::accounts::event::Event;
-use crate::accounts::session::{self, Session};
+use crate::accounts::session::{Session, SessionKind};
 use crate::accounts::user::User;
-use crate::accounts::user_agent;
 use crate::keys::Keys;
 use crate::locale::Locale;
+use crate::words;
+
+/// Prints a line on standard output.
+pub(super) fn out(line: impl AsRef<str>) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout(), "{}", line.as_ref())?)
+}
 
 /// Prints a list: a line for each item, or all of them as one JSON array.
 fn print<T>(items: &[T], json: bool, line: impl Fn(&T) -> String, object: impl Fn(&T) -> Value) -> anyhow::Result<()> {
@@ -33,7 +39,7 @@ fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
-/// “1 session”, “3 sessions”.
+/// Returns a number with its noun: “1 session”, “3 sessions”.
 pub(super) fn count(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -42,7 +48,7 @@ fn user_object(user: &User) -> Value {
     json!({
         "id": user.id,
         "username": user.username,
-        "email": user.email,
+        "email": user.email.as_str(),
         "full_name": user.full_name,
         "has_password": user.has_password(),
         "created_at": rfc3339(user.created_at),
@@ -67,7 +73,7 @@ pub(super) fn user(user: &User, sessions: usize, json: bool) -> anyhow::Result<(
     let password = if user.has_password() { "set" } else { "none" };
     let mut lines = vec![
         ("Username:", user.username.clone()),
-        ("Email address:", user.email.clone()),
+        ("Email address:", user.email.to_string()),
         ("Full name:", user.full_name.clone()),
         ("Password:", password.to_owned()),
         ("Member since:", moment(user.created_at)),
@@ -82,8 +88,8 @@ pub(super) fn user(user: &User, sessions: usize, json: bool) -> anyhow::Result<(
 
 pub(super) fn sessions(sessions: &[Session], json: bool) -> anyhow::Result<()> {
     let browser = |session: &Session| match session.kind {
-        session::Kind::Browser => user_agent::words(&session.user_agent, Locale::En.t()),
-        session::Kind::Api => Locale::En.t().api_token(),
+        SessionKind::Browser => words::browser(&session.user_agent, Locale::En.t()),
+        SessionKind::Api => Locale::En.t().api_token(),
     };
     let line = |session: &Session| {
         let (since, used) = (moment(session.created_at), moment(session.last_seen_at));
@@ -105,14 +111,14 @@ pub(super) fn sessions(sessions: &[Session], json: bool) -> anyhow::Result<()> {
     print(sessions, json, line, object)
 }
 
-/// Events have the names that they have in the log.
+/// Lists events by the names that they have in the log.
 pub(super) fn events(events: &[Event], json: bool) -> anyhow::Result<()> {
     let line = |event: &Event| {
         let (at, kind) = (moment(event.at), event.kind.to_value());
         if event.kind.is_by_operator() {
             return format!("{at}  {kind:<20}  by a command on the server");
         }
-        let browser = user_agent::words(&event.user_agent, Locale::En.t());
+        let browser = words::browser(&event.user_agent, Locale::En.t());
         format!("{at}  {kind:<20}  {:<15}  {browser:<24}  {}", event.ip, event.request_id)
     };
     let object = |event: &Event| {

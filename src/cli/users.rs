@@ -1,11 +1,12 @@
-//! `latchkey user …`: make users, look at them, help them back in, close their accounts.
+//! `latchkey user …`: create users, look at them, help them log in again, disable their accounts.
 
 use std::io::{self, IsTerminal, Write};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::{absolute, listing, open_db, out};
+use super::listing::{self, out};
+use super::open::{absolute, open_db};
 use crate::accounts::operator::{self, NewUser};
 use crate::accounts::user::email::Email;
 use crate::accounts::user::username::{FullName, Username};
@@ -14,8 +15,8 @@ use crate::accounts::{event, security};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
-use crate::gate::words::Words;
 use crate::locale::Locale;
+use crate::words::Words;
 use crate::{urls, visit_store};
 
 /// Each LOGIN is an email address, a username, or the id that the log prints.
@@ -36,15 +37,7 @@ pub(super) enum Command {
         json: bool,
     },
     /// Make an account, and print a link with which the user chooses a password; it works for an hour, once.
-    Create {
-        /// The user's email address.
-        address: String,
-        /// The username.
-        username: String,
-        /// The user's full name.
-        #[arg(long, value_name = "NAME", default_value = "")]
-        full_name: String,
-    },
+    Create(Create),
     /// Print a link that lets the user choose a new password; it works for an hour, once.
     ResetLink {
         /// An email address, a username, or an id.
@@ -100,8 +93,20 @@ pub(super) enum Command {
     },
 }
 
+/// The user that `user create` makes, as typed.
+#[derive(Args)]
+pub(super) struct Create {
+    /// The user's email address.
+    address: String,
+    /// The username.
+    username: String,
+    /// The user's full name.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    full_name: String,
+}
+
 pub(super) async fn run(config: Config, command: Command) -> anyhow::Result<()> {
-    let db = open_db(&config).await?;
+    let db = open_db(&config.storage()?).await?;
     let done = run_on(config, &db, command).await;
     db.close().await?;
     done
@@ -124,7 +129,7 @@ async fn run_on(config: Config, db: &Db, command: Command) -> anyhow::Result<()>
             let user = find(db, &login).await?;
             listing::events(&event::all(db.read(), user.id).await?, json)
         }
-        Command::Create { address, username, full_name } => create(config, db, (&address, &username, &full_name)).await,
+        Command::Create(typed) => create(config, db, &typed).await,
         Command::ResetLink { login } => reset_link(config, db, &login).await,
         Command::SetEmail { login, address } => set_email(&config, db, &login, &address).await,
         Command::Disable { login } => disable(db, &find(db, &login).await?).await,
@@ -134,13 +139,13 @@ async fn run_on(config: Config, db: &Db, command: Command) -> anyhow::Result<()>
     }
 }
 
-/// A username and the address with it.
+/// Returns the username with the address, to name a user in a line of output.
 fn named(user: &User) -> String {
     format!("{} ({})", user.username, user.email)
 }
 
 async fn find(db: &Db, login: &str) -> anyhow::Result<User> {
-    // A username may be 32 digits, which is an id without its hyphens. The log prints them.
+    // A username may be 32 digits, which is also an id without its hyphens. The log prints ids with hyphens.
     let found = match login.parse() {
         Ok(id) if login.contains('-') && login.len() == 36 => user::by_id(db.read(), id).await?,
         _ => user::by_login(db.read(), login).await?,
@@ -148,19 +153,19 @@ async fn find(db: &Db, login: &str) -> anyhow::Result<User> {
     found.ok_or_else(|| anyhow::anyhow!("there is no user {login}; `latchkey user list` lists them all"))
 }
 
-/// Returns the address of the site, or refuses to make a link to one that is only guessed: `http://localhost:3000` in the
-/// mail of a person elsewhere opens nothing, or what another program serves there.
+/// Returns the address of the site. An address that is only guessed is refused: a link to `http://localhost:3000` opens
+/// nothing on the user's machine, or another program's page.
 fn known_address(mut config: Config) -> anyhow::Result<urls::PublicUrl> {
-    if !config.recall_public_url() {
+    let Some(url) = config.recall_public_url().cloned() else {
         anyhow::bail!(
             "LATCHKEY_PUBLIC_URL must be given, with --public-url or --env-file: no server has started with this data folder ({}) yet, so the address of the site is not known",
-            absolute(&config.data_dir)
+            absolute(config.data_dir())
         );
-    }
-    Ok(config.public_url())
+    };
+    Ok(url)
 }
 
-/// Says of a value on the command line what is wrong with it, in the words of the forms.
+/// Returns a value of the command line, or what is wrong with it in the words of the forms.
 fn checked<T>(value: &str, parsed: Result<T, impl Words>) -> anyhow::Result<T> {
     parsed.map_err(|why| anyhow::anyhow!("{value}: {}", why.words(Locale::En.t())))
 }
@@ -172,7 +177,8 @@ fn taken(address: &str, username: &str, taken: Taken) -> anyhow::Error {
     }
 }
 
-async fn create(config: Config, db: &Db, (address, username, full_name): (&str, &str, &str)) -> anyhow::Result<()> {
+async fn create(config: Config, db: &Db, typed: &Create) -> anyhow::Result<()> {
+    let Create { address, username, full_name } = typed;
     let new = NewUser {
         email: checked(address, Email::parse(address))?,
         username: checked(username, Username::choose(username, &config.site_name))?,
@@ -207,7 +213,7 @@ async fn reset_link(config: Config, db: &Db, login: &str) -> anyhow::Result<()> 
 
 async fn set_email(config: &Config, db: &Db, login: &str, address: &str) -> anyhow::Result<()> {
     let (user, email) = (find(db, login).await?, checked(address, Email::parse(address))?);
-    if user.email == email.as_str() {
+    if user.email == email {
         anyhow::bail!("{} has that address already", user.username);
     }
     let set = operator::set_email(db, &user, (&email, config.language), Clock::default().now()).await?;
@@ -243,13 +249,13 @@ async fn log_out(db: &Db, user: &User, session: Option<Uuid>) -> anyhow::Result<
 async fn delete(db: &Db, login: &str, yes: bool) -> anyhow::Result<()> {
     let user = find(db, login).await?;
     if !yes && !io::stdin().is_terminal() {
-        // What stands in a pipe or a script was not written as an answer to this question.
+        // Text from a pipe or a script was not written as an answer to this question.
         anyhow::bail!("nothing was deleted: there is no terminal to ask on, so give --yes");
     }
     if !yes && !confirmed(&user)? {
         return out("Nothing was deleted.");
     }
-    // First, for once the user is gone nobody could run this again.
+    // This comes first: once the user is deleted, this command does not find them again.
     visit_store::forget(db, &user.email_canonical).await?;
     operator::delete(db, &user, Clock::default().now()).await?;
     out(format!("Deleted {}.", named(&user)))

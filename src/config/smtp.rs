@@ -1,12 +1,14 @@
 //! The mail server's address.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
+use anyhow::bail;
 use url::Url;
 
 use crate::lan;
 
-/// How letters leave the house.
+/// The mail server, and how to connect to it.
 #[derive(Clone)]
 pub enum Smtp {
     /// TLS from the first byte.
@@ -22,12 +24,12 @@ impl Smtp {
     ///
     /// # Errors
     /// One line that names the setting and does not repeat its value, which may hold a password.
-    pub(super) fn parse(text: &str, insecure_lan: bool) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|why| format!("LATCHKEY_SMTP_URL is not a URL: {why}"))?;
-        let Some(host) = url.host_str() else { return Err("LATCHKEY_SMTP_URL has no host".into()) };
+    pub(super) fn parse(text: &str, insecure_lan: bool) -> anyhow::Result<Self> {
+        let url = Url::parse(text).map_err(|why| anyhow::anyhow!("LATCHKEY_SMTP_URL is not a URL: {why}"))?;
+        let Some(host) = url.host_str() else { bail!("LATCHKEY_SMTP_URL has no host") };
         if host.starts_with('[') {
-            // lettre would look its brackets up in the DNS.
-            return Err("LATCHKEY_SMTP_URL: an IPv6 address does not work there; write the mail server's name".into());
+            // lettre would ask the DNS for a name with the brackets.
+            bail!("LATCHKEY_SMTP_URL: an IPv6 address does not work there; write the mail server's name");
         }
         let loopback = host == "localhost" || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
         let asks_for_tls = asks_for_tls(&url)?;
@@ -36,11 +38,11 @@ impl Smtp {
             "smtp" if asks_for_tls => Ok(Self::StartTls(url)),
             "smtp" if loopback || insecure_lan && is_catcher(&url) => Ok(Self::Plain(url)),
             "smtp" => Ok(Self::StartTls(url)),
-            _ => Err("LATCHKEY_SMTP_URL must begin with smtp:// or smtps://".into()),
+            _ => bail!("LATCHKEY_SMTP_URL must begin with smtp:// or smtps://"),
         }
     }
 
-    /// The address, which may hold a password.
+    /// Returns the address, which may hold a password.
     pub fn url(&self) -> &Url {
         match self {
             Self::Tls(url) | Self::StartTls(url) | Self::Plain(url) => url,
@@ -48,31 +50,33 @@ impl Smtp {
     }
 }
 
-/// Returns whether this may be a catcher of mail, for trying out, such as Mailpit: on a private network, and without a
-/// password, which would cross it in plain text.
+impl fmt::Debug for Smtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Smtp(…)")
+    }
+}
+
+/// Returns whether the server may be a catcher of mail for trying out, such as Mailpit. It must be on a private network, and
+/// its URL must have no password, which would cross the network in plain text.
 fn is_catcher(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     url.username().is_empty() && url.password().is_none() && lan::is_private(host)
 }
 
-/// Reads `?tls=required`, the only option there is. An option that is not read must not look as if it were: with
-/// `tls=none` the operator would believe one thing, and with a misspelt `tls=required` an attacker on the way could read
-/// every letter.
-fn asks_for_tls(url: &Url) -> Result<bool, String> {
+/// Returns whether the URL has `?tls=required`, the only option. Every other option is refused, because an operator would
+/// believe that it has an effect: with a misspelt `tls=required`, an attacker on the way could read every email.
+fn asks_for_tls(url: &Url) -> anyhow::Result<bool> {
     let mut asks = false;
     for (name, value) in url.query_pairs() {
         match (&*name, &*value) {
             ("tls", "required") => asks = true,
             ("tls", "none" | "opportunistic") => {
-                return Err(format!(
+                bail!(
                     "LATCHKEY_SMTP_URL: tls={value} is refused, because anybody on the way to the mail server could read every mailed link; \
                      leave it out: smtp:// is STARTTLS then, and plain text on loopback"
-                ));
+                );
             }
-            _ => {
-                let only = "LATCHKEY_SMTP_URL has an option that is not known; the only option is ?tls=required";
-                return Err(only.into());
-            }
+            _ => bail!("LATCHKEY_SMTP_URL has an option that is not known; the only option is ?tls=required"),
         }
     }
     Ok(asks)

@@ -1,4 +1,4 @@
-//! Values as an operator types them: taken, or refused with the text to write instead.
+//! Values as an operator types them. A value that is refused is answered with the text to write instead.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::locale::Locale;
 
-/// An address and a port. In other programs `:4210` means every address of the machine. Here a port alone is refused, so
-/// that an operator never serves a whole network without having written so.
+/// Reads an address and a port. In other programs `:4210` means every address of the machine. Here a port alone is refused,
+/// so that an operator never serves a whole network without writing so.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.strip_prefix("localhost").unwrap_or(text);
@@ -23,7 +23,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A network, or one address, which is a network of its own.
+/// Reads a network, or one address, which becomes a network of one address.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     let text = text.trim();
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -35,8 +35,8 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, &'static str> {
     text.parse().map_err(|_| write)
 }
 
-/// What to log. `EnvFilter` takes a word that is no level for the name of a module, and would log everything of a module
-/// that does not exist; so each part must have a level.
+/// Reads the filter of the log. `EnvFilter` takes a word that is no level for the name of a module, and would log everything
+/// of a module that does not exist. So each part must have a level.
 pub(super) fn log(text: &str) -> Result<String, &'static str> {
     let has_level = |part: &str| part.rsplit('=').next().is_some_and(|level| level.parse::<LevelFilter>().is_ok());
     if text.split(',').all(has_level) && EnvFilter::try_new(text).is_ok() {

@@ -1,33 +1,31 @@
-//! The database: opened once, with the settings that keep SQLite honest, and handed to the verbs.
+//! The database. It is opened once, with the settings that make SQLite safe.
 
 mod postgres;
+mod url;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
 use sea_orm::sea_query::IntoCondition;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
 };
 
-/// Before 3.51.3, a checkpoint that ran into a second connection could corrupt a WAL database.
-const SQLITE_MIN: &str = "3.51.3";
+pub use url::DatabaseUrl;
+
 /// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
 /// database must not use it.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"latchkey");
 
-/// Connections for reading and for writing: the same pool on PostgreSQL, one writer and several readers
-/// on SQLite, where a second writer could only wait for the first.
+/// The connections to the database. On PostgreSQL, reading and writing share one pool. On SQLite there are several readers
+/// and one writer: a second writer could only wait for the first.
 #[derive(Clone, Debug)]
 pub struct Db {
     read: DatabaseConnection,
@@ -35,15 +33,15 @@ pub struct Db {
 }
 
 impl Db {
-    /// Locks a SQLite file for a server, until what is returned is dropped or the process ends in whatever way.
+    /// Locks a SQLite file for a server. The lock ends when the returned file is dropped, or when the process ends, also after
+    /// a crash.
     ///
     /// # Errors
-    /// When another process has it.
-    pub fn lock(url: &str) -> io::Result<File> {
-        let file = file_of(url).map_err(Error::other)?;
-        // By its own name: a symlink is another way to the same database.
-        let file = fs::canonicalize(&file).unwrap_or(file);
-        // In a file of its own, since closing any handle of the database's file would end SQLite's locks on it (POSIX).
+    /// If another process has the lock.
+    pub fn lock(file: &Path) -> io::Result<File> {
+        // A symlink is another way to the same database.
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        // The lock has a file of its own: closing any handle of the database's file would end SQLite's locks on it (POSIX).
         let path = file.with_added_extension("lock");
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut lock = lock.map_err(|why| Error::new(why.kind(), format!("{}: {why}", path.display())))?;
@@ -62,43 +60,33 @@ impl Db {
         Ok(lock)
     }
 
-    /// Returns the file of a `sqlite:` URL, or `None` if the database is elsewhere.
+    /// Connects to the database, and makes the SQLite file if there is none.
     ///
     /// # Errors
-    /// When the URL names no file.
-    pub fn file(url: &str) -> Result<Option<PathBuf>, DbErr> {
-        url.starts_with("sqlite:").then(|| file_of(url)).transpose()
-    }
-
-    /// Connects to `sqlite://FILE` or `postgres://…`, making the SQLite file when there is none.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, or the SQLite inside this program is too old.
-    pub async fn open(url: &str) -> Result<Self, DbErr> {
+    /// One line that says what to do.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, DbErr> {
         Self::connect(url, true).await
     }
 
-    /// As [`Db::open`], for a command: a SQLite file that is not there is not made.
+    /// Connects to the database for a command, which makes no SQLite file.
     ///
     /// # Errors
-    /// As [`Db::open`], and when there is no file.
-    pub async fn open_existing(url: &str) -> Result<Self, DbErr> {
+    /// One line that says what to do, also if there is no file.
+    pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, DbErr> {
         Self::connect(url, false).await
     }
 
-    async fn connect(url: &str, make: bool) -> Result<Self, DbErr> {
-        let mut options = ConnectOptions::new(url);
+    async fn connect(url: &DatabaseUrl, make: bool) -> Result<Self, DbErr> {
+        let mut options = ConnectOptions::new(url.reveal());
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
-        if !url.starts_with("sqlite:") {
-            postgres::try_once(url).await?;
+        let Some(file) = url.file() else {
+            postgres::try_once(url.reveal()).await?;
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             return Ok(Self { read: pool.clone(), write: pool });
-        }
-
-        let file = file_of(url)?;
+        };
         if file.exists() {
-            // SQLite would open it for reading, and the first write would fail, hours later.
-            access(&file, Access::WRITE_OK)
+            // SQLite would open a file that it cannot write, and the first write would fail, hours later.
+            access(file, Access::WRITE_OK)
                 .map_err(|why| DbErr::Custom(format!("cannot write to {}: {why}", file.display())))?;
         }
         options.map_sqlx_sqlite_opts(move |sqlite| {
@@ -107,33 +95,25 @@ impl Db {
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
                 .foreign_keys(true);
-            // The mode stays with the file. Setting it would write into a file that may be no database of ours.
+            // WAL mode stays with the file. To set it again would write into a file that may not be our database.
             if make { sqlite.journal_mode(SqliteJournalMode::Wal) } else { sqlite }
         });
-        // The writer first: it is the one that makes the file. Connections stay open for good.
+        // The writer connects first, because it makes the file. Connections are never closed for their age.
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1).max_connections(1);
         let write = Database::connect(options.clone()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
-        let db = Self { read, write };
-        db.refuse_old_sqlite().await?;
-        Ok(db)
+        Ok(Self { read, write })
     }
 
-    async fn refuse_old_sqlite(&self) -> Result<(), DbErr> {
-        let ask = Statement::from_string(DbBackend::Sqlite, "SELECT sqlite_version() AS version");
-        let row = self.read.query_one_raw(ask).await?;
-        refuse_old(&row.ok_or(DbErr::RecordNotFound("sqlite_version()".into()))?.try_get::<String>("", "version")?)
-    }
-
-    /// Brings the tables up to this program's version. Safe to call at every start, in any number of processes at once.
+    /// Brings the tables up to this program's version. It is safe to call at every start, in any number of processes at once.
     ///
-    /// All steps are one transaction, and only one process at a time is in it: two that both found an empty database
-    /// would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
-    /// advisory lock, which ends with the transaction, also when the process dies in it. Where nothing is to be done, a
-    /// look is enough, so that a command need not wait for a server that writes.
+    /// All steps are one transaction, and only one process at a time is in it. Otherwise two processes that find an empty
+    /// database would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
+    /// advisory lock, which ends with the transaction, also if the process dies in it. If there is nothing to do, this only
+    /// reads, so that a command need not wait for a server that writes.
     ///
     /// # Errors
-    /// When a step fails; then none of them stays.
+    /// If a step fails. The database is as before then.
     pub async fn migrate(&self) -> Result<(), DbErr> {
         if self.is_up_to_date().await? {
             return Ok(());
@@ -150,7 +130,7 @@ impl Db {
     /// Returns whether the tables are those of this program's version. Reads only.
     ///
     /// # Errors
-    /// When the database is out of reach, or a newer program has made its tables.
+    /// If a newer program has made the tables.
     pub async fn is_up_to_date(&self) -> Result<bool, DbErr> {
         match Migrator::get_pending_migrations_read_only(&self.read).await {
             Ok(pending) => Ok(pending.is_empty()),
@@ -159,7 +139,7 @@ impl Db {
         }
     }
 
-    /// Refuses a database with steps that this program does not know: it would write rows that a newer one misreads.
+    /// Refuses a database with steps that this program does not know: it could write rows that a newer program misreads.
     async fn refuse_newer(&self) -> Result<(), DbErr> {
         let known = Migrator::get_migration_files();
         let mut applied = Migrator::get_migration_models(&self.read).await?;
@@ -172,16 +152,16 @@ impl Db {
         )))
     }
 
-    /// Moves what stands in SQLite's write-ahead log into the file, for the end of a server: a copy of the one file then
-    /// holds everything, even if a command still has the database open.
+    /// Moves the content of SQLite's write-ahead log into the database's file, at the end of a server. A copy of the file then
+    /// has everything, even if a command still has the database open.
     ///
     /// # Errors
-    /// When the database is out of reach, or another process reads or writes for longer than five seconds.
+    /// If another process reads or writes for longer than five seconds.
     pub async fn checkpoint(&self) -> Result<(), DbErr> {
         if self.write.get_database_backend() != DbBackend::Sqlite {
             return Ok(());
         }
-        // The server's own readers would be in the way.
+        // The server's own readers would block it.
         self.read.close_by_ref().await?;
         let ask = Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)");
         let row = self.write.query_one_raw(ask).await?;
@@ -191,31 +171,25 @@ impl Db {
         }
     }
 
-    /// Ends all connections, after what they do now. The last one to a SQLite file, of all processes, moves what stands in
-    /// the write-ahead log into the file and deletes the log.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
+    /// Closes all connections, after they have finished their work. The last connection to a SQLite file, of all processes,
+    /// moves the content of the write-ahead log into the file and deletes the log.
     pub async fn close(&self) -> Result<(), DbErr> {
         self.read.close_by_ref().await?;
         self.write.close_by_ref().await
     }
 
-    /// For statements that only read.
+    /// Returns the connections for statements that only read.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
     }
 
-    /// For single statements that write.
+    /// Returns the connections for single statements that write.
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
     }
 
-    /// A transaction that holds the write lock from its first moment: in SQLite, one that reads before it
-    /// writes can fail with BUSY whatever the timeout is.
-    ///
-    /// # Errors
-    /// When the database is out of reach.
+    /// Begins a transaction, which takes the write lock at once. In SQLite, a transaction that reads before it writes can fail
+    /// with BUSY, whatever the timeout is.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
         let options = TransactionOptions {
@@ -225,90 +199,45 @@ impl Db {
         self.write.begin_with_options(options).await
     }
 
-    /// Asks whether the database answers a reader. SQLite's one writer is not asked: a long transaction, or a queue of
+    /// Checks that the database answers a reader. It does not ask SQLite's one writer: a long transaction, or a queue of
     /// short ones, would make a server that works look dead to its load balancer.
-    ///
-    /// # Errors
-    /// When it does not answer.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
     }
 }
 
-/// Returns what went wrong with a database, once and without the library's own heading.
+/// Returns the reason of a database error, without the library's prefix and without repeating it.
 pub fn why(error: &DbErr) -> String {
     match error {
         DbErr::Custom(why) => why.clone(),
-        // Its causes are in it already.
+        // The text has its causes in it already.
         other => other.to_string(),
     }
 }
 
-/// Whether a PostgreSQL URL leads off this machine to a server that need not prove who it is. Only `verify-full` does
-/// both: encrypt, and compare the certificate with the host's name (PostgreSQL, 34.19.1).
-pub fn is_unverified(url: &str) -> bool {
-    // What cannot be read is refused when it is opened.
-    let Ok(options) = PgConnectOptions::from_str(url) else { return false };
-    let host = options.get_host().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let here = loopback || host.starts_with('/') || options.get_socket().is_some();
-    !here && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
-}
-
-/// Deletes the rows that `these` are true of, a thousand in a statement; returns how many.
+/// Deletes the rows that match the condition, one thousand per statement. Returns how many it deleted.
 ///
-/// A flood leaves a million rows to delete. In one statement they would hold SQLite's only writer for seconds, and
-/// every log-in with it. Between two statements others write: the pool serves those who wait in turn.
+/// A flood leaves a million rows to delete. One statement for all of them would hold SQLite's only writer for seconds, and
+/// every log-in would wait for it. Between two statements, others can write: the pool serves them in turn.
 ///
 /// # Errors
-/// When the database is out of reach. Some rows may be gone then.
+/// If a statement fails. Some rows may be deleted then.
 pub async fn delete_in_batches<E: EntityTrait>(
     conn: &impl ConnectionTrait,
-    these: impl IntoCondition,
+    matching: impl IntoCondition,
 ) -> Result<u64, DbErr> {
     const BATCH: u64 = 1000;
-    let these = these.into_condition();
+    let matching = matching.into_condition();
     let mut deleted = 0;
     for key in E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).take(1) {
         loop {
-            let batch = E::find().select_only().column(key).filter(these.clone()).limit(BATCH).into_query();
-            let gone = E::delete_many().filter(key.in_subquery(batch)).exec(conn).await?.rows_affected;
-            deleted += gone;
-            if gone < BATCH {
+            let batch = E::find().select_only().column(key).filter(matching.clone()).limit(BATCH).into_query();
+            let rows = E::delete_many().filter(key.in_subquery(batch)).exec(conn).await?.rows_affected;
+            deleted += rows;
+            if rows < BATCH {
                 break;
             }
         }
     }
     Ok(deleted)
-}
-
-/// The file of a `sqlite:` URL, as the library will open it.
-fn file_of(url: &str) -> Result<PathBuf, DbErr> {
-    let options = SqliteConnectOptions::from_str(url).map_err(|why| DbErr::Custom(why.to_string()))?;
-    Ok(options.get_filename().to_owned())
-}
-
-fn refuse_old(version: &str) -> Result<(), DbErr> {
-    let number = |text: &str| -> Vec<u32> { text.split('.').filter_map(|part| part.parse().ok()).collect() };
-    if number(version) < number(SQLITE_MIN) {
-        return Err(DbErr::Custom(format!(
-            "SQLite {version} is older than {SQLITE_MIN}, which mends a bug that corrupts WAL databases"
-        )));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sqlite_that_corrupts_is_refused() {
-        for version in ["3.51.3", "3.51.10", "3.100.0", "4.0.0"] {
-            assert!(refuse_old(version).is_ok(), "{version}");
-        }
-        for version in ["3.51.2", "3.9.3", "2.99.99", ""] {
-            assert!(refuse_old(version).is_err(), "{version}");
-        }
-    }
 }

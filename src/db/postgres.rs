@@ -1,4 +1,4 @@
-//! The first connection to PostgreSQL, and what an operator has to do when there is none.
+//! The first connection to PostgreSQL, and what an operator has to do if it fails.
 
 use std::io;
 use std::str::FromStr;
@@ -12,19 +12,19 @@ use tokio::time::timeout;
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connects once, before there is a pool: the pool takes a refusal for a server that is starting, tries for ten seconds,
-/// and then says only that it waited. What starts Latchkey can start it again (systemd: `Restart=`).
+/// Connects once, before there is a pool. The pool would take a refusal for a server that is starting, try again for ten
+/// seconds, and then say only that it waited. The service manager can start Latchkey again (systemd: `Restart=`).
 ///
 /// # Errors
 /// One line that says what to do. It holds no password.
 pub(super) async fn try_once(url: &str) -> Result<(), DbErr> {
     let options = PgConnectOptions::from_str(url).map_err(|why| DbErr::Custom(why.to_string()))?;
-    // Its own log would say some of it again.
+    // The library's log would repeat a part of the error.
     let options = options.disable_statement_logging();
     let opened = timeout(PATIENCE, PgConnection::connect_with(&options)).await;
     let why = match opened {
         Ok(Ok(connection)) => {
-            let _ = connection.close().await; // it has shown that the database can be used
+            let _ = connection.close().await; // the connection has already shown that the database can be used
             return Ok(());
         }
         Ok(Err(why)) => reason(&options, &why),
@@ -33,7 +33,7 @@ pub(super) async fn try_once(url: &str) -> Result<(), DbErr> {
     Err(DbErr::Custom(why))
 }
 
-/// The server's host and port, or its socket.
+/// Returns the server's host and port, or its socket.
 fn place(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(socket) => socket.display().to_string(),
@@ -59,7 +59,7 @@ fn unreachable(options: &PgConnectOptions, why: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             format!("there is no socket in {place}; start PostgreSQL, or correct the folder")
         }
-        // The standard library has no kind for it.
+        // The standard library has no kind for a host that cannot be found.
         _ if words.contains("lookup") => {
             format!("the host {} cannot be found; correct it ({words})", options.get_host())
         }
@@ -67,7 +67,7 @@ fn unreachable(options: &PgConnectOptions, why: &io::Error) -> String {
     }
 }
 
-/// What PostgreSQL itself has answered (PostgreSQL, Appendix A).
+/// Returns what to do about an error that PostgreSQL itself answered (PostgreSQL, Appendix A).
 fn refused(options: &PgConnectOptions, answer: &dyn DatabaseError) -> String {
     let (place, user) = (place(options), options.get_username());
     match answer.code().as_deref() {

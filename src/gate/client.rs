@@ -1,4 +1,4 @@
-//! Who asks, as far as the network tells.
+//! The client that sends a request, as far as the network tells.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -11,24 +11,24 @@ use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::accounts;
+use crate::accounts::Client;
 use crate::accounts::token::Token;
 use crate::app::App;
 use crate::lan;
 use crate::locale::Locale;
 
-/// The one header of proxies that is read, and from our own only.
+/// The only header of proxies that is read, and only from the operator's own proxies.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The number of a request, which is in its lines in the log.
+/// The ID of a request, which stands in all of its lines in the log.
 #[derive(Clone, Debug, Default)]
 pub struct RequestId(pub String);
 
-/// The name of a browser in which somebody has logged in before.
+/// The device token of a browser in which a user has logged in before.
 #[derive(Clone, Debug)]
 pub struct Device(pub Token);
 
-/// The language of a request. Whoever finds out who asks puts what that user has saved in its place.
+/// The language of a request. Once the user is known, the language that the user has saved takes its place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Language {
     /// The language to answer in.
@@ -38,20 +38,17 @@ pub struct Language {
 }
 
 impl Language {
-    /// What the request asks for, or else the site's own.
+    /// Returns the language that the headers ask for, or else the site's own.
     pub fn accepted(app: &App, headers: &HeaderMap) -> Self {
         let asked = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        Self { locale: asked.and_then(Locale::accepted).unwrap_or(app.config.language), chosen: None }
+        Self { locale: asked.and_then(Locale::accepted).unwrap_or(app.settings.language), chosen: None }
     }
 
-    /// The language of this request.
+    /// Returns the language of this request.
     pub fn of(parts: &Parts) -> Self {
         parts.extensions.get().copied().unwrap_or_default()
     }
 }
-
-/// The [`accounts::Client`] of this request, with the language as it is known when this is named.
-pub struct Client(pub accounts::Client);
 
 impl FromRequestParts<Arc<App>> for Client {
     type Rejection = Infallible;
@@ -62,23 +59,22 @@ impl FromRequestParts<Arc<App>> for Client {
         let user_agent = user_agent.unwrap_or_default().to_owned();
         let device = parts.extensions.get::<Device>().map(|Device(token)| token.clone());
         let RequestId(request_id) = parts.extensions.get().cloned().unwrap_or_default();
-        Ok(Self(accounts::Client { ip: ip(parts, app), user_agent, locale, chosen, device, request_id }))
+        Ok(Self { ip: ip(parts, app), user_agent, locale, chosen, device, request_id })
     }
 }
 
-/// The address of whoever asks, empty where the network does not tell.
-pub fn ip(parts: &Parts, app: &App) -> String {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
-    // One odd byte of the client's own must not hide what the proxy wrote after it.
+/// Returns the client's address: the other end of the connection, or what our proxies say in its place.
+pub fn ip(parts: &Parts, app: &App) -> Option<IpAddr> {
+    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    // One odd byte in the part that the client wrote must not hide what the proxy wrote after it.
     let lines = parts.headers.get_all(FORWARDED_FOR).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let lines: Vec<_> = lines.collect();
     let hops: Vec<&str> = lines.iter().flat_map(|value| value.split(',')).collect();
-    let ip = peer.map(|peer| behind_proxies(peer, &hops, &app.config.trusted_proxies));
-    ip.map(|ip| ip.to_string()).unwrap_or_default()
+    Some(behind_proxies(peer.ip().to_canonical(), &hops, &app.settings.trusted_proxies))
 }
 
-/// The address that our own proxies saw. `X-Forwarded-For` grows to the right, and only what a proxy of
-/// ours has written is worth anything: whatever stands further left, the client may have made up.
+/// Returns the address that our own proxies saw. `X-Forwarded-For` grows to the right, and only the part that a proxy of
+/// ours has written is worth anything: the client may have made up everything to the left of it.
 fn behind_proxies(peer: IpAddr, hops: &[&str], ours: &[IpNet]) -> IpAddr {
     let trusted = |ip: &IpAddr| ours.iter().any(|net| net.contains(ip));
     let mut client = peer;
@@ -86,23 +82,23 @@ fn behind_proxies(peer: IpAddr, hops: &[&str], ours: &[IpNet]) -> IpAddr {
         if !trusted(&client) {
             break;
         }
-        let Some(next) = address(hop.trim()) else { break };
+        let Some(next) = parse_hop(hop.trim()) else { break };
         client = next.to_canonical();
     }
     client
 }
 
-/// An address, to which some proxies put the port.
-fn address(hop: &str) -> Option<IpAddr> {
+/// Parses an address, to which some proxies add the port.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
-/// Says once when a proxy was forgotten in the settings: whoever comes by it would look like one client, whom the
-/// limits hold back together. A proxy is near by; somebody far away can say of himself what he likes.
+/// Warns once if a proxy is missing in the settings: all clients behind it would look like one client, and share its
+/// limits. Only a peer on a private network counts as a proxy; any other client can send the header too.
 pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
     static SAID: AtomicBool = AtomicBool::new(false);
-    if !app.config.trusted_proxies.is_empty() || !request.headers().contains_key(FORWARDED_FOR) {
+    if !app.settings.trusted_proxies.is_empty() || !request.headers().contains_key(FORWARDED_FOR) {
         return;
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
@@ -116,7 +112,7 @@ pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
     }
 }
 
-/// Whether an address is this machine's or of a network that the world does not reach.
+/// Returns whether an address belongs to this machine or to a network that the internet does not reach.
 pub fn is_near(ip: &IpAddr) -> bool {
     ip.is_loopback() || lan::is_private_ip(ip)
 }

@@ -1,20 +1,24 @@
-//! Whether a request was meant for this site, by the name that it asks for.
+//! Checks that a request is for this site, by the host that it names.
 //!
-//! A page of another site whose name is made to lead here (DNS rebinding) would otherwise be of one origin with our
-//! answers, and a cache that goes by a made-up name would keep them. So no other name is answered, not even on a
-//! developer's machine, where any name of the loopback will do but no others. The name is compared and thrown away:
-//! what we write, we write with `PUBLIC_URL`. `X-Forwarded-Host`, `X-Forwarded-Proto` and `Forwarded` are not read.
+//! Otherwise a page of another site, whose name an attacker points at our address (DNS rebinding), would share an origin
+//! with our answers, and a cache would keep our answers under a name that an attacker made up. So we answer to no other
+//! name. On a developer's machine we answer to every name of the loopback, and to no others. The name is compared and then
+//! thrown away: what we write, we write with `PUBLIC_URL`. `X-Forwarded-Host`, `X-Forwarded-Proto` and `Forwarded` are not
+//! read.
 
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 
-use super::error::Error;
+use super::error::{Error, ErrorKind};
 use crate::app::App;
 use crate::urls;
 
-/// Refuses a request for another site, and one that does not say for which it is.
+/// Refuses a request for another site, and a request that names no site.
+///
+/// # Errors
+/// 421 for another site, 400 for none.
 pub fn check(app: &App, request: &Request) -> Result<(), Error> {
-    // Load balancers ask by address.
+    // Load balancers name our address as host.
     if [urls::HEALTHZ, urls::READYZ].contains(&request.uri().path()) {
         return Ok(());
     }
@@ -24,17 +28,17 @@ pub fn check(app: &App, request: &Request) -> Result<(), Error> {
     }
 }
 
-/// Returns the names, with their ports, that a request asks for: HTTP/2's `:authority`, or the target of a request that
-/// takes us for a proxy, and `Host`, which may say the same again.
+/// Returns the hosts, with their ports, that a request names: the `:authority` of HTTP/2, or the target of a request that
+/// takes us for a proxy, and `Host`, which may repeat it.
 ///
 /// # Errors
 /// 400 when there is no name, or more than one `Host` (RFC 9112, 3.2).
-pub fn names(request: &Request) -> Result<impl Iterator<Item = &str>, StatusCode> {
+pub fn names(request: &Request) -> Result<impl Iterator<Item = &str>, ErrorKind> {
     let target = request.uri().authority().map(|authority| authority.as_str());
     let mut hosts = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() || target.or(host).is_none() {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(ErrorKind::BadRequest);
     }
     Ok([target, host].into_iter().flatten())
 }

@@ -1,7 +1,7 @@
-//! The site's look: its style sheet, script and icon, made once at the start from what is in the binary and
-//! what the operator chose. Each is named after its content, so that browsers may keep it for ever and a new
-//! version is a new name.
+//! The site's look: its style sheet, script and icon. They are made once at the start from the files in the binary and the
+//! operator's settings. Each is named after its content: browsers may keep it for ever, and a new version has a new name.
 
+mod colour;
 pub mod theme;
 
 use std::fs::File;
@@ -12,31 +12,31 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::Settings;
 use crate::outside::Link;
 use crate::urls;
 use theme::Theme;
 
-/// The style sheet as it is without a theme; [`theme`] reads the default colours out of it.
+/// The style sheet without a theme. [`theme`] reads the default colours from it.
 const STYLE: &str = include_str!("../../static/app.css");
 const SCRIPT: &str = include_str!("../../static/app.js");
 const ICON: &str = include_str!("../../static/icon.svg");
 
-/// The most bytes of a logo: it comes with the first page that anybody opens.
+/// The largest logo, in bytes. Every visitor loads it with the first page.
 const LOGO_MAX: u64 = 64 * 1024;
 
-/// What the site looks like.
+/// The site's look.
 #[derive(Debug)]
 pub struct Look {
     /// The style sheet, with the site's own colours at its end.
     pub css: Asset,
     /// The script.
     pub js: Asset,
-    /// What stands in a browser's tab: the site's logo, or else our key.
+    /// The icon in a browser's tab: the site's logo, or our key if it has none.
     pub icon: Asset,
-    /// The colours, for letters, which cannot use the style sheet.
+    /// The colours, for emails, which cannot use the style sheet.
     pub theme: Theme,
-    /// Where the logo leads.
+    /// The address that the logo leads to.
     pub home: String,
     /// The operator's links at the foot of every page.
     pub links: Vec<Link>,
@@ -48,9 +48,9 @@ impl Look {
     ///
     /// # Errors
     /// One line that names the setting.
-    pub fn open(config: &Config) -> Result<Self, String> {
-        let theme = Theme::new(config.theme_light.as_deref(), config.theme_dark.as_deref())?;
-        let icon = match &config.logo {
+    pub fn open(settings: &Settings) -> Result<Self, String> {
+        let theme = Theme::new(settings.theme_light.as_deref(), settings.theme_dark.as_deref())?;
+        let icon = match &settings.logo {
             Some(file) => logo(file).map_err(|why| format!("LATCHKEY_LOGO: {}: {why}", file.display()))?,
             None => Asset::new("icon", SVG, ICON.into()),
         };
@@ -59,18 +59,18 @@ impl Look {
             js: Asset::new("app", ("js", "text/javascript; charset=utf-8"), SCRIPT.into()),
             icon,
             theme,
-            home: config.home_url.as_ref().map_or(urls::HOME, |home| home.as_str()).to_owned(),
-            links: config.links.clone(),
-            has_logo: config.logo.is_some(),
+            home: settings.home_url.as_ref().map_or(urls::HOME, |home| home.as_str()).to_owned(),
+            links: settings.links.clone(),
+            has_logo: settings.logo.is_some(),
         })
     }
 
-    /// The logo's path, if the site has one; without it our key is drawn in the page, in the site's colours.
+    /// Returns the logo's path, or `None` if the site has no logo. The page draws our key then, in the site's colours.
     pub fn logo(&self) -> Option<&str> {
         self.has_logo.then_some(self.icon.path.as_str())
     }
 
-    /// The file at a path.
+    /// Returns the file at a path.
     pub fn at(&self, path: &str) -> Option<&Asset> {
         [&self.css, &self.js, &self.icon].into_iter().find(|asset| asset.path == path)
     }
@@ -79,13 +79,13 @@ impl Look {
 /// A file that never changes under its name.
 #[derive(Debug)]
 pub struct Asset {
-    /// Such as `/static/app.0123456789ab.css`.
+    /// The path, such as `/static/app.0123456789ab.css`.
     pub path: String,
-    /// Its content type.
+    /// The content type.
     pub kind: &'static str,
     /// The file.
     pub plain: Vec<u8>,
-    /// The file compressed, where that makes it smaller: not for a PNG.
+    /// The compressed file, or `None` if that is not smaller, as for a PNG.
     pub gzip: Option<Vec<u8>>,
 }
 
@@ -101,13 +101,13 @@ impl Asset {
 
 const SVG: (&str, &str) = ("svg", "image/svg+xml");
 
-/// The site's own logo.
+/// Reads the operator's logo.
 ///
-/// An SVG may hold scripts. Pages name it in `<img>` and `<link rel=icon>` only, where browsers run none and
-/// load nothing for it; to whoever opens its address, it comes in a sandbox (`web::assets`).
+/// An SVG may contain scripts. Pages name it in `<img>` and `<link rel=icon>` only, where browsers run no script and load
+/// nothing for it. A visitor who opens its address gets it in a sandbox (`web::frame::assets`).
 fn logo(file: &Path) -> Result<Asset, String> {
     let mut bytes = Vec::new();
-    // One byte more than there may be tells too much from enough, however much more there is.
+    // One byte more than the limit is enough to see that a file is too large, whatever its size.
     let read = File::open(file).and_then(|file| file.take(LOGO_MAX + 1).read_to_end(&mut bytes));
     read.map_err(|why| why.to_string())?;
     if bytes.len() as u64 > LOGO_MAX {
@@ -117,7 +117,7 @@ fn logo(file: &Path) -> Result<Asset, String> {
     Ok(Asset::new("logo", kind, bytes))
 }
 
-/// The extension and the content type, told by the content: a file's name may say anything.
+/// Returns the extension and the content type. They come from the content, because a file's name may say anything.
 fn kind(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         Some(("png", "image/png"))
@@ -128,13 +128,13 @@ fn kind(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Whether the first element is `<svg>`, after what XML allows in front of it.
+/// Returns whether the first element is `<svg>`, after what XML allows before it.
 fn is_svg(text: &str) -> bool {
     const BEFORE: [(&str, &str); 5] = [
         ("<?", "?>"),
         ("<!--", "-->"),
         ("<!DOCTYPE", ">"),
-        // What Illustrator puts inside its DOCTYPE, and the end of that.
+        // Illustrator writes entities inside its DOCTYPE; the bracket is their end.
         ("<!ENTITY", ">"),
         ("]", ">"),
     ];
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_told_by_the_content() {
+    fn the_content_decides_the_kind() {
         let extension = |bytes: &[u8]| kind(bytes).map(|(extension, _)| extension);
         assert_eq!(extension(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), Some("png"));
         assert_eq!(extension(b"RIFF\x24\0\0\0WEBPVP8 "), Some("webp"));

@@ -1,13 +1,12 @@
-//! The colours of pages and letters: those of `static/app.css`, or the site's own where they can be read.
-
-use std::fmt;
+//! The colours of pages and emails: those of `static/app.css`, or the operator's if text in them can be read.
 
 use super::STYLE;
+use super::colour::Colour;
 
-/// The least contrast between text and what it stands on (WCAG 2.2, 1.4.3).
+/// The least contrast between text and its background (WCAG 2.2, 1.4.3).
 const CONTRAST_MIN: f64 = 4.5;
 
-/// Where the colours for dark screens begin in the style sheet.
+/// The text in the style sheet with which the colours for dark screens begin.
 const DARK: &str = "@media (prefers-color-scheme: dark)";
 
 /// The colours for light and for dark screens.
@@ -19,41 +18,35 @@ pub struct Theme {
     pub dark: Palette,
 }
 
-/// Colours that fit together. Each field is the custom property of its name in `static/app.css`, and prints
+/// The colours for one kind of screen. Each field is the custom property of the same name in `static/app.css`, and prints
 /// as `#rrggbb`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Palette {
-    /// Around everything.
+    /// The background of the page.
     pub bg: Colour,
-    /// Cards, and the body of a letter.
+    /// The background of cards, and of the body of an email.
     pub surface: Colour,
-    /// Text.
+    /// The colour of text.
     pub text: Colour,
-    /// Text of less weight.
+    /// The colour of less important text.
     pub muted: Colour,
-    /// Links, and buttons as a whole.
+    /// The colour of links, and the background of buttons.
     pub accent: Colour,
-    /// Text on a button.
+    /// The colour of text on a button.
     pub on_accent: Colour,
-    // Not for a site to choose, but seen together with what it chooses.
+    // An operator cannot choose these, but they are seen together with the colours that an operator chooses.
     shade: Colour,
     ok_bg: Colour,
     error_bg: Colour,
     error: Colour,
 }
 
-/// An opaque colour: red, green, blue.
-///
-/// What an operator types reaches the style sheet and letters as this only, and so can be nothing but a colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colour([u8; 3]);
-
 impl Theme {
-    /// The colours of the style sheet, with what `LATCHKEY_THEME_LIGHT` and `LATCHKEY_THEME_DARK` put in
-    /// their place.
+    /// Returns the colours of the style sheet, with those of `LATCHKEY_THEME_LIGHT` and `LATCHKEY_THEME_DARK` in their
+    /// place.
     ///
     /// # Errors
-    /// One line that names the setting: it cannot be read, or the text in these colours could not.
+    /// One line that names the setting, if it is not a list of colours, or if text in these colours could not be read.
     pub fn new(light: Option<&str>, dark: Option<&str>) -> Result<Self, String> {
         let ours = Self::default();
         Ok(Self {
@@ -62,10 +55,10 @@ impl Theme {
         })
     }
 
-    /// What follows the style sheet, nothing without colours of the site's own.
+    /// Returns the rules that come after the style sheet: none if the operator chose no colours.
     ///
-    /// All colours are written, for dark screens too: the last rule wins, and light ones alone would hold on
-    /// dark screens as well.
+    /// The rules have all colours, for dark screens too. The last rule wins, so light ones alone would apply on dark screens
+    /// as well.
     pub fn css(&self) -> String {
         if *self == Self::default() {
             return String::new();
@@ -82,7 +75,7 @@ impl Default for Theme {
 }
 
 impl Palette {
-    /// The colours in the first rule of a style sheet.
+    /// Returns the colours in the first rule of a style sheet.
     fn read(css: &str) -> Self {
         let rule = css.split('}').next().unwrap_or_default();
         let declared = |name: &str| {
@@ -104,7 +97,7 @@ impl Palette {
         }
     }
 
-    /// The colours with those of a setting in their place, if all text can be read in them.
+    /// Returns these colours with those of a setting in their place, if all text in them can be read.
     fn chosen(mut self, setting: Option<&str>) -> Result<Self, String> {
         let mut names = Vec::new();
         for item in setting.into_iter().flat_map(|text| text.split(',')) {
@@ -135,8 +128,10 @@ impl Palette {
 
     /// Refuses text that cannot be read.
     fn check(&self) -> Result<(), String> {
-        let (bg, surface) = (("bg", self.bg), ("surface", self.surface));
-        let (text, muted, accent) = (("text", self.text), ("muted", self.muted), ("accent", self.accent));
+        // Every colour is named here, so one that is not checked does not compile.
+        let Self { bg, surface, text, muted, accent, on_accent, shade, ok_bg, error_bg, error } = *self;
+        let (bg, surface) = (("bg", bg), ("surface", surface));
+        let (text, muted, accent) = (("text", text), ("muted", muted), ("accent", accent));
         let pairs = [
             (text, bg),
             (text, surface),
@@ -144,17 +139,17 @@ impl Palette {
             (muted, surface),
             (accent, bg),
             (accent, surface),
-            (("on-accent", self.on_accent), accent),
-            // Colours that are dark where ours are light would pass by themselves, but not beside the others.
-            (text, ("shade", self.shade)),
-            (text, ("ok-bg", self.ok_bg)),
-            (text, ("error-bg", self.error_bg)),
-            (("error", self.error), surface),
+            (("on-accent", on_accent), accent),
+            // Dark colours in place of light ones would pass the checks above, but text on these could not be read.
+            (text, ("shade", shade)),
+            (text, ("ok-bg", ok_bg)),
+            (text, ("error-bg", error_bg)),
+            (("error", error), surface),
         ];
         for ((name, colour), (under, ground)) in pairs {
             let contrast = colour.contrast(ground);
             if contrast < CONTRAST_MIN {
-                // Rounded down: 4.46 is not the 4.5 that it lacks.
+                // The number is rounded down, so that 4.46 does not appear as 4.5.
                 let contrast = (contrast * 10.0).floor() / 10.0;
                 return Err(format!(
                     "{name} {colour} on {under} {ground} has a contrast of {contrast}:1, and {CONTRAST_MIN}:1 is the least"
@@ -170,81 +165,12 @@ impl Palette {
     }
 }
 
-impl Colour {
-    const BLACK: Self = Self([0; 3]);
-    const WHITE: Self = Self([255; 3]);
-
-    /// `#rrggbb` and no other way to write a colour.
-    fn parse(text: &str) -> Option<Self> {
-        let hex = text.strip_prefix('#')?;
-        if hex.len() != 6 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let [_, red, green, blue] = u32::from_str_radix(hex, 16).ok()?.to_be_bytes();
-        Some(Self([red, green, blue]))
-    }
-
-    /// Relative luminance, 0 to 1 (WCAG 2.2, “relative luminance”).
-    fn luminance(self) -> f64 {
-        let [red, green, blue] = self.0.map(|channel| {
-            let share = f64::from(channel) / 255.0;
-            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
-        });
-        0.2126 * red + 0.7152 * green + 0.0722 * blue
-    }
-
-    /// From 1, the same, to 21, black on white (WCAG 2.2, “contrast ratio”).
-    fn contrast(self, other: Self) -> f64 {
-        let (one, two) = (self.luminance(), other.luminance());
-        (one.max(two) + 0.05) / (one.min(two) + 0.05)
-    }
-
-    /// Black or white, whichever is read better on this colour: one of them always reaches 4.58:1.
-    fn ink(self) -> Self {
-        if self.contrast(Self::BLACK) > self.contrast(Self::WHITE) { Self::BLACK } else { Self::WHITE }
-    }
-}
-
-impl fmt::Display for Colour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [red, green, blue] = self.0;
-        write!(f, "#{red:02x}{green:02x}{blue:02x}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn colour(text: &str) -> Colour {
         Colour::parse(text).unwrap()
-    }
-
-    #[test]
-    fn contrast_is_that_of_wcag() {
-        for (one, two, known) in [
-            ("#000000", "#ffffff", 21.0),
-            ("#767676", "#ffffff", 4.54),
-            ("#777777", "#ffffff", 4.48),
-            ("#ff0000", "#ffffff", 4.0),
-            ("#0000ff", "#ffffff", 8.59),
-            ("#00ff00", "#000000", 15.3),
-            ("#1b48c4", "#1b48c4", 1.0),
-        ] {
-            for (one, two) in [(one, two), (two, one)] {
-                let contrast = colour(one).contrast(colour(two));
-                assert!((contrast - known).abs() < 0.005, "{one} {two} {contrast}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_colour_is_six_digits() {
-        assert_eq!(colour("#1B48c4").to_string(), "#1b48c4");
-        for text in ["", "#", "#fff", "1b48c4", "#1b48c", "#1b48c4ff", "#1b48cg", "#+b48c4", "red", "#1b48c4;", "#资料"]
-        {
-            assert_eq!(Colour::parse(text), None, "{text}");
-        }
     }
 
     #[test]
@@ -276,7 +202,7 @@ mod tests {
         assert_eq!(Theme::new(None, Some("accent=#ffcc00")).unwrap().dark.on_accent, Colour::BLACK);
         for red in (0..=255).step_by(15) {
             for green in (0..=255).step_by(15) {
-                let accent = Colour([red, green, 100]);
+                let accent = colour(&format!("#{red:02x}{green:02x}64"));
                 assert!(accent.contrast(accent.ink()) >= CONTRAST_MIN, "{accent}");
             }
         }

@@ -1,7 +1,7 @@
 //! What each letter says: a subject, a text part and an HTML part.
 //!
-//! No letter greets by name or repeats what somebody typed: signing up with a stranger's address must not
-//! become a way to send that stranger one's own words. Nothing remote is loaded, so nothing is tracked.
+//! No letter greets by name or repeats what a user typed. Otherwise an attacker could sign up with the address of another
+//! person and so send that person a text of the attacker's own. Nothing remote is loaded, so nothing is tracked.
 
 use askama::Template;
 use lettre::Message;
@@ -17,7 +17,7 @@ use crate::accounts::Asked;
 use crate::locale::{Locale, Translation};
 use crate::look::theme::Theme;
 
-/// What every letter shows.
+/// What the templates of all letters use.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The site's name.
@@ -33,19 +33,19 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// Returns a time for the text part, glued together so that no line breaks inside of it.
+    /// Returns a time for the text part, in which no line may break.
     pub fn whole_moment(&self, at: &OffsetDateTime) -> String {
         let moment = self.locale.moment(at);
-        moment.chars().flat_map(|c| [if c == ' ' { GLUED_BLANK } else { c }, GLUE]).collect()
+        moment.chars().flat_map(|c| [if c == ' ' { NO_BREAK_BLANK } else { c }, NO_BREAK]).collect()
     }
 
-    /// Returns the site's name as it stands inside a sentence.
+    /// Returns the site's name as it is written inside a sentence.
     pub fn inside(&self) -> String {
         self.locale.inside(self.name)
     }
 }
 
-/// A letter, rendered.
+/// A letter as it will be sent.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The language.
@@ -58,8 +58,8 @@ pub struct Rendered {
     pub html: String,
 }
 
-/// One type a letter, two templates a type: askama takes one template a struct, so the structs are made here,
-/// with the same fields.
+/// Defines the type of one letter, with its two templates. askama takes one template per struct, so this makes one struct
+/// for each of them, with the same fields.
 macro_rules! letter {
     ($(#[$doc:meta])* $name:ident ($text:literal, $html:literal) { $($field:ident: $type:ty),* } $subject:ident $(($with:ident))?) => {
         $(#[$doc])*
@@ -71,7 +71,7 @@ macro_rules! letter {
             /// Fills both templates.
             ///
             /// # Errors
-            /// None that these templates can meet; askama's signature has them.
+            /// Never for these templates. askama's signature has an error.
             pub fn render(&self, site: Site<'_>) -> askama::Result<Rendered> {
                 #[derive(Template)]
                 #[template(path = $text)]
@@ -93,60 +93,60 @@ macro_rules! letter {
 }
 
 letter! {
-    /// The link that creates the account.
+    /// It holds the link that creates the account.
     ConfirmSignup("letters/confirm_signup.txt", "letters/confirm_signup.html") { link: str, asked: Asked } confirm_subject
 }
 letter! {
-    /// Somebody signed up with an address that has an account.
+    /// It says that a client signed up with an address that has an account.
     AlreadyRegistered("letters/already_registered.txt", "letters/already_registered.html") { login_link: str, reset_link: str, asked: Asked } registered_subject
 }
 letter! {
-    /// The link that lets a person back in.
+    /// It holds the link to choose a new password.
     ResetPassword("letters/reset_password.txt", "letters/reset_password.html") { link: str, asked: Asked } reset_subject
 }
 letter! {
-    /// The same for a user who said of a log-in that it was not theirs.
+    /// It holds the same link, for a user who said of a log-in that it was not theirs.
     NotMe("letters/not_me.txt", "letters/not_me.html") { link: str, reset_link: str, asked: Asked } not_me_subject
 }
 letter! {
-    /// Word that the password is another one now.
+    /// It says that the password was changed.
     PasswordChanged("letters/password_changed.txt", "letters/password_changed.html") { reset_link: str, asked: Asked } changed_subject
 }
 letter! {
-    /// Word of a log-in on a device that the account has not seen before.
+    /// It says that there was a log-in on a device that is new to the account.
     NewDevice("letters/new_device.txt", "letters/new_device.html") { link: str, asked: Asked } new_device_subject
 }
 letter! {
-    /// Word that the operator made an account.
+    /// It says that the operator created an account.
     AccountCreated("letters/account_created.txt", "letters/account_created.html") { reset_link: str, asked: Asked } created_subject
 }
 letter! {
-    /// Word to the new address of an account, which the operator has set.
+    /// It tells the new address of an account that the operator has set it.
     EmailAdded("letters/email_added.txt", "letters/email_added.html") { reset_link: str, asked: Asked } email_added_subject
 }
 letter! {
-    /// Word to the old one.
+    /// It tells the old address that the operator has set another one.
     EmailRemoved("letters/email_removed.txt", "letters/email_removed.html") { asked: Asked } email_removed_subject
 }
 letter! {
-    /// The same of several log-ins, of which the first ones are listed.
+    /// It says that there were several log-ins on new devices, and lists the first ones.
     NewDevices("letters/new_devices.txt", "letters/new_devices.html") { link: str, log_ins: [Asked], more: u32, times: usize } new_devices_subject(times)
 }
 letter! {
-    /// Word that devices were logged out in a browser that is new to the account.
+    /// It says that devices were logged out from a browser that is new to the account.
     DevicesEnded("letters/devices_ended.txt", "letters/devices_ended.html") { link: str, devices: u32, asked: Asked } devices_ended_subject(devices)
 }
 letter! {
-    /// What `latchkey mail-test` sends.
+    /// `latchkey mail-test` sends it.
     MailTest("letters/mail_test.txt", "letters/mail_test.html") { at: OffsetDateTime } test_subject
 }
 
-/// Between two characters where no line breaks (U+2060, WORD JOINER), and a blank of that kind.
-const GLUE: char = '\u{2060}';
-const GLUED_BLANK: char = '\u{a0}';
+/// The character between two others where no line may break (U+2060, WORD JOINER), and a blank of that kind.
+const NO_BREAK: char = '\u{2060}';
+const NO_BREAK_BLANK: char = '\u{a0}';
 
-/// Breaks long lines at 72 columns, of which a Chinese character takes two (RFC 3676, 4.2: lines of up to 78).
-/// An address stays whole, on a line of its own: mail programs make a link of it.
+/// Returns the text with lines of up to 72 columns, of which a Chinese character takes two (RFC 3676, 4.2: lines of up to
+/// 78). A URL stays in one piece, on a line of its own, because mail programs turn it into a link.
 fn wrapped(text: &str) -> String {
     const COLUMNS: usize = 72;
     let mut wrapped = String::new();
@@ -158,14 +158,14 @@ fn wrapped(text: &str) -> String {
             wrapped.push('\n');
         }
     }
-    wrapped.replace(GLUE, "").replace(GLUED_BLANK, " ")
+    wrapped.replace(NO_BREAK, "").replace(NO_BREAK_BLANK, " ")
 }
 
 impl Rendered {
-    /// The message for the mail server.
+    /// Returns the message for the mail server.
     ///
-    /// `id` is the outbox row's: a letter that is sent twice, because the first answer got lost, has one
-    /// `Message-ID`, and mailboxes show it once. The ID names the sender's domain, not this machine.
+    /// `id` is the id of the outbox row. A letter may be sent twice, when the server's first answer was lost. Both have the
+    /// same `Message-ID` then, and mailboxes show the letter once. The ID names the sender's domain, not this machine.
     ///
     /// # Errors
     /// When an address cannot be a recipient.

@@ -1,4 +1,4 @@
-//! Mail: what letters say ([`letters`]), when they go ([`postman`]), and how they leave the house ([`Mailer`]).
+//! Mail: what letters say ([`letters`]), when they are sent ([`postman`]), and how they are sent ([`Mailer`]).
 
 pub mod letters;
 pub mod postman;
@@ -17,22 +17,22 @@ use lettre::transport::smtp::response::{Category, Severity};
 use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use crate::config::{Config, Smtp};
-use crate::urls::PublicUrl;
+use crate::accounts::outbox::LEASE;
+use crate::config::{Delivery, Settings, Smtp};
 use probe::Speech;
 
-/// Hands letters to the mail server, or to the mailbox folder when there is none.
+/// A way to hand letters to the mail server, or to the mailbox folder when there is none.
 pub struct Mailer {
     transport: Transport,
     sender: Sender,
 }
 
-/// What letters say of where they come from.
+/// The addresses that letters come from.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The sender.
     pub from: Mailbox,
-    /// Where answers go, if not there.
+    /// The address for answers, if it is another one.
     pub reply_to: Option<Mailbox>,
 }
 
@@ -41,14 +41,14 @@ enum Transport {
     Folder { incoming: AsyncFileTransport<Tokio1Executor>, dir: PathBuf },
 }
 
-/// A letter that did not go out.
+/// The reason why a letter was not sent.
 #[derive(Debug)]
 pub struct Refused {
-    /// The server's words, or the network's.
+    /// The words of the mail server, or of the network.
     pub why: String,
-    /// Another try would get the same answer.
+    /// Whether another attempt would get the same answer.
     pub hopeless: bool,
-    /// Nobody has the letter. After a time-out, somebody may.
+    /// Whether it is certain that the recipient does not have the letter. After a time-out it is not.
     pub certain: bool,
 }
 
@@ -58,38 +58,36 @@ impl fmt::Display for Refused {
     }
 }
 
+// Otherwise a second postman would take a letter while the first one still sends it, or asks what the port speaks.
+const _: () = assert!(Mailer::TIMEOUT.as_secs() + probe::TAKES.as_secs() < LEASE.whole_seconds().unsigned_abs());
+
 impl Mailer {
-    /// How long a letter may take. With the three seconds of [`mismatch`] it is shorter than an outbox lease: no second
-    /// postman takes it meanwhile.
+    /// The time in which a letter must be sent.
     const TIMEOUT: Duration = Duration::from_secs(15);
-    /// Where a letter is written before it is moved into the mailbox, so that no reader sees half of one.
+    /// The folder in which a letter is written before it is moved into the mailbox, so that no reader sees half a letter.
     const INCOMING: &str = ".incoming";
 
-    /// A mailer after the settings.
+    /// Returns the mailer that the settings ask for.
     ///
     /// # Errors
     /// One line that names the setting.
-    pub fn new(config: &Config, public_url: &PublicUrl) -> anyhow::Result<Self> {
-        let transport = match (config.smtp().map_err(anyhow::Error::msg)?, config.dev_mailbox()) {
-            (Some(server), _) => Transport::Smtp { smtp: Self::smtp(&server)?, server },
-            (None, Some(dir)) => {
+    pub fn new(config: &Settings) -> anyhow::Result<Self> {
+        let transport = match &config.delivery {
+            Delivery::Smtp(server) => Transport::Smtp { smtp: Self::smtp(server)?, server: server.clone() },
+            Delivery::Folder(dir) => {
                 let incoming = dir.join(Self::INCOMING);
                 let made = DirBuilder::new().recursive(true).mode(0o700).create(&incoming);
                 made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {}", incoming.display()))?;
-                Transport::Folder { incoming: AsyncFileTransport::new(incoming), dir }
+                Transport::Folder { incoming: AsyncFileTransport::new(incoming), dir: dir.clone() }
             }
-            (None, None) => anyhow::bail!("LATCHKEY_SMTP_URL must be given"),
         };
-        let from = match &config.mail_from {
-            Some(from) => from.clone(),
-            None => Mailbox::new(Some(config.site_name.clone()), format!("no-reply@{}", public_url.host()).parse()?),
-        };
-        Ok(Self { transport, sender: Sender { from, reply_to: config.mail_reply_to.clone() } })
+        let sender = Sender { from: config.mail_from.clone(), reply_to: config.mail_reply_to.clone() };
+        Ok(Self { transport, sender })
     }
 
     fn smtp(smtp: &Smtp) -> anyhow::Result<AsyncSmtpTransport<Tokio1Executor>> {
-        // Certificates are verified always. STARTTLS is required, never just tried: whoever sits between
-        // could take the server's offer of it away and read every reset link (RFC 8314, 4.1).
+        // Certificates are always verified. STARTTLS is required, and not only used when it is offered: an attacker on
+        // the way could remove the server's offer and read every reset link (RFC 8314, 4.1).
         let (mut url, tls) = match smtp {
             Smtp::Tls(url) => (url.clone(), None),
             Smtp::StartTls(url) => (url.clone(), Some("required")),
@@ -97,36 +95,37 @@ impl Mailer {
         };
         url.set_query(tls.map(|tls| format!("tls={tls}")).as_deref());
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.as_str());
-        // The address is not repeated: it may hold a password.
+        // The message does not repeat the URL, which may hold a password.
         let builder = builder.map_err(|why| anyhow::anyhow!("LATCHKEY_SMTP_URL: {why}"))?;
         let pool = PoolConfig::new().max_size(postman::AT_ONCE as u32).idle_timeout(Duration::from_secs(20));
         Ok(builder.pool_config(pool).build())
     }
 
-    /// The sender.
+    /// Returns the sender.
     pub fn sender(&self) -> &Sender {
         &self.sender
     }
 
-    /// Returns what to write in `SMTP_URL`, if its scheme is not what the server's port speaks; a matter of two seconds.
+    /// Returns what to write in `SMTP_URL` if its scheme is not what the server's port speaks. It takes two seconds.
     pub async fn mismatch(&self) -> Option<Refused> {
         let Transport::Smtp { server, .. } = &self.transport else { return None };
         mismatch(server).await.map(|why| Refused { why, hopeless: false, certain: true })
     }
 
-    /// Hands the letter over. When this returns, the mail server has taken it or the file is in the folder;
-    /// with the server's words, or the file's name.
+    /// Sends the letter. When this returns, the mail server has taken it or the file is in the folder. Returns the words
+    /// of the server, or the name of the file.
     ///
     /// # Errors
-    /// When it has not.
+    /// When the letter was not taken, or may not have been.
     pub async fn send(&self, message: Message) -> Result<String, Refused> {
         match &self.transport {
             Transport::Smtp { smtp, server } => send(smtp, server, message).await,
             Transport::Folder { incoming, dir } => {
-                let full = |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
-                let id = incoming.send(message).await.map_err(|why| full(&why))?;
+                let not_written =
+                    |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
+                let id = incoming.send(message).await.map_err(|why| not_written(&why))?;
                 let name = format!("{id}.eml");
-                fs::rename(dir.join(Self::INCOMING).join(&name), dir.join(&name)).map_err(|why| full(&why))?;
+                fs::rename(dir.join(Self::INCOMING).join(&name), dir.join(&name)).map_err(|why| not_written(&why))?;
                 Ok(name)
             }
         }
@@ -134,7 +133,7 @@ impl Mailer {
 }
 
 async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message: Message) -> Result<String, Refused> {
-    // lettre's own time-out ends with the greeting; a server may fall silent at any line.
+    // lettre's own time-out covers the connection up to the greeting, but a server may stop answering at any line.
     let mut refused = match tokio::time::timeout(Mailer::TIMEOUT, smtp.send(message)).await {
         Ok(Ok(answer)) => {
             return Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
@@ -149,8 +148,8 @@ async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message:
     Err(refused)
 }
 
-/// Returns what to write in `SMTP_URL`, if its scheme is not what the server's port speaks. A client of SMTP and a server of
-/// TLS each wait for the other to begin, until one of them gives up, and neither can say why.
+/// Returns what to write in `SMTP_URL` if its scheme is not what the server's port speaks. An SMTP client and a TLS server
+/// each wait for the other to begin until one of them gives up, and neither can say why.
 async fn mismatch(server: &Smtp) -> Option<String> {
     let url = server.url();
     let host = url.host_str()?;
@@ -186,15 +185,19 @@ fn refusal(error: &smtp::Error) -> Refused {
                add ?tls=required if it takes log-ins over TLS only"
             .into();
     }
-    // 5xx is about this letter and final; 53x is about our own log-in, which the operator can mend.
+    // 5xx is about this letter, and final. 53x is about our own log-in, which the operator can correct.
     let hopeless = error.status().is_some_and(|code| {
         code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
     });
-    let closed = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).is_some_and(|cause| {
+    let is_unreachable = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).is_some_and(|cause| {
         matches!(
             cause.kind(),
             io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
         )
     });
-    Refused { why, hopeless, certain: closed || error.status().is_some() || error.is_tls() || error.is_client() }
+    Refused {
+        why,
+        hopeless,
+        certain: is_unreachable || error.status().is_some() || error.is_tls() || error.is_client(),
+    }
 }

@@ -1,7 +1,8 @@
-//! The worker that turns outbox rows into sent mail: at least once, four at a time, until the deadline.
+//! The postman: the worker that sends the letters in the outbox. It sends each of them at least once, four at a time, until
+//! the deadline of the letter.
 //!
-//! It mints the token of a link just before the letter goes out, so that the plain token is nowhere but in
-//! its memory and in the letter.
+//! It makes the token of a link just before it sends the letter, so that the plain token is only in its memory and in the
+//! letter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,11 @@ use super::letters::{
     NotMe, PasswordChanged, Rendered, ResetPassword, Site,
 };
 use super::{Mailer, Refused};
-use crate::accounts::link::not_me_link::About;
-use crate::accounts::not_me::{self, Report};
+use crate::accounts::link::not_me_link::{About, Report};
+use crate::accounts::not_me;
 use crate::accounts::outbox::letter::Letter;
 use crate::accounts::outbox::{self, OutboxRow, State};
-use crate::accounts::signup::{self, Mailed};
+use crate::accounts::signup::{self, SignupLetter};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::accounts::user::email::Email;
@@ -27,20 +28,20 @@ use crate::accounts::{Fault, password_reset};
 use crate::app::App;
 use crate::urls;
 
-/// How many letters may be on their way at once.
+/// How many letters may be sent at once.
 pub const AT_ONCE: usize = 4;
-/// How often to look without being rung, for letters that other processes wrote.
+/// How often to look when the bell does not ring, for letters that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Sends letters until told to stop, then finishes those on their way.
+/// Sends letters until the stop, then finishes those that are being sent.
 pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<bool>) {
-    let mut under_way = JoinSet::new();
+    let mut sending = JoinSet::new();
     loop {
-        while under_way.len() < AT_ONCE {
+        while sending.len() < AT_ONCE {
             match outbox::lease(&app.db, app.now()).await {
                 Ok(Some(row)) => {
                     let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
-                    under_way.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
+                    sending.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
                 }
                 Ok(None) => break,
                 Err(fault) => {
@@ -51,12 +52,12 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
         }
         tokio::select! {
             _ = stop.changed() => break,
-            () = app.bell.notified() => {}
-            Some(_) = under_way.join_next() => {}
+            () = app.accounts.bell.notified() => {}
+            Some(_) = sending.join_next() => {}
             () = tokio::time::sleep(until_next(&app).await) => {}
         }
     }
-    while under_way.join_next().await.is_some() {}
+    while sending.join_next().await.is_some() {}
 }
 
 async fn until_next(app: &App) -> Duration {
@@ -67,14 +68,14 @@ async fn until_next(app: &App) -> Duration {
 
 async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, row: OutboxRow) {
     if let Err(fault) = try_to_deliver(&app, &mailer, &row).await {
-        // Not even the row could be written; the lease runs out, and the letter is tried again.
+        // The row could not be written either. Its lease will run out, and the letter gets another attempt.
         error!(%fault, "a letter could not be worked on");
     }
 }
 
 async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(), Fault> {
     if row.deadline <= app.now() {
-        // Not sent before, for want of a process or a database. A link that comes days late helps nobody.
+        // There was no process or no database to send it earlier. A link that arrives days late is of no use.
         let why = row.last_error.as_deref().unwrap_or("not sent before its deadline");
         return put_off(app, row, &Refused { why: why.to_owned(), hopeless: true, certain: true }).await;
     }
@@ -93,55 +94,54 @@ async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fa
     Ok(())
 }
 
-/// A letter ready to go, and the link to take back if it cannot.
+/// A letter that is ready to be sent, and the link that is deleted if it cannot be.
 struct Composed {
-    to: String,
+    to: Email,
     rendered: Rendered,
     link: Option<Link>,
 }
 
-/// A link that was minted for a letter.
+/// The token of a link that was made for a letter.
 enum Link {
     Reset(Token),
     NotMe(Token),
 }
 
-/// Writes the letter, or finds that there is nobody to write to.
+/// Returns the letter, or `None` if there is no recipient for it.
 async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> {
     let (locale, to) = (row.locale(), row.to_address.clone());
     let site = Site {
-        name: &app.config.site_name,
+        name: &app.settings.site_name,
         home: app.public_url.origin(),
-        address: &row.to_address,
+        address: row.to_address.as_str(),
         locale,
         theme: &app.look.theme,
     };
-    // Whoever has an account is written to in their own language, whatever page asked.
+    // A user is written to in the user's own language, whatever the language of the page that asked was.
     fn to_user<'a>(user: &'a User, site: Site<'a>) -> Site<'a> {
-        Site { address: &user.email, locale: user.letter_locale().unwrap_or(site.locale), ..site }
+        Site { address: user.email.as_str(), locale: user.letter_locale(site.locale), ..site }
     }
     let reset_link = app.public_url.at(urls::FORGOT_PASSWORD);
     let letter = row.letter()?;
     let was_told = matches!(letter, Letter::NotMe { .. });
     let composed = match letter {
         Letter::Signup { pending, asked } => match signup::issue(&app.db, pending, app.now()).await? {
-            Mailed::Link(token) => {
+            SignupLetter::Link(token) => {
                 let link = &app.public_url.with_token(urls::SIGNUP_CONFIRM, &token.reveal());
                 (to, ConfirmSignup { link, asked: &asked }.render(site), None)
             }
-            Mailed::HasAccount(user) => {
+            SignupLetter::HasAccount(user) => {
                 let login_link = &app.public_url.at(urls::LOGIN);
                 let letter = AlreadyRegistered { login_link, reset_link: &reset_link, asked: &asked };
                 let rendered = letter.render(to_user(&user, site));
                 (user.email.clone(), rendered, None)
             }
-            Mailed::Nothing => return Ok(None),
+            SignupLetter::Nothing => return Ok(None),
         },
         Letter::ResetPassword { asked } | Letter::NotMe { asked } => {
-            let Ok(email) = Email::parse(&row.to_address) else { return Ok(None) };
-            let first = row.attempts == 1; // one wish is one event, however often its letter is tried
+            let first = row.attempts == 1; // one request is one event, however many attempts its letter needs
             let Some((user, token)) =
-                password_reset::issue(&app.accounts, &email, first.then_some(&asked), app.now()).await?
+                password_reset::issue(&app.accounts, &row.to_address, first.then_some(&asked), app.now()).await?
             else {
                 return Ok(None);
             };
@@ -192,7 +192,8 @@ async fn compose(app: &App, row: &OutboxRow) -> Result<Option<Composed>, Fault> 
     Ok(Some(Composed { to, rendered, link }))
 }
 
-/// The link “this was not me” and its token, and the user whom it goes to, unless the user was deleted or disabled meanwhile.
+/// Makes the link “this was not me”. Returns it with its token and the user whom it goes to, or `None` if the user was
+/// deleted or disabled meanwhile.
 async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(User, Token, String)>, Fault> {
     let Some((user, token)) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
     let link = app.public_url.with_token(urls::NOT_ME, &token.reveal());
@@ -200,8 +201,7 @@ async fn not_me_link(app: &App, report: &Report<'_>) -> Result<Option<(User, Tok
 }
 
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
-    let to = Email::parse(&letter.to).map(|email| email.sendable().to_owned()).unwrap_or(letter.to);
-    let sent = match letter.rendered.message(mailer.sender(), &to, row.id, app.now()) {
+    let sent = match letter.rendered.message(mailer.sender(), &letter.to.sendable(), row.id, app.now()) {
         Ok(message) => mailer.send(message).await,
         Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
     };

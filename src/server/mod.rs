@@ -1,14 +1,8 @@
-//! Serving: the listener, with the postman and the sweeper beside it, until somebody says stop.
+//! The server: it opens the sockets, runs the postman and the sweeper beside them, and stops when it is told to.
 
-mod activity;
-mod connection;
-mod crowd;
-mod exchange;
-mod linger;
-mod listener;
 mod metrics;
-mod redirect;
-mod tls;
+mod sockets;
+mod sweeper;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -22,52 +16,47 @@ use time::format_description::well_known::Rfc3339;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{info, warn};
 
-use crate::accounts::link::{not_me_link, pending_signup, reset_token};
-use crate::accounts::session::{self, device};
-use crate::accounts::{Fault, event, limit, outbox};
+use crate::accounts::outbox;
 use crate::app::App;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Settings};
 use crate::db::Db;
 use crate::mail::{Mailer, postman};
+use crate::net::{ConnectionLimits, Crowd, accept, redirect};
 use crate::served::Served;
-use crate::{api, visit_store, web};
-use crowd::Crowd;
-use listener::accept;
+use crate::{api, web};
 
-pub use listener::{Limits, Listener};
+pub use sockets::Sockets;
 
-/// How often rows that have expired are deleted.
-const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
-/// How many connections may ask for what is counted.
+/// How many connections the port for Prometheus takes.
 const SCRAPERS: usize = 16;
-/// How long requests under way may take after the stop; more than a request may take at all.
+/// How long requests in progress may take after the stop. It is more than a request may take at all.
 const STOP_WITHIN: Duration = Duration::from_secs(35);
-/// How long the database may take to close; more than SQLite waits for other processes.
+/// How long the database may take to close. It is more than SQLite waits for other processes.
 const CLOSE_WITHIN: Duration = Duration::from_secs(8);
+/// The warning when the database could not be closed.
 const STILL_BESIDE: &str =
     "the database file is not complete by itself: copy latchkey.db-wal and latchkey.db-shm together with it";
 
-/// Serves until SIGTERM or Ctrl-C, then lets what is under way finish.
+/// Serves until SIGTERM or Ctrl-C, then lets the requests in progress finish.
 ///
 /// # Errors
 /// One line that names the setting to look at.
-pub async fn serve(mut config: Config) -> anyhow::Result<()> {
+pub async fn serve(config: Config) -> anyhow::Result<()> {
     // The settings are checked before anything is made or bound.
-    config.check().map_err(anyhow::Error::msg)?;
-    let mut listener = Listener::bind(&config)?;
-    listener.fit_files();
-    config.listen = listener.local_addr()?;
-    let app = App::open_alone(config).await?;
-    let mailer = Mailer::new(&app.config, &app.public_url)?;
+    let config = Settings::parse(config)?;
+    let mut sockets = Sockets::bind(&config)?;
+    sockets.limits.fit_files();
+    let app = App::open_alone(config.bound_to(sockets.site_address()?)).await?;
+    let mailer = Mailer::new(&app.settings)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if geteuid().is_root() {
         warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
     }
-    Served::write(&app.config.data_dir, app.public_url.origin(), app.keys.ids(), app.now())
+    Served::write(&app.settings.storage.data_dir, app.public_url.origin(), app.keys.ids(), app.now())
         .context("LATCHKEY_DATA_DIR: cannot write server.json")?;
-    if app.config.is_insecure_lan() {
+    if app.settings.insecure_lan {
         warn!(
             "LATCHKEY_INSECURE_LAN is on: passwords and cookies cross the network in plain text, and an attacker on it can \
              take over any account; for trying out only"
@@ -75,20 +64,20 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     announce(&app);
     let db = app.db.clone();
-    let served = run(app, mailer, listener, async move {
+    let served = run(app, mailer, sockets, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!("stopping: finishing what is under way");
+        info!("stopping: finishing the requests in progress");
     })
     .await;
     close(&db).await;
     served
 }
 
-/// Leaves a SQLite database as one file. An operator who copies `latchkey.db` alone would otherwise have an empty
-/// database: everything may still stand in the write-ahead log beside it.
+/// Closes the database. A SQLite database is one file afterwards: everything may still be in the write-ahead log beside
+/// it, and an operator who copies `latchkey.db` alone would have an empty database.
 async fn close(db: &Db) {
     let closing = async {
         db.checkpoint().await?;
@@ -101,99 +90,78 @@ async fn close(db: &Db) {
     }
 }
 
-/// Says where to open the browser, on standard output, whatever the log is set to; as a line of the log for machines
-/// when the log is for machines.
+/// Says on standard output where to open the browser, whatever the level of the log is. When the log is for machines, this
+/// is a JSON line too.
 fn announce(app: &App) {
-    let mail = if app.config.keeps_letters() { " (emails: /dev/mailbox)" } else { "" };
+    let mail = if app.settings.dev_mailbox().is_some() { " (emails: /dev/mailbox)" } else { "" };
     let url = app.public_url.origin();
-    let mut line = format!("{} is ready: open {url}{mail}", app.config.site_name);
-    if app.config.log_format == LogFormat::Json {
+    let mut line = format!("{} is ready: open {url}{mail}", app.settings.site_name);
+    if app.settings.log_format == LogFormat::Json {
         let timestamp = app.now().format(&Rfc3339).unwrap_or_default();
         line = json!({"timestamp": timestamp, "level": "INFO", "message": line, "url": url, "target": module_path!()})
             .to_string();
     }
-    let _ = writeln!(io::stdout(), "{line}"); // it may be closed, and the site is served all the same
+    let _ = writeln!(io::stdout(), "{line}"); // the site is served even if standard output is closed
 }
 
-/// Serves on `listener` until `stop` comes true.
+/// Serves on the sockets until `stop` is ready.
 ///
 /// # Errors
-/// When the listener fails.
+/// When a listener or the postman stops by itself.
 pub async fn run(
     app: Arc<App>,
     mailer: Mailer,
-    listener: impl Into<Listener>,
+    sockets: Sockets,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    if app.config.uses_sqlite() {
+    if app.settings.storage.database.is_sqlite() {
         outbox::release_all(app.db.write()).await?;
     }
-    let Listener { tcp, tls, redirect, metrics, limits } = listener.into();
     let (stopping, stopped) = watch::channel(false);
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
-    let mut beside = JoinSet::new();
-    beside.spawn(sweep(app.clone()));
-    if let Some(tls) = tls.clone() {
-        beside.spawn(tls.renew(limits.renew_every));
+    let mut beside = JoinSet::new(); // what is in it ends when this function returns
+    beside.spawn(sweeper::run(app.clone()));
+    if let Some(tls) = sockets.tls.clone() {
+        beside.spawn(tls.renew(sockets.limits.renew_every));
     }
-
-    let openapi = serde_json::to_value(api::document(&app))?;
-    let crowd = Crowd::new(limits, &app.config);
-    let elsewhere = redirect::router(app.public_url.clone());
-    let doors = web::router(app.clone(), &openapi).merge(api::router(app.clone(), &openapi));
-    let mut listeners = JoinSet::new();
-    listeners.spawn(accept(tcp, doors, tls, crowd.clone(), stopped.clone()));
-    if let Some(redirect) = redirect {
-        listeners.spawn(accept(redirect, elsewhere, None, crowd.clone(), stopped.clone()));
-    }
-    if let Some(tcp) = metrics {
-        // With places of its own: when the house is full, its operator wants to know.
-        let apart = Crowd::new(Limits { connections: SCRAPERS, ..limits }, &app.config);
-        listeners.spawn(accept(tcp, metrics::router(app, crowd), None, apart, stopped));
-    }
+    let mut listeners = open_doors(&app, sockets, &stopped)?;
     tokio::select! {
-        // They never end by themselves. A site that takes sign-ups and sends no letters is worse than one that stops.
+        // None of them ends by itself. A site that takes sign-ups and sends no letters is worse than one that stops.
         ended = listeners.join_next() => anyhow::bail!("a listener stopped: {ended:?}"),
         ended = &mut postman => anyhow::bail!("the postman stopped: {ended:?}"),
         () = stop => {
-            let _nobody_listens = stopping.send(true);
+            let _ = stopping.send(true); // it fails only when all of them have ended
             let all_ended = async { while listeners.join_next().await.is_some() {} };
             if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
                 warn!("some connections did not end in time");
             }
         }
     }
-    listeners.shutdown().await; // and with them what is left of their connections
+    listeners.shutdown().await; // this ends the connections that are left
     postman.await?;
     Ok(())
 }
 
-/// Deletes expired rows, now and then. They are dead already: every query looks at the time.
-async fn sweep(app: Arc<App>) {
-    let mut tick = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        tick.tick().await;
-        let sweeping = async {
-            if let Err(fault) = sweep_once(&app).await {
-                warn!(%fault, "failed; trying again later");
-            }
-        };
-        sweeping.instrument(info_span!("sweep")).await;
+/// Begins to take connections on each socket.
+fn open_doors(app: &Arc<App>, sockets: Sockets, stopped: &watch::Receiver<bool>) -> anyhow::Result<JoinSet<()>> {
+    let Sockets { site, tls, redirect: plain, metrics, mut limits } = sockets;
+    if !app.settings.rate_limits {
+        limits.per_client = usize::MAX;
     }
-}
-
-async fn sweep_once(app: &App) -> Result<(), Fault> {
-    let (conn, now) = (app.db.write(), app.now());
-    let sessions = session::sweep(conn, now).await?;
-    let links = reset_token::sweep(conn, now).await? + not_me_link::sweep(conn, now).await?;
-    let links = links + pending_signup::sweep(conn, now).await?;
-    let letters = outbox::sweep(&app.db, now).await?;
-    let events = event::sweep(conn, time::Duration::days(app.config.event_days.into()), now).await?;
-    let limits = limit::sweep(&app.db, now).await? + device::sweep(conn, now).await?;
-    app.throttle.sweep(now);
-    let visits = visit_store::sweep(&app.db, now).await?;
-    if sessions + links + letters + visits + events + limits > 0 {
-        info!(sessions, links, letters, visits, events, limits, "done");
+    let crowd_of = |limits| Crowd::new(limits, app.settings.trusted_proxies.clone());
+    let crowd = crowd_of(limits);
+    let (api, description) = api::router(app.clone())?;
+    let doors = web::router(app.clone(), &description).merge(api);
+    let mut listeners = JoinSet::new();
+    listeners.spawn(accept(site, doors, tls, crowd.clone(), stopped.clone()));
+    if let Some(plain) = plain {
+        let router = redirect::router(app.public_url.clone());
+        listeners.spawn(accept(plain, router, None, crowd.clone(), stopped.clone()));
     }
-    Ok(())
+    if let Some(socket) = metrics {
+        // This port has places of its own: when the site is full, its operator wants to know.
+        let apart = crowd_of(ConnectionLimits { connections: SCRAPERS, ..limits });
+        listeners.spawn(accept(socket, metrics::router(app.clone(), crowd), None, apart, stopped.clone()));
+    }
+    Ok(listeners)
 }

@@ -1,27 +1,10 @@
-//! The door for browsers: which path leads where, and what every request passes on its way.
+//! The door for browsers: where each path leads, and what every request passes on its way.
+//!
+//! `pages` may import `frame` and `browser`, `frame` may import `browser`, and `browser` neither.
 
-mod assets;
-mod cookie;
-mod dev_mailbox;
-mod docs;
-mod error;
-mod guard;
-mod health;
-mod home;
-mod identity;
-mod language;
-mod link;
-mod login;
-mod not_me;
-mod page;
-mod password_reset;
-mod problems;
-mod profile;
-mod replay;
-mod security;
-mod signup;
-mod typed;
-mod visit;
+mod browser;
+mod frame;
+mod pages;
 
 use std::sync::Arc;
 
@@ -29,17 +12,20 @@ use axum::Router;
 use axum::extract::Extension;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use serde_json::Value;
+use utoipa::openapi::OpenApi;
 
 use crate::app::App;
 use crate::gate::{self, Gate};
 use crate::urls;
+use browser::{guard, language, resolve, visit};
+use frame::{assets, error, health};
+use pages::{dev_mailbox, docs, home, login, not_me, password_reset, profile, security, signup};
 
-/// Every path of the site, ready to be served. `openapi` describes the other door, and a page shows it.
-pub fn router(app: Arc<App>, openapi: &Value) -> Router {
-    let described = Extension(Arc::new(docs::Api::read(openapi, &app.public_url)));
+/// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.
+pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
+    let described = Extension(Arc::new(docs::Api::read(api, &app.public_url)));
     let gate = Arc::new(Gate::new(app.clone(), language::of_browser, error::page));
-    let guard = Arc::new(guard::Guard { app: app.clone(), answers: Arc::default() });
+    let guard = Arc::new(guard::Guard { app: app.clone(), responses: Arc::default() });
     let pages = Router::new()
         .route(urls::HOME, get(home::show))
         .route(urls::SIGNUP, get(signup::show).post(signup::ask))
@@ -65,6 +51,7 @@ pub fn router(app: Arc<App>, openapi: &Value) -> Router {
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .route(urls::DOCS, get(docs::show).layer(described))
+        .layer(from_fn_with_state(app.clone(), resolve::around))
         .layer(visit::layer(&app))
         .layer(from_fn_with_state(guard, guard::before));
 

@@ -1,4 +1,4 @@
-//! The JSON door, by HTTP: a test for each row of its table, and for what goes wrong.
+//! The JSON door over HTTP: a test for each of its operations, and for each way in which they fail.
 
 use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
@@ -40,7 +40,7 @@ impl Program<'_> {
         answer(self.asks(Method::POST, "/token").form(&[("username", username), ("password", password)])).await
     }
 
-    /// A token of Sam's, who has just confirmed from the letter.
+    /// Returns a token of Sam, who has just confirmed the address.
     async fn token(&self) -> String {
         self.app.someone("sam", OTTER).await;
         self.logs_in("sam", OTTER).await.1["access_token"].as_str().unwrap().to_owned()
@@ -51,7 +51,7 @@ impl Program<'_> {
     }
 }
 
-/// The status and the JSON, which every answer of this door is.
+/// Sends a request and returns the status and the JSON of the response. Every response of this door is JSON.
 async fn answer(request: RequestBuilder) -> (u16, Value) {
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
@@ -62,20 +62,20 @@ async fn answer(request: RequestBuilder) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn an_account_is_created_by_the_letter() {
+async fn an_account_is_created_by_the_link_in_the_email() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
     let (status, body) = program.signs_up("sam").await;
     assert_eq!(status, 202);
     assert_eq!(body, json!({"message": "We emailed you a link. Open it to finish creating your account."}));
-    assert_eq!(program.logs_in("sam", OTTER).await.0, 400, "nothing exists until the button is pressed");
+    assert_eq!(program.logs_in("sam", OTTER).await.0, 400, "no account until the button is pressed");
 
     let link = app.letters_to("sam@example.com", 1).await[0].links[0].clone();
     let mut browser = app.browser();
     let form = browser.open(&link).await.form("/signup/confirm");
     assert_eq!(browser.submit(form.fill("password", OTTER)).await.path, "/login");
     assert_eq!(program.logs_in("sam", OTTER).await.0, 200);
-    // The same for an address that has an account.
+    // An address that has an account gets the same response.
     let again = json!({"username": "sammy", "email": "sam@example.com", "password": OTTER});
     assert_eq!(program.posts("/users/", again).await, (202, body));
     let subject = "You already have an account at Latchkey";
@@ -130,7 +130,7 @@ async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
         let sam = [("username", "sam"), ("password", OTTER)];
         answer(program.asks(Method::POST, "/token").form(&[&sam[..], fields].concat()))
     };
-    // RFC 6749, 3.2: a parameter without a value is one that was left out.
+    // RFC 6749, 3.2: a parameter without a value counts as missing.
     for fields in [&[][..], &[("grant_type", "password")], &[("grant_type", "")], &[("scope", "x"), ("client_id", "y")]]
     {
         assert_eq!(asked(fields).await.0, 200, "{fields:?}");
@@ -140,7 +140,7 @@ async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
         let (status, body) = asked(&[("grant_type", kind)]).await;
         assert_eq!((status, body), (400, json!({"detail": detail, "error": "unsupported_grant_type"})), "{kind}");
     }
-    // Whatever else is wrong: another grant has other fields.
+    // The grant is named even if fields are missing, because another grant has other fields.
     let request = program.asks(Method::POST, "/token").form(&[("grant_type", "client_credentials")]);
     assert_eq!(answer(request).await.1["error"], "unsupported_grant_type");
     // RFC 6749, 5.2: missing or repeated parameters.
@@ -156,7 +156,7 @@ async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
     let request = program.asks(Method::POST, "/token").form(&[("grant_type", "password")]);
     let (status, body) = answer(request).await;
     assert_eq!((status, &body["error"], body["detail"].as_array().unwrap().len()), (422, &json!("invalid_request"), 2));
-    // Only this operation speaks OAuth.
+    // Only this operation answers as OAuth does.
     let (status, body) = program.posts("/users/", json!({})).await;
     assert_eq!((status, body.as_object().unwrap().len()), (422, 1), "{body}");
 }
@@ -171,11 +171,11 @@ async fn a_token_lasts_as_long_as_it_says_and_no_longer() {
         assert_eq!(program.me(&token).await.0, 200);
     }
     app.app.clock.advance(time::Duration::minutes(1));
-    assert_eq!(program.me(&token).await.0, 401, "use does not make it longer");
+    assert_eq!(program.me(&token).await.0, 401, "use does not extend it");
 }
 
 #[tokio::test]
-async fn without_a_good_token_nobody_is_told_anything() {
+async fn a_request_without_a_valid_token_learns_nothing() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
     let token = program.token().await;
@@ -196,7 +196,7 @@ async fn without_a_good_token_nobody_is_told_anything() {
         let request = program.asks(Method::GET, "/users/me/");
         let request = if let Some(sent) = sent { request.header(AUTHORIZATION, sent) } else { request };
         let answer = request.header(COOKIE, format!("latchkey_session={cookie}")).send().await.unwrap();
-        // RFC 6750, 3.1: no code for a program that has sent no token and may not know that one is needed.
+        // RFC 6750, 3.1: a program that has sent no token gets no error code. It may not know that it needs one.
         let sent_a_token = !["nothing", "no scheme", "another scheme", "no token"].contains(&what);
         let challenge = if sent_a_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
         assert_eq!((answer.status().as_u16(), answer.headers()[WWW_AUTHENTICATE].to_str().unwrap()), (401, challenge));
@@ -206,13 +206,13 @@ async fn without_a_good_token_nobody_is_told_anything() {
     let sent = program.asks(Method::GET, "/users/me/").header(AUTHORIZATION, format!("bEARER {token}"));
     assert_eq!(answer(sent).await.0, 200, "the scheme's case does not matter (RFC 9110, 11.1)");
 
-    // The token is no cookie either, under the cookie's own name.
+    // The token does not work as a cookie, not even under the name of the session cookie.
     browser.cookies.insert("latchkey_session".into(), token);
     assert!(!browser.is_logged_in().await);
 }
 
 #[tokio::test]
-async fn a_token_is_listed_among_the_places_and_ends_with_a_press() {
+async fn a_token_is_listed_among_the_devices_and_a_button_ends_it() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
     let token = program.token().await;
@@ -240,7 +240,7 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
     let by_query = program.asks(Method::POST, "/reset_password/?email=nobody%40example.com").json(&Value::Null);
     assert_eq!(answer(by_query).await, sent, "null is no body, as described");
 
-    // Sign-up, the first token, and this.
+    // The emails are of the sign-up, the first token and the reset.
     let letters = app.letters_to("sam@example.com", 3).await;
     let link = letters.iter().find(|letter| letter.subject.contains("Reset")).unwrap().links[0].clone();
     let secret = link.split("token=").nth(1).unwrap();
@@ -256,7 +256,7 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
         |new: &str| program.posts("/complete_reset_password/", json!({"token": secret, "new_password": new}));
     let (status, body) = complete("12345678").await;
     assert_eq!((status, &body["detail"][0]["loc"]), (422, &json!(["body", "new_password"])));
-    assert_eq!(program.me(&token).await.0, 200, "nothing has happened yet");
+    assert_eq!(program.me(&token).await.0, 200, "the token still works");
     let (status, body) = complete(HERON).await;
     assert_eq!((status, body["message"].as_str().unwrap().contains("Your password was changed")), (200, true));
     assert_eq!(program.me(&token).await.0, 401);
@@ -273,7 +273,7 @@ async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
     let program = Program::of(&app);
     app.someone("sam", OTTER).await;
     let own = app.url.as_str();
-    // More than a client has. A form of any page may be sent here without asking first (no preflight).
+    // These are more attempts than a client has. The form of any page may be sent here without a preflight.
     for n in 0..40 {
         let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][n % 2];
         let form = program.asks(Method::POST, "/token").form(&[("username", "sam"), ("password", HERON)]);
@@ -283,7 +283,7 @@ async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
         assert_eq!(answer(forgotten.header(foreign.0, foreign.1)).await.0, 403, "{foreign:?}");
     }
     app.outbox_is_done().await;
-    assert_eq!(app.letters().await.len(), 1, "the letter of the sign-up");
+    assert_eq!(app.letters().await.len(), 1, "the email of the sign-up");
     assert_eq!(program.logs_in("sam", OTTER).await.0, 200, "all attempts are left");
     for path in ["/users/", "/token", "/reset_password/", "/complete_reset_password/"] {
         for foreign in [
@@ -297,13 +297,13 @@ async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
                 foreign.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
             assert_eq!(answer(request).await.0, 403, "{path} {foreign:?}");
         }
-        // A program sends neither header; our own pages may use the door too.
+        // A program sends neither header. Our own pages may use the door too.
         for ours in [&[][..], &[("origin", own)], &[("sec-fetch-site", "same-origin"), ("origin", own)]] {
             let request =
                 ours.iter().fold(program.asks(Method::POST, path), |all, (name, value)| all.header(*name, *value));
             assert_eq!(answer(request).await.0, 422, "{path} {ours:?}");
         }
-        // A browser that asks first is told nothing that would let the page go on.
+        // The response to a preflight has nothing that would let the page go on.
         let preflight = program.asks(Method::OPTIONS, path).header("origin", "https://evil.example");
         let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();
         assert_eq!(preflight.status(), 405);
@@ -312,7 +312,7 @@ async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
 }
 
 #[tokio::test]
-async fn every_field_that_will_not_do_is_named() {
+async fn every_field_that_is_not_accepted_is_named() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
     let wrong = json!({"username": "a b", "email": "sam@", "full_name": 7, "password": "12345678"});
@@ -340,7 +340,7 @@ async fn every_field_that_will_not_do_is_named() {
     let (status, body) = answer(program.asks(Method::POST, "/token").form(&[("username", "sam")])).await;
     assert_eq!((status, named(&body)), (422, vec!["[\"body\",\"password\"]\"missing\"".to_owned()]));
     let planted = json!({"username": "sam", "email": "sam@example.com", "password": OTTER, "id": 1, "created_at": 0});
-    assert_eq!(program.posts("/users/", planted).await.0, 202, "what is not on the list changes nothing");
+    assert_eq!(program.posts("/users/", planted).await.0, 202, "a field that is not described changes nothing");
 }
 
 #[tokio::test]
@@ -418,8 +418,8 @@ async fn the_description_names_every_path_and_answer() {
                 assert!(responses.contains_key(status), "{method} {path}: {status}");
             }
             assert!(operation["requestBody"].is_null() || responses.contains_key("415"), "{method} {path}");
-            let said = responses.iter().filter(|(status, _)| *status != "303");
-            let bodies = operation.get("requestBody").into_iter().chain(said.map(|(_, response)| response));
+            let with_body = responses.iter().filter(|(status, _)| *status != "303");
+            let bodies = operation.get("requestBody").into_iter().chain(with_body.map(|(_, response)| response));
             for body in bodies {
                 let content = body["content"].as_object().unwrap();
                 assert!(content.values().all(|kind| !kind["example"].is_null()), "{method} {path}: {body}");

@@ -1,4 +1,4 @@
-//! The JSON door as strangers' tools find it: they know nothing but `/openapi.json`, OAuth 2 and README.
+//! The JSON door as the tools of others use it. They know only `/openapi.json`, OAuth 2 and README.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::OTTER;
 use crate::process::Process;
 
-/// A server, and a folder for what the tools leave behind.
+/// A server, and a folder for the files that the tools write.
 struct Workshop {
     server: Process,
     dir: TempDir,
@@ -21,22 +21,22 @@ impl Workshop {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Runs a program, one of those that `./check` installs or any other, and returns what it said. It must end well.
+    /// Runs a program, which may be one that `./check` installs, and returns its output. It must succeed.
     fn run(&self, program: &str, arguments: &[&str]) -> String {
         let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools/python/bin");
         assert!(tools.exists(), "there is no {}: run ./check, which installs it", tools.display());
         let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
         let at = tools.join(program);
         let mut command = Command::new(if at.exists() { at } else { program.into() });
-        // No settings of this machine's, a proxy's least of all.
+        // The settings of this machine must not count, above all those of a proxy.
         command.args(arguments).env_clear().env("PATH", path).env("HOME", self.dir.path()).env("LANG", "C.UTF-8");
         let output = command.current_dir(self.dir.path()).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(output.status.success(), "{program}: {}\n{}\n{}", output.status, said.join("\n"), self.server.log());
-        said.into_iter().next().unwrap()
+        let streams = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{program}: {}\n{}\n{}", output.status, streams.join("\n"), self.server.log());
+        streams.into_iter().next().unwrap()
     }
 
-    /// A token of Sam's, who has an account.
+    /// Creates Sam's account and returns a token of it.
     async fn token(&self) -> String {
         self.server.someone("sam", OTTER).await;
         let form = [("username", "sam"), ("password", OTTER)];
@@ -46,7 +46,7 @@ impl Workshop {
     }
 }
 
-/// A file that belongs to these tests.
+/// Returns the path of a file of these tests.
 fn ours(name: &str) -> String {
     format!("{}/tests/it/tools/{name}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -58,10 +58,10 @@ async fn schemathesis_finds_no_answer_that_is_not_described() {
     let (document, settings) = (format!("{}/openapi.json", workshop.server.url), ours("schemathesis.toml"));
     let run = ["--no-color", "--config-file", &settings, "run", &document, "--continue-on-failure"];
     for more in [&[][..], &["--header", &authorization]] {
-        let said = workshop.run("schemathesis", &[&run[..], more].concat());
-        assert!(said.contains("6 selected / 6 total") && said.contains("Tested: 6"), "{said}");
-        let refused = said.contains("1 operation returned only 401/403");
-        assert_eq!(refused, more.is_empty(), "the token opens: {said}");
+        let output = workshop.run("schemathesis", &[&run[..], more].concat());
+        assert!(output.contains("6 selected / 6 total") && output.contains("Tested: 6"), "{output}");
+        let refused = output.contains("1 operation returned only 401/403");
+        assert_eq!(refused, more.is_empty(), "the token opens: {output}");
     }
     assert!(!workshop.server.log().contains("ERROR"), "{}", workshop.server.log());
 }
@@ -89,8 +89,8 @@ async fn the_session_in_readme_does_what_it_says() {
     let session = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the session");
     let workshop = Workshop::open().await;
     let session = session.replace("http://localhost:3000", &workshop.server.url);
-    let said = workshop.run("bash", &["-euc", &session]);
-    let lines: Vec<_> = said.lines().collect();
+    let output = workshop.run("bash", &["-euc", &session]);
+    let lines: Vec<_> = output.lines().collect();
     let endings = [
         r#"{"message":"We emailed you a link. Open it to finish creating your account."} 202"#,
         " 303",
@@ -100,6 +100,6 @@ async fn the_session_in_readme_does_what_it_says() {
         r#"{"detail":"Could not validate credentials"} 401"#,
         r#""username":"sam","email":"sam@example.com","full_name":"Sam Smith"} 200"#,
     ];
-    assert_eq!(lines.len(), endings.len(), "{said}");
-    assert!(lines.iter().zip(endings).all(|(line, ending)| line.ends_with(ending)), "{said}");
+    assert_eq!(lines.len(), endings.len(), "{output}");
+    assert!(lines.iter().zip(endings).all(|(line, ending)| line.ends_with(ending)), "{output}");
 }

@@ -1,4 +1,4 @@
-//! The whole program in the test's own process, on a folder that goes away with it.
+//! The whole program in the process of the test, on a folder that is deleted with it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use latchkey::app::App;
-use latchkey::config::Config;
+use latchkey::config::{Config, Settings};
 use latchkey::mail::Mailer;
-use latchkey::server::{self, Limits, Listener};
+use latchkey::net::ConnectionLimits;
+use latchkey::server::{self, Sockets};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -60,13 +61,13 @@ impl TestApp {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), flags).await
     }
 
-    /// Starts on a folder that may hold a database already.
+    /// Starts in a folder that may hold a database already.
     pub async fn start_in(dir: Arc<TempDir>, flags: &[&str]) -> Self {
-        Self::start_within(dir, flags, Limits::default()).await
+        Self::start_within(dir, flags, ConnectionLimits::default()).await
     }
 
     /// Starts with other limits on connections.
-    pub async fn start_within(dir: Arc<TempDir>, flags: &[&str], limits: Limits) -> Self {
+    pub async fn start_within(dir: Arc<TempDir>, flags: &[&str], limits: ConnectionLimits) -> Self {
         crate::canary::listen();
         let parse = |listen: SocketAddr, url: &str| {
             let listen = listen.to_string();
@@ -76,37 +77,38 @@ impl TestApp {
                 all.extend(["--public-url", url]);
             }
             all.extend(flags);
-            Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}")).config
+            let arguments = Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}"));
+            Settings::parse(arguments.config).unwrap()
         };
-        let any_port = parse(([127, 0, 0, 1], 0).into(), "http://localhost");
-        let scheme = if any_port.tls_files().is_some() { "https" } else { "http" };
-        let mut listener = Listener::bind(&any_port).unwrap();
-        listener.limits = limits;
-        let listen = listener.local_addr().unwrap();
+        let scheme = if flags.contains(&"--tls-cert") { "https" } else { "http" };
+        let any_port = parse(([127, 0, 0, 1], 0).into(), &format!("{scheme}://localhost"));
+        let mut sockets = Sockets::bind(&any_port).unwrap();
+        sockets.limits = limits;
+        let listen = sockets.site_address().unwrap();
         let url = format!("{scheme}://{listen}");
         let config = parse(listen, &url);
         let app = App::open(config).await.unwrap();
-        let mailer = Mailer::new(&app.config, &app.public_url).unwrap();
+        let mailer = Mailer::new(&app.settings).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server::run(app.clone(), mailer, listener, async {
-            let _dropped = stopped.await;
+        let server = tokio::spawn(server::run(app.clone(), mailer, sockets, async {
+            let _ = stopped.await; // an error means that the test has ended without a stop
         }));
         Self { app, url, dir, stop: Some(stop), server: Some(server) }
     }
 
-    /// Stops as SIGTERM does, and waits until all is done.
+    /// Stops as SIGTERM does, and waits until everything has ended.
     pub async fn stop(mut self) -> Arc<TempDir> {
         self.stop.take().unwrap().send(()).unwrap();
         self.server.take().unwrap().await.unwrap().unwrap();
         self.dir.clone()
     }
 
-    /// A new browser, which has never been here.
+    /// Returns a new browser, which does not know the site.
     pub fn browser(&self) -> Browser {
         Browser::new(&self.url)
     }
 
-    /// All emails, newest first.
+    /// Returns all emails, newest first.
     pub async fn letters(&self) -> Vec<Letter> {
         reqwest::get(format!("{}/dev/mailbox.json", self.url)).await.unwrap().json().await.unwrap()
     }
@@ -128,7 +130,7 @@ impl TestApp {
             .unwrap_or_else(|_| panic!("no {count} letters to {address}"))
     }
 
-    /// Waits until the postman has nothing left to do, but for log-ins that wait for their turn.
+    /// Waits until the postman has nothing left to send, except emails in which news wait for their turn.
     pub async fn outbox_is_done(&self) {
         use latchkey::accounts::outbox::{Column, Entity, State};
         use sea_orm::sea_query::ExprTrait;
@@ -144,7 +146,7 @@ impl TestApp {
         tokio::time::timeout(Duration::from_secs(20), done).await.unwrap();
     }
 
-    /// A person with an account, logged in: signed up, confirmed from the letter.
+    /// Signs a user up and confirms by the link in the email. Returns the browser, in which the user is logged in.
     pub async fn someone(&self, name: &str, password: &str) -> Browser {
         let mut browser = self.browser();
         let address = format!("{name}@example.com");
@@ -163,12 +165,12 @@ impl TestApp {
         browser
     }
 
-    /// Asks for a reset link by the page and takes it out of the newest letter.
+    /// Asks for a reset link on the page. Returns the link in the newest email.
     pub async fn reset_link(&self, address: &str, letters: usize) -> String {
         let mut browser = self.browser();
         let form = browser.open("/forgot-password").await.form("/forgot-password").fill("email", address);
         assert_eq!(browser.submit(form).await.path, "/forgot-password/sent");
-        // Letters that wait together may come in any order.
+        // Emails that wait together may come in any order.
         let letters = self.letters_to(address, letters).await;
         let newest = letters.iter().find(|letter| letter.subject.contains("Reset")).unwrap();
         newest.links[0].clone()

@@ -1,4 +1,4 @@
-//! What an operator copies is all there is: one file after a stop, and the lines of the README.
+//! A backup has everything: the one file after a stop, and a copy by the lines of the README.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,13 +7,13 @@ use std::process::Command;
 use crate::OTTER;
 use crate::process::Process;
 
-/// The size of SQLite's write-ahead log; 0 if it is gone.
+/// Returns the size of SQLite's write-ahead log, or 0 if there is none.
 fn wal(process: &Process) -> u64 {
     fs::metadata(process.path("data/latchkey.db-wal")).map_or(0, |about| about.len())
 }
 
 #[tokio::test]
-async fn a_database_that_was_copied_alone_after_a_stop_holds_everyone() {
+async fn a_database_that_was_copied_alone_after_a_stop_holds_every_user() {
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     process.stop().await;
@@ -25,7 +25,7 @@ async fn a_database_that_was_copied_alone_after_a_stop_holds_everyone() {
 }
 
 #[tokio::test]
-async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_whole() {
+async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_complete() {
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     let _open = process.db().await;
@@ -34,7 +34,7 @@ async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_
 }
 
 #[tokio::test]
-async fn a_command_that_writes_leaves_the_file_whole_where_no_server_runs() {
+async fn a_command_that_writes_leaves_the_file_complete_where_no_server_runs() {
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     process.stop().await;
@@ -44,7 +44,7 @@ async fn a_command_that_writes_leaves_the_file_whole_where_no_server_runs() {
     }
 }
 
-/// The warnings in the log that have this word.
+/// Returns the warnings in the log that have this word.
 fn warnings(process: &Process, word: &str) -> Vec<String> {
     let log = process.log();
     log.lines().filter(|line| line.contains("WARN") && line.contains(word)).map(str::to_owned).collect()
@@ -73,7 +73,7 @@ async fn a_copy_that_others_can_read_is_warned_of() {
     let open = |path: &str, mode| fs::set_permissions(process.path(path), Permissions::from_mode(mode)).unwrap();
     open("data/latchkey.db", 0o644);
     process.start().await;
-    assert_eq!(warnings(&process, "others on this machine"), [""; 0], "nobody else gets into its folder");
+    assert_eq!(warnings(&process, "others on this machine"), [""; 0], "other users cannot open its folder");
     process.stop().await;
     let open = |path: &str, mode| fs::set_permissions(process.path(path), Permissions::from_mode(mode)).unwrap();
     open("data", 0o755);
@@ -82,7 +82,7 @@ async fn a_copy_that_others_can_read_is_warned_of() {
     assert!(warning.contains("run chmod 600") && warning.contains("latchkey.db"), "{warning}");
 }
 
-/// The lines of one heading's blocks in the README.
+/// Returns the blocks of commands under a heading of the README.
 fn readme(heading: &str) -> Vec<String> {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let part = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading} in README"));
@@ -102,7 +102,7 @@ async fn the_lines_of_the_readme_back_up_a_running_server_and_restore_it() {
     if Command::new("sqlite3").arg("--version").output().is_ok() {
         lines(back_up);
     } else {
-        // The copy without the tool: the same files, after a stop.
+        // Without the tool, the same files are copied after a stop.
         process.stop().await;
         let lines = "mkdir -m 700 backup && cp -p data/latchkey.db data/secret backup/";
         assert!(Command::new("sh").args(["-c", lines]).current_dir(process.path("")).status().unwrap().success());

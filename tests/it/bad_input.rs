@@ -1,4 +1,5 @@
-//! Whatever is sent, a page in the site's frame answers: what to do, what was typed, nothing lost, never a 500.
+//! Bad input of any kind is answered by a page of the site, never by a 500. The page says what to do, and shows again what
+//! was typed.
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -10,7 +11,6 @@ use crate::{HERON, OTTER};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Every form of the site and its fields.
 /// The forms of the pages, with their fields.
 pub const FORMS: &[(&str, &[&str])] = &[
     ("/signup", &["email", "username", "full_name", "password"]),
@@ -30,7 +30,7 @@ async fn post_raw(browser: &mut Browser, path: &str, kind: &str, body: Vec<u8>) 
     browser.send(Method::POST, path, |request| request.header(CONTENT_TYPE, kind).body(body)).await
 }
 
-/// A page of ours, or a redirect to one.
+/// Checks that the response is a page of the site, or a redirect to one.
 fn assert_calm(page: &Page, what: &str) {
     match page.status.as_u16() {
         303 => {}
@@ -41,7 +41,7 @@ fn assert_calm(page: &Page, what: &str) {
     }
 }
 
-/// A browser for which every form is open: logged in, with a link for a reset.
+/// Returns a browser that can open every form: it is logged in and has opened a reset link.
 async fn everywhere(app: &TestApp) -> Browser {
     let mut sam = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -78,7 +78,7 @@ async fn nonsense_in_any_field_of_any_form_is_answered_calmly() {
             let mut sam = sam.clone();
             let body = body.join("&");
             if body.len() > 16 * 1024 {
-                continue; // that is another test
+                continue; // another test sends bodies that are too large
             }
             let page = post_raw(&mut sam, path, FORM, body.into_bytes()).await;
             assert_calm(&page, &format!("{path} with {}", &value[..value.len().min(30)]));
@@ -88,7 +88,7 @@ async fn nonsense_in_any_field_of_any_form_is_answered_calmly() {
             );
         }
     }
-    // Some of it is a fine password; the account is there whichever it has now.
+    // Some of these values are accepted as passwords. The account is there, whatever its password is now.
     app.outbox_is_done().await;
     let letters = app.letters_to("sam@example.com", 1).await.len();
     let mut sam = app.browser();
@@ -118,7 +118,7 @@ async fn missing_and_doubled_fields_ask_for_the_field() {
 }
 
 #[tokio::test]
-async fn every_mistake_on_the_sign_up_form_is_said_at_once_in_the_order_of_the_fields() {
+async fn the_sign_up_form_names_all_mistakes_at_once_in_the_order_of_the_fields() {
     let app = TestApp::start().await;
     let mut eve = app.browser();
     let form = eve.open("/signup").await.form("/signup");
@@ -129,15 +129,15 @@ async fn every_mistake_on_the_sign_up_form_is_said_at_once_in_the_order_of_the_f
         .fill("password", "12345678");
     let page = eve.submit(form).await;
     page.assert_framed(422);
-    let said = [
+    let problems = [
         page.problem_at("email"),
         page.problem_at("username"),
         page.problem_at("full_name"),
         page.problem_at("password"),
     ];
-    assert_eq!(page.problems(), said);
-    assert_eq!(said[0], "Enter an email address like name@example.com");
-    assert!(said[3].contains("Three random words work well"));
+    assert_eq!(page.problems(), problems);
+    assert_eq!(problems[0], "Enter an email address like name@example.com");
+    assert!(problems[3].contains("Three random words work well"));
     assert!(page.title().starts_with("Error: "));
     for field in ["email", "username", "password"] {
         assert!(page.html.contains(&format!("href=\"#{field}\"")), "{field}");
@@ -151,7 +151,7 @@ async fn every_mistake_on_the_sign_up_form_is_said_at_once_in_the_order_of_the_f
 }
 
 #[tokio::test]
-async fn what_is_not_a_form_or_too_much_is_said_so() {
+async fn a_body_that_is_not_a_form_or_is_too_large_is_refused() {
     let app = TestApp::start().await;
     let sam = everywhere(&app).await;
     for (path, _) in FORMS.iter().filter(|(path, _)| *path != "/signup/resend") {
@@ -210,7 +210,7 @@ async fn a_device_that_was_to_be_logged_out_after_the_session_ended_is_still_the
 }
 
 #[tokio::test]
-async fn what_a_stranger_posts_to_account_pages_does_not_fill_the_table() {
+async fn a_visitor_cannot_fill_the_table_with_posts_to_account_pages() {
     let app = TestApp::start().await;
     for (name, text) in [
         ("full_name", "x".repeat(15_000)),
@@ -228,7 +228,7 @@ async fn what_a_stranger_posts_to_account_pages_does_not_fill_the_table() {
 }
 
 #[tokio::test]
-async fn odd_cookies_are_no_cookies() {
+async fn a_malformed_cookie_is_ignored() {
     let app = TestApp::start().await;
     for value in ["", "=", "a=b=c", "\"", "%00", "{}", &"x".repeat(6000)] {
         for name in ["latchkey_session", "latchkey_visit", "latchkey_reset", "latchkey_signup", "latchkey_lang"] {
@@ -245,7 +245,7 @@ async fn odd_cookies_are_no_cookies() {
 }
 
 #[tokio::test]
-async fn the_mailbox_has_no_letters_of_strangers_paths() {
+async fn the_mailbox_opens_no_path_that_is_not_the_id_of_a_letter() {
     let app = TestApp::start().await;
     for id in ["x", "..%2f..%2fsecret", "00000000-0000-0000-0000-000000000000"] {
         app.browser().open(&format!("/dev/mailbox/{id}")).await.assert_framed(404);

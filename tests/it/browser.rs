@@ -1,4 +1,4 @@
-//! A browser without script: keeps cookies, follows redirects, submits the real forms that it finds.
+//! A browser without script. It keeps cookies, follows redirects, and submits the real forms that it finds.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USE
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use scraper::{ElementRef, Html, Selector};
 
-/// One browser.
+/// A browser.
 #[derive(Clone)]
 pub struct Browser {
     client: Client,
     pub base: String,
-    /// What it keeps, and what an attack changes.
+    /// The cookies that it keeps. An attack changes them.
     pub cookies: BTreeMap<String, String>,
-    /// What it asks for in `Accept-Language`.
+    /// The value of `Accept-Language`.
     pub language: Option<&'static str>,
-    /// What it says it is.
+    /// The value of `User-Agent`.
     pub user_agent: Option<&'static str>,
 }
 
-/// A page as it was shown.
+/// A page as the browser got it.
 #[derive(Debug)]
 pub struct Page {
     pub status: StatusCode,
@@ -40,7 +40,7 @@ impl Browser {
         Self::over(Client::builder().redirect(redirect::Policy::none()).build().unwrap(), base)
     }
 
-    /// One that speaks its own way; it must not follow redirects by itself.
+    /// Returns a browser over this client, which must not follow redirects by itself.
     pub fn over(client: Client, base: &str) -> Self {
         Self { client, base: base.to_owned(), cookies: BTreeMap::new(), language: None, user_agent: None }
     }
@@ -49,7 +49,7 @@ impl Browser {
         if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) }
     }
 
-    /// One request, no redirect followed.
+    /// Sends one request and follows no redirect.
     pub async fn send(
         &mut self,
         method: Method,
@@ -107,62 +107,62 @@ impl Browser {
         self.follow(page).await
     }
 
-    /// Posts fields, whatever page they are from, and follows nothing.
+    /// Posts fields without opening a page first, and follows no redirect.
     pub async fn post<N: AsRef<str>, V: AsRef<str>>(&mut self, path: &str, fields: &[(N, V)]) -> Page {
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
         self.send(Method::POST, path, |request| request.form(&fields)).await
     }
 
-    /// Signs up by the page.
+    /// Signs up with the form of the page.
     pub async fn sign_up(&mut self, email: &str, username: &str, password: &str) -> Page {
         let form = self.open("/signup").await.form("/signup");
         self.submit(form.fill("email", email).fill("username", username).fill("password", password)).await
     }
 
-    /// Asks for a reset link by the page.
+    /// Asks for a reset link with the form of the page.
     pub async fn ask_reset(&mut self, email: &str) -> Page {
         let form = self.open("/forgot-password").await.form("/forgot-password").fill("email", email);
         self.submit(form).await
     }
 
-    /// Logs in by the page.
+    /// Logs in with the form of the page.
     pub async fn log_in(&mut self, login: &str, password: &str) -> Page {
         let form = self.open("/login").await.form("/login").fill("login", login).fill("password", password);
         self.submit(form).await
     }
 
-    /// Logs out by the page.
+    /// Logs out with the form of the page.
     pub async fn log_out(&mut self) -> Page {
         let form = self.open("/profile").await.form("/logout");
         self.submit(form).await
     }
 
-    /// Chooses a new password by the page behind a mailed link.
+    /// Chooses a new password on the page behind a mailed link.
     pub async fn reset(&mut self, link: &str, password: &str) -> Page {
         let form = self.open(link).await.form("/reset-password").fill("password", password);
         self.submit(form).await
     }
 
-    /// Whether the profile opens.
+    /// Returns whether the profile opens.
     pub async fn is_logged_in(&mut self) -> bool {
         self.open("/profile").await.path == "/profile"
     }
 }
 
 impl Page {
-    /// The text of each element that a selector finds, with single blanks.
+    /// Returns the text of each element that a selector finds, with single blanks.
     pub fn texts(&self, selector: &str) -> Vec<String> {
         self.all(selector).iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
-    /// The texts of the elements that fit.
+    /// Returns the text of each element that a selector finds.
     pub fn all(&self, selector: &str) -> Vec<String> {
         let selector = Selector::parse(selector).unwrap();
         let text = |element: ElementRef| element.text().collect::<String>().trim().to_owned();
         Html::parse_document(&self.html).select(&selector).map(text).collect()
     }
 
-    /// The form that posts to `action`, with the fields as the page fills them.
+    /// Returns the form that posts to `action`, with the fields as the page fills them.
     pub fn form(&self, action: &str) -> Form {
         let document = Html::parse_document(&self.html);
         let form = Selector::parse(&format!("form[method=post][action='{action}']")).unwrap();
@@ -180,50 +180,50 @@ impl Page {
         Form { action: action.to_owned(), fields: inputs.chain(selects).collect() }
     }
 
-    /// The page's title.
+    /// Returns the title of the page.
     pub fn title(&self) -> String {
         self.all("title").concat()
     }
 
-    /// The page's heading.
+    /// Returns the heading of the page.
     pub fn heading(&self) -> String {
         assert_eq!(self.all("h1").len(), 1, "one h1 on {}", self.path);
         self.all("h1").concat()
     }
 
-    /// What is said once, after something was done.
+    /// Returns what the page says once, after something was done.
     pub fn flash(&self) -> String {
         self.all("[role=status]").concat()
     }
 
-    /// The words in the summary of what is wrong.
+    /// Returns the words in the summary of problems.
     pub fn problems(&self) -> Vec<String> {
         self.all("#errors li")
     }
 
-    /// The words at one field.
+    /// Returns the words of the problem at one field.
     pub fn problem_at(&self, field: &str) -> String {
         self.all(&format!("#{field}-error")).concat().replace("Error: ", "")
     }
 
-    /// Whether a field is marked as wrong.
+    /// Returns whether a field is marked as invalid.
     pub fn is_marked(&self, field: &str) -> bool {
         self.all(&format!(".invalid [name='{field}'][aria-invalid=true]")).len() == 1
     }
 
-    /// What stands in a field.
+    /// Returns the value of a field.
     pub fn value_of(&self, field: &str) -> String {
         self.value_at(&format!("input[name='{field}']"))
     }
 
-    /// What stands in the first field that fits.
+    /// Returns the value of the first field that a selector finds.
     pub fn value_at(&self, selector: &str) -> String {
         let selector = Selector::parse(selector).unwrap();
         let document = Html::parse_document(&self.html);
         document.select(&selector).next().and_then(|input| input.attr("value")).unwrap_or_default().to_owned()
     }
 
-    /// A page of ours, whatever happened: the frame, one heading, the headers of every answer.
+    /// Asserts that this is a page of ours with this status: the frame, one heading, and the headers of every response.
     pub fn assert_framed(&self, status: u16) -> &Self {
         assert_eq!(self.status.as_u16(), status, "{}: {}", self.path, self.html);
         assert!(
@@ -239,7 +239,7 @@ impl Page {
 }
 
 impl Form {
-    /// Types into a field.
+    /// Fills a field in.
     pub fn fill(mut self, name: &str, value: &str) -> Self {
         self.fields.retain(|(field, _)| field != name);
         self.fields.push((name.to_owned(), value.to_owned()));

@@ -1,5 +1,5 @@
-//! Everything that any test makes the server log, at TRACE and from every library, is searched for secrets while it is
-//! written. The passwords of the tests are the canaries; tokens and hashes are known by their shape.
+//! Searches everything that the server logs in any test, at TRACE and from every library, for secrets. The passwords of the
+//! tests are the canaries. Tokens and hashes are recognised by their shape.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, Once, PoisonError};
@@ -11,13 +11,13 @@ use crate::{HERON, OTTER};
 static LISTEN: Once = Once::new();
 static SUNG: Mutex<Vec<String>> = Mutex::new(vec![]);
 
-/// What a token, a hash and a cookie of ours look like, wherever they come from.
+/// The shapes of a token, a hash and a cookie of ours.
 const SHAPES: [&str; 7] =
     ["$argon2", "eyJ0eXAi", "latchkey_session=", "latchkey_visit=", "latchkey_reset=", "latchkey_device=", "token="];
-/// All that there is, but for the tests' own clients, which are in this process too.
+/// Everything except the HTTP clients of the tests, which run in this process too.
 const EVERYTHING: &str = "trace,reqwest=off,hyper_util::client=off,thirtyfour=off,tower_sessions=trace,sqlx=trace";
 
-/// Begins to listen, once for all tests.
+/// Starts the search, once for all tests.
 pub fn listen() {
     LISTEN.call_once(|| {
         let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(EVERYTHING)).with_ansi(false);
@@ -25,7 +25,7 @@ pub fn listen() {
     });
 }
 
-/// Fails the test that is about to end when a secret was logged, by whichever test.
+/// Fails the test that is about to end if any test has made the server log a secret.
 pub fn assert_silent() {
     let sung = SUNG.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(sung.is_empty(), "secrets in the log:\n{}", sung.join("\n"));
@@ -49,7 +49,7 @@ impl Write for Cage {
 }
 
 #[test]
-fn a_canary_that_sings_is_heard() {
+fn a_secret_in_the_log_is_found() {
     let mut cage = Cage;
     let before = SUNG.lock().unwrap_or_else(PoisonError::into_inner).len();
     cage.write_all(format!("password={}", OTTER.replace(' ', "+")).as_bytes()).unwrap();

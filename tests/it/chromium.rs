@@ -1,5 +1,5 @@
-//! What people do in Chromium, on a phone and on a desk, with script and without, by pointer and by keyboard.
-//! How each page looks is in `gallery.rs`.
+//! What users do in Chromium: on a phone and on a laptop, with script and without, by pointer and by keyboard.
+//! `gallery.rs` tests how each page looks.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
 
-/// From the first page to the log-in with a password that came by mail.
+/// Everything from the first page to the log-in with a password that was reset by email.
 async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     let app = TestApp::start().await;
     let mut sam = Person::at(&app, width, script).await;
@@ -80,7 +80,7 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     sam.types("email", ADDRESS).await;
     sam.presses("/forgot-password").await;
     sam.sees("[name=again] ~ button").await;
-    // After those of the sign-up, of three new browsers, of two log-outs of devices and of the change of password.
+    // Seven emails came before: of the sign-up, of three new browsers, of two log-outs of devices, and of the new password.
     sam.opens_the_letter(&app, ADDRESS, 8).await;
     sam.presses_in_the_letter("/reset-password").await;
     sam.sees("form[action='/reset-password']").await;
@@ -159,14 +159,14 @@ async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
     sam.types("password", HERON).await;
     sam.presses("/login").await;
     sam.sees("#errors").await;
-    sam.driver.refresh().await.unwrap(); // and the form is sent again
+    sam.driver.refresh().await.unwrap(); // sends the form again
     sam.sees("#errors").await;
     let page = app.app.metrics.text(false).unwrap();
-    let misses = page.lines().find(|line| line.starts_with("latchkey_log_ins_total{outcome=\"failed\"}")).unwrap();
-    assert!(misses.ends_with(" 2"), "{misses}");
+    let failures = page.lines().find(|line| line.starts_with("latchkey_log_ins_total{outcome=\"failed\"}")).unwrap();
+    assert!(failures.ends_with(" 2"), "{failures}");
 }
 
-/// Without the script Chromium shows “Confirm Form Resubmission” there.
+/// Without our script, Chromium shows “Confirm Form Resubmission” there.
 #[tokio::test]
 async fn back_after_an_error_shows_the_form() {
     let app = TestApp::start().await;
@@ -220,9 +220,9 @@ async fn times_are_in_the_time_zone_of_the_browser_and_in_utc_without_script() {
     }
 }
 
-/// Chromium holds the redirect that answers a form to `form-action`.
+/// Chromium applies `form-action` to the redirect after a form too.
 #[tokio::test]
-async fn a_log_in_leads_home_to_another_site() {
+async fn a_log_in_leads_to_the_home_url_on_another_site() {
     let elsewhere = TestApp::start().await;
     let home = format!("{}/docs", elsewhere.url);
     let app = TestApp::start_with(&["--home-url", &home]).await;
@@ -236,7 +236,7 @@ async fn a_log_in_leads_home_to_another_site() {
     assert_eq!(sam.driver.current_url().await.unwrap().as_str(), home);
 }
 
-/// The cookies of the browser, by name.
+/// Returns the cookies of the browser, by name.
 async fn cookies(person: &Person) -> BTreeMap<String, String> {
     let all = person.cdp("Network.getCookies", json!({})).await;
     let text = |cookie: &Value, what: &str| cookie[what].as_str().unwrap().to_owned();
@@ -308,7 +308,7 @@ async fn log_in_by_keyboard(script: Script) {
     assert_eq!(sam.focus().await, "errors", "what is wrong is read out first");
 
     sam.keys(Key::Tab).await;
-    sam.keys(Key::Enter).await; // the summary leads to its field
+    sam.keys(Key::Enter).await; // the summary has a link to the field
     assert_eq!(sam.focus().await, "login");
     sam.types("password", OTTER).await;
     sam.keys(Key::Enter).await;

@@ -1,4 +1,4 @@
-//! The command line: what it says of itself, and what an operator does with it while the site runs.
+//! The command line: its help, and what an operator does with it while the site runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,29 +13,22 @@ use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder};
 use crate::process::Process;
 use crate::{HERON, OTTER};
 
-const COMMANDS: [&[&str]; 19] = [
-    &["serve"],
-    &["migrate"],
-    &["mail-test"],
-    &["keys"],
-    &["keys", "list"],
-    &["keys", "rotate"],
-    &["keys", "drop"],
-    &["user"],
-    &["user", "list"],
-    &["user", "show"],
-    &["user", "create"],
-    &["user", "reset-link"],
-    &["user", "set-email"],
-    &["user", "disable"],
-    &["user", "enable"],
-    &["user", "sessions"],
-    &["user", "log-out"],
-    &["user", "events"],
-    &["user", "delete"],
-];
+/// Returns all commands and groups of commands, as they are typed.
+fn commands() -> Vec<Vec<String>> {
+    fn walk(command: &clap::Command, path: &[String], into: &mut Vec<Vec<String>>) {
+        for inner in command.get_subcommands() {
+            let path = [path, &[inner.get_name().to_owned()]].concat();
+            into.push(path.clone());
+            walk(inner, &path, into);
+        }
+    }
+    let mut all = vec![];
+    walk(&latchkey::cli::command(), &[], &mut all);
+    assert!(all.len() >= 19, "{all:?}");
+    all
+}
 
-/// All settings: the variable, the flag, the default.
+/// Returns all settings: the variable, the flag, the default.
 fn settings() -> Vec<(String, String, Option<String>)> {
     let command = Config::augment_args(clap::Command::new("latchkey"));
     let setting = |arg: &clap::Arg| {
@@ -43,6 +36,8 @@ fn settings() -> Vec<(String, String, Option<String>)> {
         let variable = arg.get_env().expect("every setting has a variable").to_str().unwrap().to_owned();
         let flag = arg.get_long().unwrap().to_owned();
         assert_eq!(variable, format!("LATCHKEY_{}", flag.replace('-', "_").to_uppercase()));
+        assert!(arg.is_global_set(), "{variable} is a flag of every command");
+        assert!(arg.get_help_heading().is_some(), "{variable} is in a group of the help");
         (variable, flag, default)
     };
     command.get_arguments().map(setting).collect()
@@ -53,9 +48,10 @@ fn every_command_explains_itself() {
     let process = Process::new(&[]);
     let top = process.run(&["--help"]);
     assert_eq!(top.code, Some(0), "{}", top.err);
-    for command in COMMANDS {
+    for command in commands() {
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
         assert!(command.len() > 1 || top.out.contains(&format!("\n  {}", command[0])), "{command:?} in {}", top.out);
-        let ran = process.run(&[command, &["--help"]].concat());
+        let ran = process.run(&[&command[..], &["--help"]].concat());
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command:?}");
         assert!(ran.out.contains(&format!("Usage: latchkey {}", command.join(" "))), "{}", ran.out);
         assert!(ran.out.lines().next().is_some_and(|line| line.len() > 10), "{command:?} says what it does");
@@ -126,7 +122,7 @@ fn the_help_of_serve_has_its_settings_in_groups() {
 }
 
 #[test]
-fn the_help_opens_whatever_is_set_wrong() {
+fn the_help_opens_although_a_setting_is_wrong() {
     for wrong in [("LATCHKEY_LISTENS", "127.0.0.1:3000"), ("LATCHKEY_LISTEN", "everywhere")] {
         let ran = Process::new(&[wrong]).run(&["serve", "--help"]);
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{wrong:?}: the line that refuses it points here");
@@ -152,6 +148,28 @@ fn the_example_of_an_environment_is_complete_and_changes_nothing() {
     }
     for (name, _) in named {
         assert!(settings().iter().any(|(variable, ..)| *variable == name), "{name} is not a setting");
+    }
+}
+
+#[test]
+fn the_table_of_the_readme_has_every_setting_and_its_default() {
+    let readme = include_str!("../../README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let is_setting = |c: char| c.is_ascii_uppercase() || "_`, ".contains(c);
+    let rows = rows.filter(|(names, _)| names.chars().all(is_setting));
+    let rows: Vec<_> = rows.map(|(names, rest)| (format!("`{names}"), rest.split(" | ").next().unwrap())).collect();
+    let settings = settings();
+    for (variable, _, default) in &settings {
+        let name = variable.replace("LATCHKEY_", "");
+        let row = rows.iter().find(|(names, _)| names.contains(&format!("`{name}`")));
+        let (_, defaults) = row.unwrap_or_else(|| panic!("{variable} has no row in README"));
+        if let Some(default) = default {
+            assert!(defaults.contains(&format!("`{default}`")), "README says of {variable}: {defaults}");
+        }
+    }
+    let named = rows.iter().flat_map(|(names, _)| names.split(", "));
+    for name in named.map(|name| name.trim_matches('`')) {
+        assert!(settings.iter().any(|(variable, ..)| *variable == format!("LATCHKEY_{name}")), "{name} is no setting");
     }
 }
 
@@ -219,17 +237,17 @@ async fn what_an_operator_does_is_an_event() {
     }
     noted(&["user", "delete", "sam", "--yes"], "user_deleted", true);
     noted(&["keys", "rotate"], "keys_rotated", false);
-    // The server that runs does not sign with the fresh secret yet: without the old one it would log everybody out.
+    // The running server does not sign with the fresh secret yet. Without the old secret it would log every user out.
     assert_ne!(process.run(&["keys", "drop"]).code, Some(0));
     noted(&["keys", "drop", "--force"], "keys_dropped", false);
     let nothing = process.run(&["keys", "drop"]);
     assert!(nothing.code == Some(0) && nothing.out.starts_with("There was nothing to drop"), "{nothing:?}");
 
-    // What is left says nothing about the user, and stays as long as the events of users.
+    // The events that are left say nothing about the user, and stay as long as the events of users.
     let db = process.db().await;
     let left = event::Entity::find().order_by_asc(event::Column::Id).all(db.read()).await.unwrap();
     let kinds: Vec<_> = left.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, [event::Kind::UserDeleted, event::Kind::KeysRotated, event::Kind::KeysDropped]);
+    assert_eq!(kinds, [event::EventKind::UserDeleted, event::EventKind::KeysRotated, event::EventKind::KeysDropped]);
     assert!(left.iter().all(|event| event.user_id.is_none() && event.ip.is_empty() && event.user_agent.is_empty()));
     let sweep = async |days| {
         let now = left[0].at + time::Duration::days(days);
@@ -243,7 +261,7 @@ async fn a_fresh_secret_does_not_wait_for_the_database() {
     let process = Process::new(&[]);
     assert_eq!(process.run(&["migrate"]).code, Some(0));
     fs::remove_file(process.path("data/latchkey.db")).unwrap();
-    fs::create_dir(process.path("data/latchkey.db")).unwrap(); // nothing opens that
+    fs::create_dir(process.path("data/latchkey.db")).unwrap(); // a folder cannot be opened as a database
     let ran = process.run(&["keys", "rotate"]);
     assert!(ran.code == Some(0) && ran.out.contains("A fresh secret stands first"), "{ran:?}");
     assert!(ran.err.contains("WARN") && ran.err.contains("keys_rotated"), "{ran:?}");
@@ -254,19 +272,20 @@ async fn a_deleted_user_leaves_no_address_behind() {
     let process = Process::serving(&[]).await;
     for (name, typed) in [("sam", "SAM@Example.com"), ("ada", "ada@example.com")] {
         process.someone(name, OTTER).await;
-        // The address as it was typed there, in the visit and in the outbox.
+        // The visit and the outbox have the address as it was typed.
         process.browser().ask_reset(typed).await;
         process.link(&format!("{name}@example.com"), 2).await;
     }
-    // A stranger asks for an account with the address: it waits in the outbox, in the visit and in a row of its own.
+    // An attacker signs up with the address, which is now in the outbox, in the visit and in a pending sign-up.
     process.browser().sign_up("Sam@example.com", "stranger", HERON).await;
     process.link("sam@example.com", 3).await;
     let visits = async || {
         let rows = visit_store::Entity::find().all(process.db().await.read()).await.unwrap();
         rows.into_iter().map(|row| row.data.to_lowercase()).collect::<Vec<_>>()
     };
-    let outbox =
-        async || process.outbox().await.into_iter().map(|row| row.to_address.to_lowercase()).collect::<Vec<_>>();
+    let outbox = async || {
+        process.outbox().await.into_iter().map(|row| row.to_address.as_str().to_lowercase()).collect::<Vec<_>>()
+    };
     let waiting = async || pending_signup::Entity::find().count(process.db().await.read()).await.unwrap();
     let count = |rows: Vec<String>| ["sam@", "ada@"].map(|who| rows.iter().filter(|row| row.contains(who)).count());
     assert_eq!((count(outbox().await), count(visits().await)), ([3, 2], [2, 1]));
@@ -277,7 +296,7 @@ async fn a_deleted_user_leaves_no_address_behind() {
 }
 
 #[tokio::test]
-async fn nobody_of_that_name_is_an_error_that_helps() {
+async fn a_name_without_an_account_is_an_error_that_helps() {
     let process = Process::new(&[]);
     assert_eq!(process.run(&["migrate"]).code, Some(0));
     for arguments in [["user", "show", "nobody"], ["user", "reset-link", "nobody"], ["user", "delete", "nobody"]] {

@@ -1,4 +1,4 @@
-//! Where commands look, what they never make, and what they ask before they destroy.
+//! Commands: where they look for files, what they never make, and what they ask before they delete.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -10,12 +10,12 @@ use serde_json::Value;
 use crate::OTTER;
 use crate::process::{Process, Ran, try_to_serve, until};
 
-/// Makes a file one that others cannot read.
+/// Closes a file to other users.
 fn close(process: &Process, file: &str) {
     fs::set_permissions(process.path(file), Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A command in the process's folder, in a shell without settings.
+/// Runs a command in the process's folder, in a shell without settings.
 fn bare(process: &Process, arguments: &[&str]) -> Ran {
     Ran::of(process.command(arguments).env_clear().output().unwrap())
 }
@@ -25,11 +25,11 @@ fn refused(ran: &Ran, code: i32, words: &[&str]) {
     words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
 }
 
-/// A command that reads this as its standard input.
+/// Runs a command that reads this text from its standard input.
 fn answered(mut command: Command, answer: &str) -> Ran {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
-    let _it_may_not_have_read = child.stdin.take().unwrap().write_all(answer.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(answer.as_bytes()); // the command may have ended without reading
     Ran::of(child.wait_with_output().unwrap())
 }
 
@@ -189,7 +189,7 @@ async fn a_user_is_deleted_only_on_a_yes() {
         let ran = answered(delete(), answer);
         refused(&ran, 1, &["--yes", "nothing was deleted"]);
     }
-    // On a terminal, which script(1) makes.
+    // script(1) makes a terminal.
     let on_terminal = |answer| {
         let mut command = process.command(&[]);
         let line = format!("{} user delete dora", env!("CARGO_BIN_EXE_latchkey"));

@@ -1,10 +1,10 @@
-//! Those who hold a connection instead of using it, and bytes that are no honest request.
+//! Clients that hold a connection instead of using it, and bytes that are no honest request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchkey::server::Limits;
+use latchkey::net::ConnectionLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -19,13 +19,13 @@ use crate::wire::{PATIENCE, Wire, frame};
 
 const GET: &str = "GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Both clocks are this short.
-fn hasty() -> Limits {
+/// Limits with two short times, for the first request and for the pause.
+fn short_limits() -> ConnectionLimits {
     let short = Duration::from_millis(400);
-    Limits { first_request: short, pause: short, ..Limits::default() }
+    ConnectionLimits { first_request: short, pause: short, ..ConnectionLimits::default() }
 }
 
-async fn app(flags: &[&str], limits: Limits) -> TestApp {
+async fn app(flags: &[&str], limits: ConnectionLimits) -> TestApp {
     TestApp::start_within(Arc::new(tempfile::tempdir().unwrap()), flags, limits).await
 }
 
@@ -34,14 +34,14 @@ fn over_http2() -> reqwest::Client {
     client.http2_prior_knowledge().build().unwrap()
 }
 
-/// Whether it is one of those that were answered.
+/// Returns the status of an answer, or `None` if there was no answer.
 fn status(answer: &str) -> Option<u16> {
     answer.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
 }
 
 #[tokio::test]
-async fn who_sends_a_request_a_byte_at_a_time_is_cut() {
-    let app = app(&[], hasty()).await;
+async fn a_client_that_sends_a_request_byte_by_byte_is_cut() {
+    let app = app(&[], short_limits()).await;
     let head = "GET /login HTTP/1.1\r\nHost: localhost\r\nX-Slow: yes";
     let settings = frame::bytes(frame::SETTINGS, 0, 0, &[]);
     let no_end = frame::bytes(frame::HEADERS, frame::END_STREAM, 1, &frame::get());
@@ -58,7 +58,7 @@ async fn who_sends_a_request_a_byte_at_a_time_is_cut() {
         assert!(!seen.starts_with(b"HTTP/1.1 2"), "{first:?}: {seen:?}");
         assert!(!frame::kinds(&seen).contains(&frame::HEADERS), "{first:?}: {seen:?}");
     }
-    // The second request of a connection no less.
+    // The second request of a connection is cut too.
     let mut wire = Wire::to(&app.url).await;
     wire.say(GET).await;
     assert_eq!(status(&wire.answer().await), Some(200));
@@ -66,21 +66,21 @@ async fn who_sends_a_request_a_byte_at_a_time_is_cut() {
 }
 
 #[tokio::test]
-async fn who_never_reads_the_answer_is_cut() {
-    let app = app(&[], hasty()).await;
+async fn a_client_that_never_reads_the_answer_is_cut() {
+    let app = app(&[], short_limits()).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address: SocketAddr = app.url.rsplit('/').next().unwrap().parse().unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    // As many answers as no buffer of the system holds.
+    // Asks for more answers than the buffers of the system hold.
     let ask = async { while stream.write_all(GET.repeat(100).as_bytes()).await.is_ok() {} };
     timeout(PATIENCE, ask).await.expect("the server ends the connection");
     app.browser().open("/login").await.assert_framed(200);
 }
 
 #[tokio::test]
-async fn who_opens_no_window_for_the_answer_is_cut() {
-    let app = app(&[], hasty()).await;
+async fn a_client_that_opens_no_window_for_the_answer_is_cut() {
+    let app = app(&[], short_limits()).await;
     let mut wire = Wire::to(&app.url).await;
     let none = frame::bytes(frame::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]); // INITIAL_WINDOW_SIZE
     let ask = frame::bytes(frame::HEADERS, frame::END_STREAM | frame::END_HEADERS, 1, &frame::get());
@@ -98,7 +98,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let (mut sender, connection) = h2::client::handshake(Wire::to(&app.url).await.0).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = axum::http::Request::post(format!("{}/token", app.url)).body(()).unwrap();
-    let (answer, _half_a_body) = sender.send_request(request, false).unwrap();
+    let (answer, _body) = sender.send_request(request, false).unwrap();
     let (one, two) = tokio::join!(wire.rest(), timeout(PATIENCE, answer));
     assert_eq!(status(&String::from_utf8_lossy(&one)), Some(408));
     assert_eq!(two.unwrap().unwrap().status(), 408);
@@ -116,7 +116,7 @@ async fn a_body_without_end_is_refused_before_it_ends() {
             let mut wire = Wire::to(&app.url).await;
             wire.say(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n")).await;
             let (mut read, mut write) = wire.0.into_split();
-            // It goes on and on; 10 MiB would be over before the server has closed, if it read them.
+            // It goes on without end. If the server read it, 10 MiB would be over before the server has closed.
             let endless = tokio::spawn(async move { while write.write_all(piece.as_bytes()).await.is_ok() {} });
             let mut seen = vec![];
             let answered = async {
@@ -125,13 +125,13 @@ async fn a_body_without_end_is_refused_before_it_ends() {
             };
             timeout(PATIENCE, answered).await.expect("the server ends the connection");
             assert_eq!(status(&String::from_utf8_lossy(&seen)), Some(413), "{path} with {length}");
-            timeout(PATIENCE, endless).await.expect("nobody takes the rest").unwrap();
+            timeout(PATIENCE, endless).await.expect("the server does not take the rest").unwrap();
         }
-        // And who sends it all before they look is told too.
+        // A client that sends everything before it reads is told too.
         let mut wire = Wire::to(&app.url).await;
         wire.say(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\n\r\n")).await;
         let sent = timeout(PATIENCE, wire.0.write_all(&vec![b'x'; 10 << 20])).await;
-        sent.expect("somebody reads").expect("the connection stays that long");
+        sent.expect("the server reads").expect("the connection stays that long");
         assert_eq!(status(&wire.answer().await), Some(413), "{path}");
         let huge = over_http2().post(format!("{}{path}", app.url)).body(vec![b'x'; 10 << 20]).send().await;
         assert_eq!(huge.unwrap().status(), 413, "{path} over HTTP/2");
@@ -139,8 +139,8 @@ async fn a_body_without_end_is_refused_before_it_ends() {
 }
 
 #[tokio::test]
-async fn two_requests_are_never_made_of_one() {
-    let app = app(&[], hasty()).await;
+async fn one_request_is_never_taken_for_two() {
+    let app = app(&[], short_limits()).await;
     let smuggled = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let length = smuggled.len();
     let chunked = |headers: &str| format!("{headers}\r\n\r\n0\r\n\r\n{smuggled}");
@@ -188,7 +188,7 @@ async fn two_requests_are_never_made_of_one() {
         let seen = String::from_utf8_lossy(&wire.rest().await).into_owned();
         assert_eq!((status(&seen), seen.matches("HTTP/1.1 ").count()), (Some(400), 1), "{bytes:?}: {seen}");
     }
-    // Where the specification leaves a choice: one request, and the connection ends, or the rest is its body.
+    // Where the specification leaves a choice, this is one request: the connection ends, or the rest is its body.
     let one = [
         chunked("Content-Length: 5\r\nTransfer-Encoding: chunked"),
         chunked("Transfer-Encoding: chunked\r\nContent-Length: 5"),
@@ -264,7 +264,7 @@ async fn a_head_in_endless_pieces_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn people_log_in_over_http_2() {
+async fn users_log_in_over_http_2() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let health = over_http2().get(format!("{}/healthz", app.url)).send().await.unwrap();
@@ -276,19 +276,19 @@ async fn people_log_in_over_http_2() {
 
 #[tokio::test]
 async fn one_client_does_not_take_all_connections() {
-    let three = Limits { per_client: 3, ..Limits::default() };
+    let three = ConnectionLimits { per_client: 3, ..ConnectionLimits::default() };
     let limited = app(&[], three).await;
-    let mut guests = vec![];
+    let mut wires = vec![];
     for _ in 0..3 {
         let mut wire = Wire::to(&limited.url).await;
         wire.say(GET).await;
         assert_eq!(status(&wire.answer().await), Some(200));
-        guests.push(wire);
+        wires.push(wire);
     }
     let mut fourth = Wire::to(&limited.url).await;
     fourth.say(GET).await;
     assert_eq!(fourth.rest().await, b"");
-    guests.pop();
+    wires.pop();
     let again = until("a connection that ended makes room", async || {
         let mut wire = Wire::to(&limited.url).await;
         wire.say(GET).await;
@@ -301,24 +301,24 @@ async fn one_client_does_not_take_all_connections() {
             let mut wire = Wire::to(&free.url).await;
             wire.say(GET).await;
             assert_eq!(status(&wire.answer().await), Some(200), "{flags:?}");
-            guests.push(wire);
+            wires.push(wire);
         }
     }
 }
 
 #[tokio::test]
-async fn in_a_full_house_the_idlest_goes() {
-    let app = app(&[], Limits { connections: 3, ..Limits::default() }).await;
-    let mut guests = vec![];
+async fn a_full_server_ends_the_connection_that_has_been_idle_longest() {
+    let app = app(&[], ConnectionLimits { connections: 3, ..ConnectionLimits::default() }).await;
+    let mut wires = vec![];
     for _ in 0..3 {
         let mut wire = Wire::to(&app.url).await;
         wire.say(GET).await;
         assert_eq!(status(&wire.answer().await), Some(200));
-        guests.push(wire);
+        wires.push(wire);
     }
-    let [mut first, mut second, mut third] = guests.try_into().ok().unwrap();
+    let [mut first, mut second, mut third] = wires.try_into().ok().unwrap();
     first.say(GET).await;
-    assert_eq!(status(&first.answer().await), Some(200), "so the second has waited longest");
+    assert_eq!(status(&first.answer().await), Some(200), "so the second one has been idle longest");
     let mut fourth = Wire::to(&app.url).await;
     fourth.say(GET).await;
     assert_eq!(status(&fourth.answer().await), Some(200));
@@ -329,16 +329,16 @@ async fn in_a_full_house_the_idlest_goes() {
     }
 }
 
-/// As many open files as the system gives to this process.
-fn many_files() {
+/// Asks for as many open files as the system gives to this process.
+fn allow_many_files() {
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
 }
 
 #[tokio::test]
-async fn a_thousand_slow_connections_hold_nobody_up() {
-    many_files();
-    let app = app(&["--rate-limits", "off"], Limits::default()).await;
+async fn a_thousand_slow_connections_do_not_delay_a_user() {
+    allow_many_files();
+    let app = app(&["--rate-limits", "off"], ConnectionLimits::default()).await;
     app.someone("sam", OTTER).await;
     let mut slow = vec![];
     for _ in 0..1000 {
@@ -351,9 +351,11 @@ async fn a_thousand_slow_connections_hold_nobody_up() {
 }
 
 #[tokio::test]
-async fn who_asks_and_leaves_costs_no_hash() {
-    // A hash of seconds: five hundred of them would take the time of everything here.
-    let app = app(&["--hash-memory", "65536", "--hash-passes", "20", "--rate-limits", "off"], Limits::default()).await;
+async fn a_client_that_asks_and_leaves_costs_no_hash() {
+    // One hash takes seconds. Five hundred of them would leave no time for anything else here.
+    let app =
+        app(&["--hash-memory", "65536", "--hash-passes", "20", "--rate-limits", "off"], ConnectionLimits::default())
+            .await;
     app.someone("sam", OTTER).await;
     let body = "login=sam&password=velvet+otter+bakes+rye";
     let form = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin";
@@ -377,7 +379,7 @@ async fn who_asks_and_leaves_costs_no_hash() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_those_who_say_nothing() {
+async fn a_stop_does_not_wait_for_clients_that_say_nothing() {
     let app = TestApp::start().await;
     let url = app.url.clone();
     let silent = TcpStream::connect(url.rsplit('/').next().unwrap()).await.unwrap();
@@ -405,7 +407,7 @@ async fn no_more_connections_are_taken_than_there_may_be_files() {
     let log = process.path("log");
     let log_to = std::fs::File::create(&log).unwrap();
     let mut child = limited.stdout(std::process::Stdio::null()).stderr(log_to).spawn().unwrap();
-    let said = until("it says so", async || {
+    let said = until("the server warns of it", async || {
         let log = std::fs::read_to_string(&log).unwrap();
         log.lines().find(|line| line.contains("open files")).map(str::to_owned)
     });

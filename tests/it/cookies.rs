@@ -1,4 +1,4 @@
-//! Cookies that a person's browser was made to keep, or that no browser would send.
+//! Cookies that an attacker planted in a user's browser, and cookies that no browser would send.
 
 use reqwest::header::{COOKIE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, redirect};
@@ -10,7 +10,7 @@ use crate::{HERON, OTTER};
 const SESSION: &str = "latchkey_session";
 const VISIT: &str = "latchkey_visit";
 
-/// What `GET /profile` answers to these lines of cookies: 200 to Sam, 303 to nobody.
+/// Returns the status of `GET /profile` for these lines of cookies: 200 if Sam is logged in, 303 if no user is.
 async fn profile(app: &TestApp, lines: &[String]) -> u16 {
     let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
     let mut headers = HeaderMap::new();
@@ -36,7 +36,7 @@ async fn the_session_cookie_is_one_cookie_of_one_name_and_one_value() {
         (vec![format!("{SESSION}={real}; {SESSION}={real}")], 303),
         (vec![format!("{SESSION}={real}"), format!("{SESSION}={real}")], 303),
         (vec![format!("{SESSION}={real}; {SESSION}=")], 303),
-        (vec![format!("{SESSION}; {SESSION}={real}")], 200), // a name without a value is none of ours
+        (vec![format!("{SESSION}; {SESSION}={real}")], 200), // a name without a value is not one of our cookies
         (vec![format!("{SESSION}=\"{real}\"")], 303),
         (vec![format!("{SESSION}=\"{real}")], 303),
         (vec![format!("a=\"; {SESSION}={real}; b=\"")], 200), // quotes enclose nothing (RFC 6265bis 5.6)
@@ -70,7 +70,7 @@ async fn on_https_a_cookie_has_the_name_that_no_sister_host_can_set() {
     let real = &sam.cookies["__Host-latchkey_session"];
     for (line, status) in [
         (format!("__Host-{SESSION}={real}"), 200),
-        (format!("{SESSION}=x; __Host-{SESSION}={real}"), 200), // planted beside it, to no effect
+        (format!("{SESSION}=x; __Host-{SESSION}={real}"), 200), // a cookie planted beside it has no effect
         (format!("{SESSION}={real}"), 303),
         (format!("__Secure-{SESSION}={real}"), 303),
         (format!("__host-{SESSION}={real}"), 303),
@@ -84,13 +84,13 @@ async fn on_https_a_cookie_has_the_name_that_no_sister_host_can_set() {
     }
 }
 
-/// A stranger's cookies in Sam's browser, and what has become of them after each step.
+/// An attacker has put their own cookies into Sam's browser. The test looks at them after each step.
 #[tokio::test]
 async fn what_was_planted_before_a_log_in_is_not_what_is_logged_in_after_it() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = app.someone("eve", HERON).await;
-    eve.ask_reset("eve@example.com").await; // so that she has a visit
+    eve.ask_reset("eve@example.com").await; // this gives her a visit
     let planted = eve.cookies.clone();
     let reset = app.reset_link("sam@example.com", 2).await;
 
@@ -103,7 +103,7 @@ async fn what_was_planted_before_a_log_in_is_not_what_is_logged_in_after_it() {
     left.cookies = planted.clone();
     assert!(!left.is_logged_in().await, "the session that was planted has ended");
 
-    // A visit that was known before the log-out is not the one after it.
+    // The visit gets another ID at the log-out.
     sam.ask_reset("sam@example.com").await;
     let before = sam.cookies.clone();
     sam.post::<&str, &str>("/logout", &[]).await;
@@ -119,8 +119,8 @@ async fn what_was_planted_before_a_log_in_is_not_what_is_logged_in_after_it() {
     changed(&eve.cookies, &sam, "the reset");
 }
 
-/// No cookie that was there before is there still, and none of them is worth anything. But for the browser's own name,
-/// which opens nothing and is another one after each log-in.
+/// Asserts that no cookie has the value that it had before. The exception is the device token, which opens nothing and gets
+/// another value only at a log-in.
 fn changed(before: &std::collections::BTreeMap<String, String>, after: &Browser, what: &str) {
     for (name, value) in before.iter().filter(|(name, _)| what == "the log-in" || *name != "latchkey_device") {
         assert_ne!(after.cookies.get(name), Some(value), "{name} has outlived {what}");
@@ -128,7 +128,7 @@ fn changed(before: &std::collections::BTreeMap<String, String>, after: &Browser,
 }
 
 #[tokio::test]
-async fn an_id_of_a_visit_is_never_one_that_the_browser_brought() {
+async fn the_id_of_a_visit_is_never_one_that_the_browser_sent() {
     let app = TestApp::start().await;
     for id in ["AAAAAAAAAAAAAAAAAAAAAA", "AQAAAAAAAAAAAAAAAAAAAA", "_____________________w"] {
         let mut sam = app.browser();
@@ -139,7 +139,7 @@ async fn an_id_of_a_visit_is_never_one_that_the_browser_brought() {
 }
 
 #[tokio::test]
-async fn the_cookie_of_a_reset_link_lives_a_quarter_of_an_hour() {
+async fn the_cookie_of_a_reset_link_lives_15_minutes() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -155,7 +155,7 @@ async fn the_cookie_of_a_reset_link_lives_a_quarter_of_an_hour() {
 }
 
 #[tokio::test]
-async fn a_dead_link_takes_its_cookie_with_it() {
+async fn a_dead_link_deletes_its_cookie() {
     let app = TestApp::start().await;
     for (path, name) in
         [("/reset-password", "latchkey_reset"), ("/signup/confirm", "latchkey_signup"), ("/not-me", "latchkey_not_me")]

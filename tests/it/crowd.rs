@@ -1,11 +1,12 @@
-//! Many connections of few clients: who makes room for a newcomer, and how much memory requests and answers may hold.
+//! Many connections of few clients: which of them end when there is no room, and how much memory requests and answers may
+//! hold.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use latchkey::server::Limits;
+use latchkey::net::ConnectionLimits;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,13 +23,13 @@ const HALF: &str = "POST /login HTTP/1.1\r\nHost: localhost\r\nExpect: 100-conti
 const EVE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const MALLORY: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
 
-async fn app(limits: Limits) -> TestApp {
+async fn app(limits: ConnectionLimits) -> TestApp {
     TestApp::start_within(Arc::new(tempfile::tempdir().unwrap()), &[], limits).await
 }
 
-/// Limits under which nothing but the memory ends a connection that takes nothing.
-fn little_memory() -> Limits {
-    Limits { memory: 256 * 1024, unread: Duration::from_secs(75), ..Limits::default() }
+/// Limits under which only the memory ends a connection that takes nothing.
+fn little_memory() -> ConnectionLimits {
+    ConnectionLimits { memory: 256 * 1024, unread: Duration::from_secs(75), ..ConnectionLimits::default() }
 }
 
 async fn gets_the_page(wire: &mut Wire) -> bool {
@@ -38,7 +39,7 @@ async fn gets_the_page(wire: &mut Wire) -> bool {
 
 #[tokio::test]
 async fn a_client_that_trickles_bodies_makes_room_for_a_visitor() {
-    let app = app(Limits { connections: 3, ..Limits::default() }).await;
+    let app = app(ConnectionLimits { connections: 3, ..ConnectionLimits::default() }).await;
     let mut slow = vec![];
     for _ in 0..3 {
         let mut wire = Wire::from(EVE, &app.url).await;
@@ -49,15 +50,15 @@ async fn a_client_that_trickles_bodies_makes_room_for_a_visitor() {
     }
     assert!(gets_the_page(&mut Wire::to(&app.url).await).await);
     let [first, _second, third] = &mut slow[..] else { unreachable!() };
-    assert_eq!(first.rest().await, b"", "it had waited longest");
+    assert_eq!(first.rest().await, b"", "it has waited longest");
     let seen = String::from_utf8(third.rest().await).unwrap();
     assert!(seen.starts_with("HTTP/1.1 408"), "the others are told when their time is up: {seen}");
 }
 
 #[tokio::test]
 async fn the_client_that_has_most_connections_makes_room() {
-    let app = app(Limits { connections: 4, ..Limits::default() }).await;
-    // The visitor's has waited longest.
+    let app = app(ConnectionLimits { connections: 4, ..ConnectionLimits::default() }).await;
+    // The visitor's connection has waited longest.
     let mut visitor = Wire::to(&app.url).await;
     assert!(gets_the_page(&mut visitor).await);
     let mut crowd = vec![];
@@ -78,19 +79,19 @@ async fn one_client_has_an_eighth_of_the_places_where_files_are_few() {
     let mut process = Process::new(&[]);
     process.files = Some(300); // 172 places
     process.start().await;
-    let mut guests = vec![];
+    let mut wires = vec![];
     for _ in 0..21 {
         let mut wire = Wire::from(EVE, &process.url).await;
         assert!(gets_the_page(&mut wire).await);
-        guests.push(wire);
+        wires.push(wire);
     }
     assert!(!gets_the_page(&mut Wire::from(EVE, &process.url).await).await);
     assert!(gets_the_page(&mut Wire::from(MALLORY, &process.url).await).await);
 }
 
 #[tokio::test]
-async fn who_takes_nothing_of_an_answer_is_cut_soon() {
-    let app = app(Limits { unread: Duration::from_millis(300), ..Limits::default() }).await;
+async fn a_client_that_takes_nothing_of_an_answer_is_cut_soon() {
+    let app = app(ConnectionLimits { unread: Duration::from_millis(300), ..ConnectionLimits::default() }).await;
     let mut wire = Wire::to(&app.url).await;
     wire.say(frame::asks(&frame::head("GET", "/docs"), 1, frame::END_STREAM, 0)).await;
     let seen = frame::kinds(&wire.rest().await);
@@ -98,15 +99,15 @@ async fn who_takes_nothing_of_an_answer_is_cut_soon() {
 }
 
 #[tokio::test]
-async fn who_takes_an_answer_slowly_gets_all_of_it() {
+async fn a_client_that_takes_an_answer_slowly_gets_all_of_it() {
     let unread = Duration::from_millis(800);
-    let app = app(Limits { unread, ..Limits::default() }).await;
+    let app = app(ConnectionLimits { unread, ..ConnectionLimits::default() }).await;
     let length = app.browser().open("/docs").await.html.len();
     let mut wire = Wire::to(&app.url).await;
     wire.say(frame::asks(&frame::head("GET", "/docs"), 1, frame::END_STREAM, 0)).await;
     let began = Instant::now();
     let mut taken = 0;
-    // Each part comes in time, all together do not.
+    // Each part is taken in time, but all parts together take longer.
     for part in [16_384, length - 16_384] {
         sleep(unread * 3 / 4).await;
         let more = u32::try_from(part).unwrap().to_be_bytes();
@@ -118,9 +119,9 @@ async fn who_takes_an_answer_slowly_gets_all_of_it() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_hold_only_so_much_memory() {
+async fn answers_that_no_client_takes_hold_only_so_much_memory() {
     let app = app(little_memory()).await;
-    // A visitor who is slow to read, from another address, and was there first.
+    // A visitor from another address reads slowly, and was there first.
     let mut visitor = Wire::to(&app.url).await;
     visitor.say(frame::asks(&frame::head("GET", "/login"), 1, frame::END_STREAM, 0)).await;
     visitor.data(0).await;
@@ -144,18 +145,18 @@ async fn a_window_of_one_byte_frees_no_memory() {
     let mut crowd = vec![];
     for _ in 0..5 {
         let mut wire = Wire::from(EVE, &app.url).await;
-        // Now hyper has taken the answers from us, and keeps all of them but the first byte.
+        // hyper has taken the answers from us now, and keeps all of them except the first byte.
         wire.say(frame::asks(&frame::head("GET", "/login"), 16, frame::END_STREAM, 1)).await;
         crowd.push(wire);
     }
     let ended = crowd.iter_mut().map(|wire| timeout(Duration::from_secs(5), wire.rest()));
     let cut = join_all(ended).await.iter().filter(|ended| ended.is_ok()).count();
-    assert!(cut > 0, "nobody was cut");
+    assert!(cut > 0, "no connection was cut");
 }
 
 #[tokio::test]
 async fn heads_count_as_decoded_and_bodies_as_far_as_they_have_come() {
-    // `x: y` goes into the table once, and each byte after that is one more such field (RFC 7541, 6.1).
+    // `x: y` is put into the table once. Each byte after that is one more such field (RFC 7541, 6.1).
     let many = [frame::head("POST", "/login"), b"\x40\x01x\x01y".to_vec(), vec![0xbe; 90]].concat();
     let mut heads = frame::asks(&many, 1, 0, 0);
     let again = [frame::head("POST", "/login"), vec![0xbe; 90]].concat();
@@ -172,7 +173,7 @@ async fn heads_count_as_decoded_and_bodies_as_far_as_they_have_come() {
             wire.say(&bytes).await;
             crowd.push(wire);
         }
-        // Sooner than a body is given up, which would be answered 408.
+        // This is sooner than the time-out of a body, which would be answered 408.
         let ended = crowd.iter_mut().map(|wire| timeout(Duration::from_secs(5), wire.rest()));
         let cut = join_all(ended).await.iter().filter(|ended| ended.is_ok()).count();
         assert!(cut > 0, "all {connections} were waited for");
@@ -180,7 +181,7 @@ async fn heads_count_as_decoded_and_bodies_as_far_as_they_have_come() {
 }
 
 #[tokio::test]
-async fn what_is_longer_than_any_honest_value_is_not_shown_again() {
+async fn a_value_that_is_longer_than_any_honest_one_is_not_shown_again() {
     let app = TestApp::start().await;
     app.someone("sam", crate::OTTER).await;
     let mut sam = app.browser();
@@ -208,8 +209,8 @@ async fn a_query_is_not_sent_back_in_a_header() {
     let app = TestApp::start().await;
     let query = format!("lang=en&x={}", "%22".repeat(4_000));
     let page = app.browser().send(Method::GET, &format!("/login?{query}"), |request| request).await;
-    let there = page.headers.get("location").map(|there| there.len());
-    assert!(there.is_none_or(|length| length < 2_000), "{there:?}");
+    let length = page.headers.get("location").map(|location| location.len());
+    assert!(length.is_none_or(|length| length < 2_000), "{length:?}");
 }
 
 #[tokio::test]

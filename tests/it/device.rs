@@ -1,4 +1,4 @@
-//! Browsers that an account knows, and the letter about one that it does not.
+//! The browsers that an account knows, and the letter about a log-in in another one.
 
 use latchkey::accounts::outbox::{Entity, OutboxRow, State};
 use sea_orm::EntityTrait;
@@ -11,7 +11,7 @@ use crate::{HERON, OTTER};
 const SUBJECT: &str = "New log-in to your Latchkey account";
 
 #[tokio::test]
-async fn a_log_in_from_a_new_browser_is_told_by_letter_and_from_a_known_one_is_not() {
+async fn a_log_in_in_a_new_browser_is_reported_by_letter_and_in_a_known_one_is_not() {
     let app = TestApp::start().await;
     let mut home = app.someone("sam", OTTER).await;
     for _ in 0..2 {
@@ -28,7 +28,7 @@ async fn a_log_in_from_a_new_browser_is_told_by_letter_and_from_a_known_one_is_n
     assert_eq!(letter.subject, SUBJECT);
     assert!(letter.text.contains("(Firefox on Windows)") && letter.text.contains("127.0.0.1"), "{}", letter.text);
 
-    // From now on it is known, and so it is half a year later, if it is used.
+    // The browser is known now. It is still known half a year later if it is used.
     for _ in 0..3 {
         app.app.clock.advance(Duration::days(100));
         elsewhere.log_in("sam", OTTER).await;
@@ -38,9 +38,9 @@ async fn a_log_in_from_a_new_browser_is_told_by_letter_and_from_a_known_one_is_n
     assert_eq!(app.letters_to("sam@example.com", 2).await.len(), 2);
 }
 
-/// A stranger who planted the sign-up, or read the password over a shoulder, must not be the silent first.
+/// An attacker who planted the sign-up, or saw the password being typed, must not be the first to log in without a letter.
 #[tokio::test]
-async fn the_first_log_in_from_an_unknown_browser_is_told_however_young_the_account_is() {
+async fn the_first_log_in_in_an_unknown_browser_is_reported_even_if_the_account_is_new() {
     let app = TestApp::start_with(&["--signup", "open"]).await;
     let account = r#"{"username": "sam", "email": "sam@example.com", "password": "velvet otter bakes rye"}"#;
     let request = reqwest::Client::new().post(format!("{}/users/", app.url)).header("content-type", "application/json");
@@ -50,7 +50,7 @@ async fn the_first_log_in_from_an_unknown_browser_is_told_however_young_the_acco
 }
 
 #[tokio::test]
-async fn two_people_at_one_browser_are_both_known() {
+async fn two_users_of_one_browser_are_both_known() {
     let app = TestApp::start().await;
     let mut shared = app.someone("sam", OTTER).await;
     app.someone("ada", OTTER).await;
@@ -65,8 +65,8 @@ async fn two_people_at_one_browser_are_both_known() {
     assert_eq!(app.letters_to("sam@example.com", 1).await.len(), 1);
 }
 
-/// Logs in with Sam's password in so many browsers that the account does not know, from an address each. The names take
-/// turns, because each has attempts of its own.
+/// Logs in with Sam's password in `count` browsers that the account does not know, each from its own address. The username
+/// and the email take turns, because each has its own attempts.
 async fn log_in_elsewhere(app: &TestApp, from: usize, count: usize) {
     for n in from..from + count {
         let form = [("login", ["sam", "sam@example.com"][n % 2]), ("password", OTTER)];
@@ -76,7 +76,7 @@ async fn log_in_elsewhere(app: &TestApp, from: usize, count: usize) {
     }
 }
 
-/// The emails about log-ins that wait, with their data.
+/// Returns the rows of waiting letters about log-ins.
 async fn waiting(app: &TestApp) -> Vec<OutboxRow> {
     let rows = Entity::find().all(app.app.db.read()).await.unwrap();
     rows.into_iter().filter(|row| row.state == State::Waiting && row.letter == "new_devices").collect()
@@ -88,7 +88,7 @@ fn subject(times: usize) -> String {
 
 const BEHIND_A_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
 
-/// An attacker who logs in three times uses up the emails. The fourth log-in must not be a silent one.
+/// An attacker who logs in three times uses up the emails. The fourth log-in must be reported too.
 #[tokio::test]
 async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_it() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
@@ -98,7 +98,7 @@ async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_
     assert_eq!(waiting(&app).await.len(), 1, "the others wait in one email");
 
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     let letters = app.letters_to("sam@example.com", 5).await;
     let letter = letters.iter().find(|letter| letter.subject == subject(5)).unwrap();
     for n in 1..=8 {
@@ -108,15 +108,15 @@ async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_
     assert!(!letter.text.contains("more"), "{}", letter.text);
     app.outbox_is_done().await;
 
-    // It has taken its turn: the next log-in waits for another one.
+    // The email has used the attempt of this hour. The next log-in waits for the next hour.
     log_in_elsewhere(&app, 9, 2).await;
     assert_eq!(waiting(&app).await.len(), 1);
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     app.outbox_is_done().await;
     assert!(app.letters_to("sam@example.com", 6).await.iter().any(|letter| letter.subject == subject(2)));
 
-    // The link is about the first of them.
+    // The link is about the first log-in.
     let mut sam = app.browser();
     let page = sam.open(&letter.links[0]).await;
     assert!(
@@ -130,13 +130,13 @@ async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_
 }
 
 #[tokio::test]
-async fn one_log_in_beyond_the_limit_is_told_like_any_other_an_hour_later() {
+async fn one_log_in_beyond_the_limit_is_reported_an_hour_later() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
     app.someone("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 4).await;
     app.letters_to("sam@example.com", 4).await;
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     let letters = app.letters_to("sam@example.com", 5).await;
     let letter = letters.iter().find(|letter| letter.text.contains("203.0.113.4")).unwrap();
     assert_eq!(letter.subject, SUBJECT);
@@ -152,13 +152,13 @@ async fn a_waiting_email_about_log_ins_survives_a_restart_and_is_sent_once() {
     let app = TestApp::start_in(app.stop().await, &["--public-url", &url]).await;
     assert_eq!(waiting(&app).await.len(), 1);
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     app.outbox_is_done().await;
     let letters = app.letters_to("sam@example.com", 5).await;
     assert_eq!((letters.len(), letters.iter().filter(|letter| letter.subject == subject(2)).count()), (5, 1));
 }
 
-/// The row must not grow with the attacker's zeal.
+/// The row must not grow with the number of an attacker's log-ins.
 #[tokio::test]
 async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
@@ -171,7 +171,7 @@ async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
     let rows = waiting(&app).await;
     assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 10));
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     let letters = app.letters_to("sam@example.com", 5).await;
     let letter = letters.iter().find(|letter| letter.subject == subject(13)).unwrap();
     assert_eq!(letter.text.matches(", 203.0.113.").count(), 10, "{}", letter.text);
@@ -188,7 +188,7 @@ async fn log_ins_at_the_same_moment_wait_in_one_email() {
     assert_eq!((rows.len(), rows[0].data["log_ins"].as_array().unwrap().len()), (1, 5));
 }
 
-/// An email that was tried may have arrived, so it stays as it is: what comes later waits in another one.
+/// An email may have arrived although its sending failed. So it stays as it is, and later log-ins wait in another email.
 #[tokio::test]
 async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
@@ -199,7 +199,7 @@ async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
     std::fs::remove_dir_all(&incoming).unwrap();
     std::fs::write(&incoming, "").unwrap();
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     until("it was tried", async || waiting(&app).await[0].last_error.is_some().then_some(())).await;
     log_in_elsewhere(&app, 6, 3).await;
     let mut lengths: Vec<_> =
@@ -209,7 +209,7 @@ async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
     std::fs::remove_file(&incoming).unwrap();
     std::fs::create_dir(&incoming).unwrap();
     app.app.clock.advance(Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     let letters = app.letters_to("sam@example.com", 6).await;
     for times in [2, 3] {
         assert!(letters.iter().any(|letter| letter.subject == subject(times)), "{times}");
@@ -217,7 +217,7 @@ async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
 }
 
 #[tokio::test]
-async fn the_first_token_that_a_program_gets_is_told_by_letter() {
+async fn the_first_token_that_a_program_gets_is_reported_by_letter() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     for _ in 0..3 {
@@ -245,7 +245,7 @@ async fn after_a_reset_no_browser_is_known() {
     assert_eq!(app.letters_to("sam@example.com", 4).await[0].subject, SUBJECT);
 }
 
-/// Each log-in in a new browser adds a row. The owner's database must not grow with a program that forgets its cookies.
+/// Each log-in in a new browser adds a row. A program that forgets its cookies must not make the database grow.
 #[tokio::test]
 async fn an_account_keeps_the_twenty_newest_devices_and_the_fifty_newest_sessions() {
     use latchkey::accounts::session::{self, device};
@@ -266,7 +266,7 @@ async fn an_account_keeps_the_twenty_newest_devices_and_the_fifty_newest_session
     assert_eq!(device::Entity::find().count(app.app.db.read()).await.unwrap(), 20);
     assert!(!first.is_logged_in().await && second.is_logged_in().await, "the oldest goes");
 
-    // The page shows ten of them at a time, beside the one that looks.
+    // The page shows its own session, and ten others at a time.
     for (page, shown) in [("", 10), ("?sessions=1", 10), ("?sessions=4", 10), ("?sessions=5", 10)] {
         let seen = second.open(&format!("/profile/security{page}")).await;
         assert_eq!(seen.html.matches("name=\"session\"").count(), shown, "{page}");

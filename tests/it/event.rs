@@ -1,7 +1,7 @@
-//! What happened to an account: in the table, and on the page in plain words.
+//! Events of an account: in the table, and in plain words on the page.
 
-use latchkey::accounts::event::{Entity, Event, Kind};
-use latchkey::accounts::{Client, security};
+use latchkey::accounts::Asked;
+use latchkey::accounts::event::{self, Entity, Event, EventKind};
 use sea_orm::{EntityTrait, QueryOrder};
 
 use crate::app::TestApp;
@@ -13,7 +13,7 @@ async fn events(app: &TestApp) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_whole_life_is_noted_with_the_number_of_each_request() {
+async fn a_whole_life_is_noted_with_the_id_of_each_request() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
@@ -28,12 +28,12 @@ async fn a_whole_life_is_noted_with_the_number_of_each_request() {
     sam.submit(page.form("/profile/security/log-out")).await;
     let form = [("username", "sam"), ("password", HERON)];
     reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
-    let link = app.reset_link("sam@example.com", 5).await;
+    let link = app.reset_link("sam@example.com", 6).await;
     other.reset(&link, OTTER).await;
 
-    use Kind::{LogIn, LogInFailed, LogOut, PasswordChanged, ResetAsked, ResetDone, SessionEnded, SignUp, Token};
+    use EventKind::{LogIn, LogInFailed, LogOut, PasswordChanged, ResetAsked, ResetDone, SessionEnded, SignUp, Token};
     let all = events(&app).await;
-    let kinds: Vec<Kind> = all.iter().map(|event| event.kind).collect();
+    let kinds: Vec<EventKind> = all.iter().map(|event| event.kind).collect();
     assert_eq!(
         kinds,
         [SignUp, LogIn, PasswordChanged, LogOut, LogInFailed, LogIn, LogIn, SessionEnded, Token, ResetAsked, ResetDone]
@@ -44,7 +44,7 @@ async fn a_whole_life_is_noted_with_the_number_of_each_request() {
 }
 
 #[tokio::test]
-async fn a_person_reads_what_happened_with_browser_address_and_time() {
+async fn a_user_reads_what_happened_with_browser_address_and_time() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let mut eve = app.browser();
@@ -66,19 +66,19 @@ async fn a_person_reads_what_happened_with_browser_address_and_time() {
     ] {
         assert!(activity.contains(words), "{words}: {activity}");
     }
-    // Another's are not shown.
+    // Events of another user are not shown.
     let mut ada = app.someone("ada", OTTER).await;
     assert!(!ada.open("/profile/security").await.html.contains("ailed log-in"));
 }
 
-/// The lines of Recent activity on this page: what happened, and where and when.
+/// Returns the lines of Recent activity on this page: what happened, and where and when.
 fn activity(page: &crate::browser::Page) -> Vec<(String, String)> {
     let (what, place) = (page.texts("#activity li strong"), page.texts("#activity li p"));
     assert_eq!(what.len(), place.len());
     what.into_iter().zip(place).collect()
 }
 
-/// Tries a password that is wrong, from an address of its own.
+/// Logs in with a wrong password, from its own address.
 async fn guess(app: &TestApp, ip: String) {
     let form = [("login", "sam"), ("password", "not this one")];
     let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
@@ -104,7 +104,7 @@ async fn only_the_same_in_a_row_is_one_line_with_its_count_and_first_and_last_ti
     assert!(lines[2].1.contains(" UTC to "), "{lines:?}");
 }
 
-/// An attacker who has guessed the password could otherwise fill the first page, so that the log-in is on the fifth.
+/// Without this, an attacker who has guessed the password could fill the first page, and the log-in would be on the fifth.
 #[tokio::test]
 async fn guesses_from_thirty_addresses_leave_the_owners_own_events_on_the_first_page() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8", "--rate-limits", "off"]).await;
@@ -151,15 +151,15 @@ async fn recent_activity_has_pages_of_twenty() {
 }
 
 #[tokio::test]
-async fn guesses_at_nobodys_account_are_noted_for_the_operator() {
+async fn guesses_at_names_without_an_account_are_noted_for_the_operator() {
     let app = TestApp::start().await;
     app.browser().log_in("nobody", OTTER).await;
     let all = events(&app).await;
-    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, Kind::LogInFailed, None));
+    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, EventKind::LogInFailed, None));
 }
 
 #[tokio::test]
-async fn a_form_of_another_site_is_noted_a_few_times_and_shown_to_whose_cookie_came_with_it() {
+async fn a_form_of_another_site_is_noted_a_few_times_and_shown_to_the_user_of_the_cookie() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     for _ in 0..8 {
@@ -171,17 +171,17 @@ async fn a_form_of_another_site_is_noted_a_few_times_and_shown_to_whose_cookie_c
 }
 
 #[tokio::test]
-async fn a_client_that_tries_too_much_is_noted_once() {
+async fn a_client_that_uses_up_its_attempts_is_noted_once() {
     let app = TestApp::start().await;
     for n in 0..40 {
         app.browser().post("/signup", &[("email", format!("sam{n}"))]).await;
     }
     let all = events(&app).await;
-    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, Kind::LimitHit, None));
+    assert_eq!((all.len(), all[0].kind, all[0].user_id), (1, EventKind::LimitHit, None));
 }
 
 #[tokio::test]
-async fn events_go_with_their_user_and_after_their_time() {
+async fn events_are_deleted_with_their_user_and_after_their_time() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let kept = time::Duration::days(90);
@@ -192,24 +192,30 @@ async fn events_go_with_their_user_and_after_their_time() {
     assert_eq!(sweep(89).await, 0);
     let user = events(&app).await[0].user_id.unwrap();
     app.browser().log_in("nobody", OTTER).await;
-    latchkey::accounts::user::delete(app.app.db.write(), user).await.unwrap();
+    latchkey::accounts::user::Entity::delete_by_id(user).exec(app.app.db.write()).await.unwrap();
     assert_eq!(events(&app).await.len(), 1, "what is nobody's stays, for a week");
     assert_eq!((sweep(6).await, sweep(8).await), (0, 1));
 }
 
-/// A hash is all that a guess costs an attacker: at a hundred a second, eight million rows a day.
+/// A guess costs an attacker only a hash. At 100 guesses a second, they would write 8 million rows a day.
 #[tokio::test]
-async fn a_flood_of_guesses_at_names_of_nobody_is_noted_a_thousand_times_and_hides_no_guess_at_an_account() {
+async fn a_flood_of_guesses_at_unknown_names_is_noted_1000_times_and_hides_no_guess_at_an_account() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    let (now, client) = (app.app.now(), Client { ip: "198.51.100.7".to_owned(), ..Client::default() });
+    let (db, accounts) = (app.app.db.write(), &app.app.accounts);
+    let asked = Asked {
+        at: app.app.now(),
+        ip: "198.51.100.7".to_owned(),
+        user_agent: String::new(),
+        request_id: String::new(),
+    };
     for _ in 0..1100 {
-        // From inside: by the door each costs a hash.
-        security::note(&app.app.accounts, Kind::LogInFailed, None, &client, now).await.unwrap();
+        // This writes from inside, because at the door each guess costs a hash.
+        event::record_of_stranger(db, accounts, (EventKind::LogInFailed, None), &asked).await.unwrap();
     }
-    let count = |all: &[Event], kind: Kind| all.iter().filter(|event| event.kind == kind).count();
+    let count = |all: &[Event], kind: EventKind| all.iter().filter(|event| event.kind == kind).count();
     let all = events(&app).await;
-    assert_eq!(count(&all, Kind::LogInFailed), 1000);
+    assert_eq!(count(&all, EventKind::LogInFailed), 1000);
     assert_eq!(app.app.metrics.events_left_out.get(), 100);
 
     app.browser().log_in("sam", HERON).await.assert_framed(422);
@@ -219,5 +225,5 @@ async fn a_flood_of_guesses_at_names_of_nobody_is_noted_a_thousand_times_and_hid
     assert_eq!(more.len(), all.len() + 3, "the guess at the account, the log-out and the log-in");
     app.app.clock.advance(time::Duration::minutes(1));
     app.browser().log_in("nobody", HERON).await;
-    assert_eq!(count(&events(&app).await, Kind::LogInFailed), 1002);
+    assert_eq!(count(&events(&app).await, EventKind::LogInFailed), 1002);
 }

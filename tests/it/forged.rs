@@ -1,7 +1,7 @@
-//! Forged tokens, in the cookie and as bearer: whatever is in them, whoever sends them is nobody.
+//! Forged tokens, in the cookie and as bearer: none of them opens an account.
 //!
-//! Half of the forger's tokens are signed with the real key, which no attacker has: so each rule is seen to hold by
-//! itself, and not because the signature was wrong as well.
+//! Half of the forged tokens are signed with the real key, which no attacker has. So the tests see that each rule holds by
+//! itself, and not only because the signature is wrong too.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,10 +22,10 @@ use uuid::Uuid;
 use crate::OTTER;
 use crate::app::TestApp;
 
-/// Far in the future, and as far as the clock goes.
+/// A time far in the future.
 const LATE: i64 = 9_999_999_999;
 
-/// The two places where a token is taken, and what makes one of theirs.
+/// The two places where a token is accepted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Door {
     Cookie,
@@ -43,7 +43,7 @@ impl Door {
         if self == Self::Cookie { Self::Bearer } else { Self::Cookie }
     }
 
-    /// A token of this person's, by the front door.
+    /// Returns a token of this user, from a log-in.
     async fn token_of(self, app: &TestApp, name: &str) -> String {
         if self == Self::Cookie {
             let mut browser = app.browser();
@@ -55,7 +55,7 @@ impl Door {
         answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// Whether the token opens this door. Shut, it is shut in the one way it always is, and never a fault.
+    /// Returns whether the token opens this door. Every token that does not gets the same answer, and never a fault.
     async fn opens(self, app: &TestApp, token: &str) -> bool {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
         let (path, header, value) = match self {
@@ -76,7 +76,7 @@ impl Door {
     }
 }
 
-/// Signs as the server does: with what its folder holds, derived as `src/keys.rs` says.
+/// Signs tokens as the server does: with a key that is derived from its folder's secret as in `src/keys.rs`.
 struct Forger {
     key: EncodingKey,
     kid: String,
@@ -87,7 +87,7 @@ impl Forger {
         Self::of_label(app, door.label())
     }
 
-    /// For tokens that are made for this.
+    /// Returns the forger for tokens with this label.
     fn of_label(app: &TestApp, label: &str) -> Self {
         let secret = fs::read_to_string(app.dir.path().join("secret")).unwrap();
         let root = Hkdf::<Sha256>::new(None, secret.trim().as_bytes());
@@ -97,7 +97,7 @@ impl Forger {
         Self { key: EncodingKey::from_secret(&key), kid: URL_SAFE_NO_PAD.encode(kid) }
     }
 
-    /// A token of any two texts, with a signature of this kind under the real key.
+    /// Returns a token of any two texts, signed with the real key and this algorithm.
     fn signs(&self, header: &str, claims: &str, algorithm: Algorithm) -> String {
         signed(header, claims, &self.key, algorithm)
     }
@@ -125,7 +125,7 @@ fn without(object: &Value, name: &str) -> Value {
     changed
 }
 
-/// A real token of Sam's at a door, taken apart, and the means to make more.
+/// A real token of Sam's at a door, its parts, and a forger who can make more.
 struct Case {
     app: TestApp,
     door: Door,
@@ -144,12 +144,12 @@ impl Case {
         let (header, claims) = (decoded(parts[0]), decoded(parts[1]));
         let forger = Forger::of(&app, door);
         assert_eq!((&header["alg"], &header["kid"]), (&json!("HS256"), &json!(forger.kid)));
-        // An API token has what RFC 9068 asks for besides.
+        // An API token also has what RFC 9068 asks for.
         let keys = ["iss", "aud", "sub", "sid", "iat", "exp", "client_id", "jti"];
         let keys = if door == Door::Cookie { &keys[..6] } else { &keys };
         assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), keys);
         let case = Self { app, door, header, claims, forger, real };
-        // The control: what the forger makes with the right values is as good as real.
+        // The control: a forged token with the right values is as good as a real one.
         let late = with(&case.claims, "exp", LATE.into());
         assert!(case.door.opens(&case.app, &case.real).await);
         assert!(case.door.opens(&case.app, &case.signs(&case.header, &late)).await, "the forger has the real key");
@@ -164,7 +164,7 @@ impl Case {
         assert!(!self.door.opens(&self.app, token).await, "{:?} takes {what}: {token}", self.door);
     }
 
-    /// The real token is good to the last, so that the refusals prove something.
+    /// Checks that the real token still works at the end, so that the refusals prove something.
     async fn ends(self) {
         assert!(self.door.opens(&self.app, &self.real).await, "{:?}", self.door);
     }
@@ -268,7 +268,7 @@ async fn an_api_token_names_its_client_and_itself_and_one_from_before_still_work
         }
         case.refuses("one of the two", &signed(&without(&case.claims, name))).await;
     }
-    // The release before made them with six claims.
+    // The release before made tokens with six claims.
     let from_before = without(&without(&case.claims, "client_id"), "jti");
     assert!(case.door.opens(&case.app, &signed(&from_before)).await);
     case.ends().await;
@@ -334,7 +334,7 @@ async fn every_claim_is_there_once_with_a_value_of_its_kind() {
             for value in [Value::Null, json!({}), json!([]), json!(true), json!([case.claims[name]])] {
                 case.refuses("a claim of no sense", &signed(&with(&case.claims, name, value))).await;
             }
-            // Two readers of a doubled claim may each see another one.
+            // Two readers of a doubled claim may each see another value.
             let once = case.claims.to_string();
             for value in [case.claims[name].clone(), json!(LATE), json!("x")] {
                 let first = format!("{{\"{name}\":{value},{}", &once[1..]);
@@ -366,7 +366,7 @@ async fn every_claim_is_there_once_with_a_value_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_token_is_for_this_site_this_door_and_this_person() {
+async fn a_token_is_for_this_site_this_door_and_this_user() {
     for door in Door::BOTH {
         let case = Case::at(door).await;
         case.app.someone("eve", OTTER).await;
@@ -389,7 +389,7 @@ async fn a_token_is_for_this_site_this_door_and_this_person() {
             case.refuses("another site", &signed(&with(&case.claims, "iss", iss.into()))).await;
         }
 
-        // The row of a session says whose it is and for which door.
+        // The row of a session says which user and which door it is for.
         let eve = case.door.token_of(&case.app, "eve").await;
         let eve_parts: Vec<&str> = eve.split('.').collect();
         let hers = decoded(eve_parts[1]);
@@ -397,10 +397,10 @@ async fn a_token_is_for_this_site_this_door_and_this_person() {
         case.refuses("Sam's id in Eve's session", &signed(&with(&case.claims, "sid", hers["sid"].clone()))).await;
         case.refuses("a session of the other door", &signed(&with(&case.claims, "sid", other_claims["sid"].clone())))
             .await;
-        for nobody in [json!(Uuid::nil()), json!(Uuid::max()), json!(""), json!("sam"), json!("' OR 1=1 --"), json!(1)]
+        for unknown in [json!(Uuid::nil()), json!(Uuid::max()), json!(""), json!("sam"), json!("' OR 1=1 --"), json!(1)]
         {
-            case.refuses("nobody's id", &signed(&with(&case.claims, "sub", nobody.clone()))).await;
-            case.refuses("no session", &signed(&with(&case.claims, "sid", nobody))).await;
+            case.refuses("nobody's id", &signed(&with(&case.claims, "sub", unknown.clone()))).await;
+            case.refuses("no session", &signed(&with(&case.claims, "sid", unknown))).await;
         }
         let sams: Vec<&str> = case.real.split('.').collect();
         case.refuses("Eve's claims under Sam's signature", &format!("{}.{}.{}", sams[0], eve_parts[1], sams[2])).await;
@@ -442,8 +442,8 @@ async fn a_token_is_three_parts_spelt_as_we_spell_them() {
         ] {
             case.refuses("a bent token", &bent).await;
         }
-        // The last of 43 letters has two bits to spare: another spelling of the same bytes is another text, and what is
-        // struck off a list of texts would live on under it.
+        // Two bits of the last of the 43 characters mean nothing, so the same bytes have another spelling. A list of texts
+        // that are no longer accepted would not stop it.
         let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let last = letters.find(signature.chars().last().unwrap()).unwrap();
         let sibling = letters.as_bytes()[last ^ 1] as char;
@@ -466,9 +466,11 @@ async fn a_token_is_three_parts_spelt_as_we_spell_them() {
 
 #[tokio::test]
 async fn a_token_of_another_instance_or_of_a_deleted_user_opens_nothing() {
+    use latchkey::accounts::user::Entity;
+    use sea_orm::EntityTrait;
     for door in Door::BOTH {
         let case = Case::at(door).await;
-        // Another secret, the same address: as if the database were copied and the secret were not.
+        // Another secret with the same address, as if the database had been copied without the secret.
         let twin = TestApp::start_with(&["--public-url", &case.app.url]).await;
         let foreign = Forger::of(&twin, door);
         let claims = case.claims.to_string();
@@ -478,8 +480,8 @@ async fn a_token_of_another_instance_or_of_a_deleted_user_opens_nothing() {
         case.refuses("another instance's token, our kid", &foreign.signs(&kid, &claims, Algorithm::HS256)).await;
 
         assert!(door.opens(&case.app, &case.real).await);
-        let user = case.claims["sub"].as_str().unwrap().parse().unwrap();
-        latchkey::accounts::user::delete(case.app.app.db.write(), user).await.unwrap();
+        let user = case.claims["sub"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
+        Entity::delete_by_id(user).exec(case.app.app.db.write()).await.unwrap();
         case.refuses("a deleted user's token", &case.real).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Every page in every state, as people meet it: in each language, on a phone and on a desk, by day and by night,
-//! with script and without. What is wrong is noted, and all of it said at the end.
+//! Every page in every state that a user can see: in each language, on a phone and on a laptop, in light and in dark, with
+//! script and without. The problems are collected, and all of them are reported at the end.
 //!
-//! Each state leaves its picture in `target/screenshots`, and its HTML as served in `target/gallery`. Sheets of
-//! all pictures of a kind, `sheet-*.png`, show a change at one look.
+//! Each state leaves its picture in `target/screenshots`, and its HTML as served in `target/gallery`. The sheets
+//! `sheet-*.png` show all pictures of one window, so that a change is easy to see.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,22 +27,22 @@ use crate::{HERON, OTTER};
 const ADDRESS: &str = "sam@example.com";
 
 #[tokio::test]
-async fn every_page_is_in_order_in_english() {
+async fn every_page_is_right_in_english() {
     walk("en", Script::On).await;
 }
 
 #[tokio::test]
-async fn every_page_is_in_order_in_english_without_script() {
+async fn every_page_is_right_in_english_without_script() {
     walk("en", Script::Off).await;
 }
 
 #[tokio::test]
-async fn every_page_is_in_order_in_chinese() {
+async fn every_page_is_right_in_chinese() {
     walk("zh-CN", Script::On).await;
 }
 
 #[tokio::test]
-async fn every_page_is_in_order_in_chinese_without_script() {
+async fn every_page_is_right_in_chinese_without_script() {
     walk("zh-CN", Script::Off).await;
 }
 
@@ -60,9 +60,8 @@ async fn walk(language: &'static str, script: Script) {
     sam.sums_up().await;
 }
 
-// Every state, its name and the steps that lead to it. To add one: the steps, then `shows` with the name of its
-// picture and a mark, the selector of something that this state alone has. The steps name no words, which are
-// others in each language.
+// Every state, with the steps that lead to it. To add a state, add the steps, then `shows` with the name of its picture and a
+// mark: a selector of something that only this state has. The steps name no words, because words differ in each language.
 
 async fn before_there_is_an_account(sam: &mut Critic) {
     sam.opens("/").await;
@@ -129,7 +128,7 @@ async fn signing_up(sam: &mut Critic, app: &TestApp) {
     sam.follows("/signup/confirm").await;
     sam.shows("signup-confirm", "form[action='/signup/confirm']").await;
 
-    app.someone("alex", HERON).await; // who is faster
+    app.someone("alex", HERON).await; // Alex takes the username first
     sam.presses("/signup/confirm").await;
     sam.shows("signup-confirm-taken", "#errors").await;
     sam.types("username", "sam").await;
@@ -194,12 +193,13 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
         app.browser().log_in("sam", HERON).await;
     }
     app.app.clock.advance(time::Duration::hours(1));
-    app.app.bell.notify_one();
+    // The first session of the list is the one that was used last, which is not Sam's yet.
+    let form = eve.open("/profile/security").await.form("/profile/security/log-out");
+    app.app.accounts.bell.notify_one();
     sam.opens_the_letter(app, ADDRESS, 6).await;
     sam.shows("letter-new-devices", ".links a[href*='/not-me?']").await;
     sam.follows("/not-me").await;
     sam.shows("not-me-several", "form[action='/not-me']").await;
-    let form = eve.open("/profile/security").await.form("/profile/security/log-out");
     eve.submit(form).await;
     sam.opens_the_letter(app, ADDRESS, 7).await;
     sam.shows("letter-devices-ended", ".links a[href*='/not-me?']").await;
@@ -230,14 +230,14 @@ async fn logging_in(sam: &mut Critic) {
     sam.shows("login-next", "form:has([name=next])").await;
     sam.presses("/login").await;
     sam.shows("login-empty", "#login-error").await;
-    for (miss, state) in [(1, Some("login-errors")), (2, None), (3, Some("login-misses"))] {
+    for (failures, state) in [(1, Some("login-errors")), (2, None), (3, Some("login-misses"))] {
         sam.types("login", "nobody").await;
         sam.types("password", OTTER).await;
         sam.presses("/login").await;
-        let missed = format!("form:has([name=misses][value='{miss}'])");
-        sam.finds(&missed).await;
+        let failed = format!("form:has([name=misses][value='{failures}'])");
+        sam.finds(&failed).await;
         if let Some(state) = state {
-            sam.shows(state, &missed).await;
+            sam.shows(state, &failed).await;
         }
     }
 }
@@ -308,7 +308,7 @@ async fn letters_of_the_operator(sam: &mut Critic, app: &TestApp) {
     sam.opens_the_letter(app, old, 1).await;
     sam.shows("letter-account-created", ".links a[href$='/forgot-password']").await;
     operator::set_email(db, &dora, (&Email::parse(new).unwrap(), locale), now).await.unwrap().unwrap();
-    // Both go out at once, so either may be the newest in the mailbox.
+    // Both are sent at once, so either of them may be the newest in the mailbox.
     let both = [app.letters_to(new, 1).await, app.letters_to(old, 2).await];
     let all: Vec<serde_json::Value> =
         reqwest::get(format!("{}/dev/mailbox.json", app.url)).await.unwrap().json().await.unwrap();
@@ -355,13 +355,13 @@ async fn bad_news(sam: &mut Critic, app: TestApp) {
     sam.shows("unavailable", "main code").await;
 }
 
-/// A person who looks closely at every page.
+/// A person who checks every page.
 struct Critic {
     person: Person,
     language: &'static str,
-    /// The names so far.
+    /// The names of the states so far.
     states: Vec<&'static str>,
-    /// What is wrong, and in which windows.
+    /// The problems, and the windows that have them.
     wrong: BTreeMap<String, Vec<String>>,
 }
 
@@ -380,7 +380,7 @@ impl DerefMut for Critic {
 }
 
 impl Drop for Critic {
-    /// A walk that ends half way still says what it has seen.
+    /// Reports the problems so far if the walk ends early.
     fn drop(&mut self) {
         if std::thread::panicking() && !self.wrong.is_empty() {
             eprintln!("{}", self.all_that_is_wrong());
@@ -389,7 +389,8 @@ impl Drop for Critic {
 }
 
 impl Critic {
-    /// The page that has this mark, under this name: looks at it in each window and light, and takes its picture.
+    /// Waits for the page that has this mark, checks it in each window, in light and in dark, and saves its pictures under
+    /// this name.
     async fn shows(&mut self, state: &'static str, mark: &str) {
         assert!(!self.states.contains(&state), "there are two states {state}");
         self.finds(mark).await;
@@ -405,7 +406,7 @@ impl Critic {
         for (width, dark) in [(PHONE, false), (PHONE, true), (DESK, true), (DESK, false)] {
             self.turns_to(width, dark).await;
             if has_frame {
-                // A letter that was laid out in another window keeps some of it.
+                // A letter keeps parts of the layout of an earlier window.
                 self.driver.refresh().await.unwrap();
                 self.brings_tools().await;
             }
@@ -427,7 +428,7 @@ impl Critic {
 
     async fn brings_tools(&self) {
         let axe = fs::read_to_string(tool("axe-core/axe.min.js")).unwrap();
-        // Without script no timer of the page ever fires: here they fire at once.
+        // Without script, the timers of a page never fire. This makes them fire at once.
         let timers = "const setTimeout = (work) => { Promise.resolve().then(work); };";
         self.learns(&format!("{{ {timers} {axe} }}; {}; 0", include_str!("inspect.js"))).await;
     }
@@ -439,7 +440,7 @@ impl Critic {
         }
     }
 
-    /// Language and script, as they stand in file names.
+    /// Returns the language and the script for the names of files.
     fn kind(&self) -> String {
         format!("{}{}", self.language, if self.script == Script::Off { "-noscript" } else { "" })
     }
@@ -456,9 +457,9 @@ impl Critic {
         fs::write(self.picture(name), png).unwrap();
     }
 
-    /// Hangs all pictures of a window and a light on sheets: each in the column that is the least full.
+    /// Puts all pictures of one window, in light or in dark, on sheets. Each goes into the shortest column.
     async fn hangs_pictures(&mut self) {
-        /// Higher pictures are too much for whoever looks at them.
+        /// Higher sheets are hard to look at.
         const HIGHEST: u32 = 8000;
         const SHEET: u32 = 2000;
         const CAPTION: u32 = 48;
@@ -495,7 +496,7 @@ impl Critic {
         }
     }
 
-    /// After the walk: the HTML of all pages to the Nu checker, the sheets, and what is wrong.
+    /// Ends the walk: gives the HTML of all pages to the Nu checker, makes the sheets, and reports the problems.
     async fn sums_up(mut self) {
         if self.script == Script::On {
             self.hangs_pictures().await;
@@ -504,7 +505,7 @@ impl Critic {
             self.wrong.entry(words).or_default();
         }
         let wrong = self.all_that_is_wrong();
-        self.wrong.clear(); // said
+        self.wrong.clear(); // they are reported
         assert!(wrong.is_empty(), "{wrong}");
     }
 
@@ -519,20 +520,20 @@ fn target(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(folder)
 }
 
-/// A file of one of the tools that `./check` installs.
+/// Returns a file of one of the tools that `./check` installs.
 fn tool(file: &str) -> PathBuf {
     let path = target("tools/node_modules").join(file);
     assert!(path.exists(), "there is no {}: run ./check, which installs it", path.display());
     path
 }
 
-/// The width and height of a PNG.
+/// Returns the width and the height of a PNG.
 fn size(file: &Path) -> [u32; 2] {
     let png = fs::read(file).unwrap();
     [16, 20].map(|at| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()))
 }
 
-/// What is wrong with a page that no browser shows: code inside it, other hosts, another language.
+/// Returns the problems of a page that a browser does not show: code inside it, other hosts, another language.
 fn wrong_with(html: &str, site: &str, language: &str) -> Vec<String> {
     let mut wrong = vec![];
     let document = Html::parse_document(html);
@@ -557,7 +558,7 @@ fn wrong_with(html: &str, site: &str, language: &str) -> Vec<String> {
     wrong
 }
 
-/// Every word of the Nu HTML checker, error or warning, about the pages as they were served.
+/// Returns all errors and warnings of the Nu HTML checker about the pages as they were served.
 fn what_nu_says(dir: &Path, states: &[&str]) -> Vec<String> {
     let pages = states.iter().map(|state| dir.join(format!("{state}.html"))).filter(|page| page.exists());
     let nu = Command::new("java")
@@ -569,7 +570,7 @@ fn what_nu_says(dir: &Path, states: &[&str]) -> Vec<String> {
         .unwrap_or_else(|why| panic!("cannot start java ({why}): run ./check, which installs it"));
     let said = String::from_utf8(nu.stderr).unwrap();
     assert!(nu.status.success() || !said.is_empty(), "the Nu checker ends without a word: {:?}", nu.status);
-    // The description of the API is English in each language, and marked so; the checker counts words.
+    // The description of the API is in English in each language, and marked as English. The checker only counts words.
     let marked = |line: &&str| !(line.contains("/docs.html") && line.contains("appears to be written in English"));
     let short = |line: &str| line.replace(&format!("\"file:{}/", dir.display()), "\"");
     said.lines().filter(marked).map(|line| format!("nu: {}", short(line))).collect()

@@ -6,7 +6,7 @@ use crate::OTTER;
 use crate::app::TestApp;
 use crate::process::until;
 
-/// Posts a log-out, which anybody logged in could be made to send, with these headers in place of a browser's.
+/// Posts a log-out, as another site could make the browser of a user do, with these headers in place of a browser's.
 async fn forged(app: &TestApp, cookies: &std::collections::BTreeMap<String, String>, headers: &[(&str, &str)]) -> u16 {
     let mut request = reqwest::Client::new().post(format!("{}/logout", app.url));
     let all: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -21,7 +21,7 @@ async fn forged(app: &TestApp, cookies: &std::collections::BTreeMap<String, Stri
 }
 
 #[tokio::test]
-async fn what_another_site_makes_a_browser_send_is_refused() {
+async fn a_form_that_another_site_makes_a_browser_send_is_refused() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let cookies = sam.cookies.clone();
@@ -35,7 +35,7 @@ async fn what_another_site_makes_a_browser_send_is_refused() {
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "SAME-ORIGIN-ISH")],
         &[("sec-fetch-site", "cross-site"), ("origin", own)],
-        // A proxy that rewrites Host makes a page of any name “same-origin”. Its origin is not ours.
+        // Behind a proxy that rewrites Host, a page under any name is “same-origin”. Its origin is not ours.
         &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
         &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost.evil.example")],
         &[("sec-fetch-site", "same-origin"), ("origin", "null")],
@@ -48,7 +48,7 @@ async fn what_another_site_makes_a_browser_send_is_refused() {
         assert_eq!(forged(&app, &cookies, headers).await, 403, "{headers:?}");
         assert!(sam.is_logged_in().await);
     }
-    // People mix the names of the loopback; the port is the site's, or the browser would not say “same-origin”.
+    // Developers mix the names of the loopback. The port is the site's, or the browser would not say “same-origin”.
     let mixed = own.replace("127.0.0.1", "localhost");
     for (n, headers) in [
         &[("sec-fetch-site", "same-origin")][..],
@@ -142,7 +142,7 @@ async fn every_answer_carries_the_headers() {
 }
 
 #[tokio::test]
-async fn the_frame_of_a_letter_is_the_only_page_that_may_be_framed() {
+async fn the_html_of_an_email_is_the_only_page_that_may_be_framed() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let letter = reqwest::get(format!("{}/dev/mailbox.json", app.url)).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_log_out_clears_the_storage_and_no_cookie_that_must_stay() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let page = sam.post::<&str, &str>("/logout", &[]).await;
-    // "cookies" would take the device cookie with it, "cache" stalls browsers.
+    // "cookies" would delete the device cookie too, and "cache" makes browsers wait.
     assert_eq!(page.headers["clear-site-data"], "\"storage\"");
     assert!(sam.cookies.contains_key("latchkey_device") && !sam.cookies.contains_key("latchkey_session"));
     for path in ["/login", "/profile", "/logout"] {
@@ -181,14 +181,14 @@ async fn a_log_out_clears_the_storage_and_no_cookie_that_must_stay() {
 }
 
 #[tokio::test]
-async fn a_failure_shows_the_number_that_is_in_its_header() {
+async fn a_failure_shows_the_request_id_of_its_header() {
     let app = TestApp::start().await;
     let page = app.browser().open("/nowhere").await;
     assert!(page.html.contains(page.headers["x-request-id"].to_str().unwrap()));
 }
 
 #[tokio::test]
-async fn a_database_out_of_reach_is_never_logged_out() {
+async fn a_database_out_of_reach_never_looks_like_a_log_out() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     app.app.db.read().clone().close().await.unwrap();
@@ -202,7 +202,7 @@ async fn a_database_out_of_reach_is_never_logged_out() {
 }
 
 #[tokio::test]
-async fn static_files_are_compressed_for_those_who_can_read_it() {
+async fn static_files_are_compressed_for_browsers_that_can_unpack_them() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let html = browser.open("/").await.html;

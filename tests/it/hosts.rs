@@ -1,4 +1,4 @@
-//! Which names the site answers to, and whom it believes about names and addresses.
+//! The names that the site answers to, and which proxies it believes about addresses.
 
 use reqwest::{Method, RequestBuilder};
 
@@ -8,7 +8,7 @@ use crate::browser::{Browser, Page};
 use crate::process::Process;
 use crate::wire::Wire;
 
-/// The status of what this head gets, and all of the answer.
+/// Sends a request with this head. Returns the status of the answer, and the whole answer.
 async fn ask(app: &TestApp, head: &str) -> (u16, String) {
     let mut wire = Wire::to(&app.url).await;
     wire.say(format!("{head}\r\n\r\n")).await;
@@ -20,7 +20,7 @@ async fn named(app: &TestApp, host: &str) -> u16 {
     ask(app, &format!("GET /login HTTP/1.1\r\nHost: {host}")).await.0
 }
 
-/// A site of a name, which the tests reach on loopback; its letters go nowhere.
+/// Starts a site with this public URL, which the tests reach on loopback. Its emails go nowhere.
 async fn far(url: &str) -> TestApp {
     let mail = ["--smtp-url", "smtp://localhost:1", "--mail-from", "no-reply@example.com"];
     TestApp::start_with(&[&["--public-url", url], &mail[..]].concat()).await
@@ -53,7 +53,7 @@ async fn a_site_answers_to_its_own_name_only() {
 }
 
 #[tokio::test]
-async fn on_loopback_any_name_of_the_loopback_will_do_and_no_other() {
+async fn a_site_on_loopback_answers_to_every_name_of_the_loopback_and_to_no_other() {
     for url in ["http://localhost:3000", "http://127.0.0.1:3000", "http://[::1]:3000", "https://accounts.localhost"] {
         let app = TestApp::start_with(&["--public-url", url]).await;
         for own in ["localhost", "localhost:81", "127.0.0.1:3000", "[::1]:3000", "a.localhost", "LOCALHOST"] {
@@ -66,7 +66,7 @@ async fn on_loopback_any_name_of_the_loopback_will_do_and_no_other() {
 }
 
 #[tokio::test]
-async fn who_asks_for_another_host_is_told_in_words() {
+async fn a_client_that_asks_for_another_host_is_told_in_words() {
     let app = TestApp::start().await;
     let foreign = |request: RequestBuilder| request.header("host", "evil.example");
     for (language, heading) in [("en", "This site can't be found"), ("zh-CN", "找不到此网站")] {
@@ -84,14 +84,14 @@ async fn who_asks_for_another_host_is_told_in_words() {
             assert_eq!(page.html, format!("{{\"detail\":\"{heading}\"}}"));
         }
     }
-    // Static files are same-origin with the pages.
+    // Static files have the same origin as the pages.
     let home = app.browser().open("/").await.html;
     let style = home.split('"').find(|part| part.starts_with("/static/")).unwrap();
     assert_eq!(app.browser().send(Method::GET, style, foreign).await.status, 421);
 }
 
 #[tokio::test]
-async fn load_balancers_may_ask_by_any_name() {
+async fn load_balancers_may_use_any_name() {
     let app = far("https://accounts.example.com").await;
     for head in ["HTTP/1.1\r\nHost: 10.0.0.7:3000", "HTTP/1.1\r\nHost: ", "HTTP/1.1", "HTTP/1.0"] {
         for path in ["/healthz", "/readyz"] {
@@ -101,7 +101,7 @@ async fn load_balancers_may_ask_by_any_name() {
 }
 
 #[tokio::test]
-async fn a_request_says_once_for_which_host_it_is() {
+async fn a_request_must_name_its_host_once() {
     let app = far("https://accounts.example.com").await;
     for (head, expected) in [
         ("GET /login HTTP/1.1", 400),
@@ -170,9 +170,9 @@ async fn what_proxies_say_of_host_and_scheme_changes_nothing() {
     };
     let mut sam = app.someone("sam", OTTER).await;
     for path in ["/", "/login", "/signup", "/profile", "/profile/security", "/nowhere", "/docs", "/openapi.json"] {
-        for who in [&mut sam, &mut app.browser()] {
-            let honest = who.send(Method::GET, path, |request| request).await;
-            let lied_to = who.send(Method::GET, path, lies).await;
+        for browser in [&mut sam, &mut app.browser()] {
+            let honest = browser.send(Method::GET, path, |request| request).await;
+            let lied_to = browser.send(Method::GET, path, lies).await;
             assert_eq!(without_numbers(&honest), without_numbers(&lied_to), "{path}");
         }
     }
@@ -182,7 +182,7 @@ async fn what_proxies_say_of_host_and_scheme_changes_nothing() {
     let cookies: Vec<&str> = page.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
     assert!(cookies.iter().any(|cookie| cookie.starts_with("latchkey_session=")), "{cookies:?}");
     assert!(cookies.iter().all(|cookie| !cookie.contains("Secure")), "{cookies:?}");
-    // And the letter of a sign-up, as that of a reset (`password_reset`).
+    // The email of a sign-up does not change either. That of a reset is tested in `password_reset`.
     let fields = [("email", "ann@example.com"), ("username", "ann"), ("password", OTTER)];
     app.browser().send(Method::POST, "/signup", |request| lies(request).form(&fields)).await;
     let letter = app.letters_to("ann@example.com", 1).await.remove(0);
@@ -190,7 +190,7 @@ async fn what_proxies_say_of_host_and_scheme_changes_nothing() {
     assert!(!letter.text.contains("evil") && !letter.html.contains("evil"));
 }
 
-/// Where the site thinks that somebody is who logs in with these headers.
+/// Logs in with these `X-Forwarded-For` headers. Returns the address that the site notes for the session.
 async fn seen(app: &TestApp, hops: &[&str]) -> String {
     let mut sam: Browser = app.browser();
     let fields = [("login", "sam"), ("password", OTTER)];
@@ -212,7 +212,7 @@ async fn seen(app: &TestApp, hops: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn an_address_is_believed_from_our_own_proxies_only() {
+async fn an_address_is_believed_only_from_trusted_proxies() {
     let alone = TestApp::start().await;
     alone.someone("sam", OTTER).await;
     assert_eq!(seen(&alone, &["192.0.2.1"]).await, "127.0.0.1");
@@ -223,21 +223,21 @@ async fn an_address_is_believed_from_our_own_proxies_only() {
     for (hops, client) in [
         (&[][..], "127.0.0.1"),
         (&["192.0.2.1"], "192.0.2.1"),
-        // What stands left of a stranger, the stranger may have made up.
+        // What stands left of an untrusted address, the client may have invented.
         (&["6.6.6.6, 192.0.2.1"], "192.0.2.1"),
         (&["6.6.6.6, 192.0.2.1, 10.0.0.1"], "192.0.2.1"),
         (&["10.0.0.9, 192.0.2.1"], "192.0.2.1"),
-        // Several lines are one list.
+        // Several headers are one list.
         (&["6.6.6.6", "192.0.2.1", "10.0.0.1"], "192.0.2.1"),
         (&["192.0.2.1, 10.0.0.1", "10.0.0.2"], "192.0.2.1"),
         (&["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2:3:4:5:6"),
         (&["2001:DB8:1::6, 2001:db8:10::1"], "2001:db8:1::6"),
         (&["::ffff:192.0.2.1"], "192.0.2.1"),
         (&["192.0.2.1, ::ffff:10.0.0.1"], "192.0.2.1"),
-        // Some write the port too.
+        // Some proxies write the port too.
         (&["192.0.2.1:5678"], "192.0.2.1"),
         (&["[2001:db8:1::6]:5678, 10.0.0.1:80"], "2001:db8:1::6"),
-        // Garbage is nobody: the last one known stays.
+        // An entry that is no address is ignored, with everything left of it: the last known address stays.
         (&["unknown"], "127.0.0.1"),
         (&["192.0.2.1, unknown"], "127.0.0.1"),
         (&["192.0.2.1, unknown, 10.0.0.1"], "10.0.0.1"),
@@ -249,7 +249,7 @@ async fn an_address_is_believed_from_our_own_proxies_only() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_was_forgotten_in_the_settings_is_said_once() {
+async fn a_proxy_that_is_missing_in_the_settings_is_warned_of_once() {
     let words = "LATCHKEY_TRUSTED_PROXIES: 127.0.0.1";
     for (proxies, lines) in [("", 1), ("127.0.0.1/32", 0), ("127.0.0.1", 0), ("::1,127.0.0.1", 0)] {
         let settings = [("LATCHKEY_TRUSTED_PROXIES", proxies)];
@@ -265,7 +265,7 @@ async fn a_proxy_that_was_forgotten_in_the_settings_is_said_once() {
     }
 }
 
-/// What proxies and CDNs add to a request that they pass on.
+/// The headers that proxies and CDNs add to a request that they pass on.
 const ADDED_BY_PROXIES: [(&str, &str); 12] = [
     ("forwarded", "for=192.0.2.1"),
     ("x-forwarded-for", "192.0.2.1"),
@@ -282,7 +282,7 @@ const ADDED_BY_PROXIES: [(&str, &str); 12] = [
 ];
 
 #[tokio::test]
-async fn the_mailbox_is_not_there_for_those_who_come_by_a_proxy() {
+async fn the_mailbox_is_not_there_for_clients_behind_a_proxy() {
     let mut process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     let letters = reqwest::get(format!("{}/dev/mailbox.json", process.url)).await.unwrap();
@@ -299,7 +299,7 @@ async fn the_mailbox_is_not_there_for_those_who_come_by_a_proxy() {
             answer.assert_framed(404);
             assert!(!answer.html.contains("sam@"), "{path} with {name}: {}", answer.html);
         }
-        // nginx, as it is installed, adds nothing at all, but speaks HTTP/1.0.
+        // nginx with its default settings adds no header, but speaks HTTP/1.0.
         let mut wire = Wire::to(&process.url).await;
         let host = process.url.trim_start_matches("http://");
         wire.say(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;

@@ -1,9 +1,15 @@
-//! The floors of the house: imports run downward only. One look at the sources, no running program.
+//! The house rules that can be read from the sources: imports run downward only and never in a circle, each path is written
+//! once, each feature has one name.
 
+mod source;
+
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Each module of `src` and its floor, in tenths, so that 1½ is a number. The ground has steps of its own.
+use source::{Imports, Named, Source, circles, files, imports_inside};
+
+/// Each module of `src` and its floor, in tenths, so that 1½ is a number. The ground floor has steps of its own.
 const FLOORS: &[(&str, u8)] = &[
     ("main", 40),
     ("server", 30),
@@ -14,11 +20,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("gate", 17),
     ("app", 15),
     ("visit_store", 15),
+    ("words", 12),
     ("accounts", 10),
-    ("throttle", 4),
     ("look", 4),
     ("config", 3),
     ("keys", 2),
+    ("net", 2), // below the settings and the accounts, which it knows nothing of
     ("secret", 1),
     ("chance", 0),
     ("clock", 0),
@@ -26,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lan", 0),
     ("locale", 0),
     ("metrics", 0),
+    ("networks", 0),
     ("notice", 0),
     ("outside", 0),
     ("recent", 0),
@@ -33,166 +41,193 @@ const FLOORS: &[(&str, u8)] = &[
     ("urls", 1),
 ];
 
-/// Who may not import what: the verbs know no HTTP, no HTML and no mail; pages write no SQL.
+/// Which crates a module may not import: the verbs know no HTTP, no HTML and no mail, and pages write no SQL.
 const CLOSED: &[(&str, &[&str])] = &[
     ("accounts", &["axum", "askama", "lettre", "tower_sessions", "tower_cookies"]),
+    ("words", &["axum", "askama", "lettre", "sea_orm"]),
     ("api", &["sea_orm", "askama", "lettre", "argon2", "tower_sessions", "tower_cookies"]),
     ("web", &["sea_orm", "lettre", "argon2"]),
     ("gate", &["sea_orm", "askama", "lettre", "argon2"]),
     ("mail", &["axum", "sea_orm", "argon2"]),
     ("look", &["axum", "askama", "sea_orm", "lettre"]),
     ("config", &["axum", "sea_orm"]),
+    ("net", &["askama", "lettre", "sea_orm", "argon2", "clap", "serde_json", "tower_sessions", "tower_cookies"]),
     ("db", &["axum", "lettre"]),
     ("metrics", &["axum", "sea_orm"]),
 ];
-
-fn sources() -> Vec<(String, PathBuf, String)> {
-    fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { walk(&path, into) } else { into.push(path) }
-        }
-    }
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![];
-    walk(&src, &mut files);
-    let module = |path: &Path| {
-        let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
-        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
-    };
-    files.into_iter().map(|path| (module(&path), path.clone(), fs::read_to_string(path).unwrap())).collect()
-}
-
-/// The names that follow `prefix` wherever code, not a comment, names them; `crate::{a, b::c}` included.
-fn names_after(prefix: &str, source: &str) -> Vec<String> {
-    let code: String =
-        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let mut names = vec![];
-    for (at, _) in code.match_indices(prefix) {
-        let rest = &code[at + prefix.len()..];
-        let list =
-            if let Some(group) = rest.strip_prefix('{') { top_level_items(group) } else { vec![rest.to_owned()] };
-        names.extend(list.iter().map(|item| {
-            item.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
-        }));
-    }
-    names
-}
-
-fn top_level_items(group: &str) -> Vec<String> {
-    let (mut depth, mut items) = (0, vec![String::new()]);
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => items.push(String::new()),
-            _ => items.last_mut().unwrap().push(c),
-        }
-    }
-    items
-}
 
 fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
 }
 
-/// What breaks a rule, in words.
-fn broken(module: &str, source: &str) -> Vec<String> {
-    let mut broken = vec![];
+/// Returns which rules of the floors a file breaks, in words.
+fn broken(source: &Source) -> Vec<String> {
+    let module = &source.module[0];
     let Some(own) = floor(module) else { return vec![format!("{module} has no floor")] };
-    for name in names_after("crate::", source) {
-        match floor(&name) {
-            Some(theirs) if theirs < own || name == module => {}
-            Some(_) => broken.push(format!("{module} imports {name}, which is not below it")),
-            None => broken.push(format!("{module} imports {name}, which has no floor")),
-        }
-    }
-    for (_, closed) in CLOSED.iter().filter(|(name, _)| *name == module) {
-        for name in *closed {
-            if source.contains(&format!("use {name}::")) || source.contains(&format!(" {name}::")) {
-                broken.push(format!("{module} imports {name}"));
+    let closed = CLOSED.iter().find(|(name, _)| name == module).map_or(&[][..], |(_, closed)| closed);
+    let broken = source.names().into_iter().filter_map(|named| match named {
+        Named::Inside(path) => {
+            let name = path.first()?;
+            match floor(name) {
+                // By such a name, code can reach every module of its room, and no rule would see which ones it uses.
+                _ if path.len() < source.module.len() && source.module.starts_with(&path) => {
+                    Some(format!("{module} imports its own room as a whole"))
+                }
+                Some(theirs) if theirs < own || name == module => None,
+                Some(_) => Some(format!("{module} imports {name}, which is not below it")),
+                None => Some(format!("{module} imports {name}, which has no floor")),
             }
         }
-    }
-    broken
+        Named::InScope(path) => closed.contains(&path[0].as_str()).then(|| format!("{module} imports {}", path[0])),
+    });
+    broken.collect()
 }
 
 #[test]
 fn imports_run_downward_only() {
-    let mut all = vec![];
-    for (module, path, source) in sources().iter().filter(|(module, ..)| module != "lib" && module != "main") {
-        all.extend(broken(module, source).into_iter().map(|what| format!("{}: {what}", path.display())));
-    }
+    let sources = Source::all();
+    let programs = ["lib", "main"];
+    let all = sources.iter().filter(|source| !programs.contains(&source.module[0].as_str()));
+    let in_words =
+        |source: &Source| broken(source).into_iter().map(|what| format!("{}: {what}", source.file)).collect::<Vec<_>>();
+    let all: Vec<String> = all.flat_map(in_words).collect();
     assert!(all.is_empty(), "{}", all.join("\n"));
+    for (name, _) in FLOORS {
+        assert!(sources.iter().any(|source| source.module[0] == *name), "there is no {name} any more");
+    }
+    // A rule about a name that is gone would hold for nothing.
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    for (name, closed) in CLOSED {
+        assert!(floor(name).is_some(), "there is no {name} any more");
+        for library in *closed {
+            let is_it = |line: &str| line.replace('-', "_").starts_with(&format!("{library} = "));
+            assert!(manifest.lines().any(is_it), "{library}, which {name} may not import, is no dependency any more");
+        }
+    }
 }
 
 #[test]
 fn a_broken_floor_is_seen() {
-    assert_eq!(broken("accounts", "use crate::web::page;").len(), 1);
-    assert_eq!(broken("web", "use crate::{urls, mail::Mailer};").len(), 1);
-    assert_eq!(broken("clock", "use crate::{chance, keys::{self, Keys}};").len(), 2);
-    assert_eq!(broken("accounts", "use axum::Router;").len(), 1);
-    assert_eq!(broken("web", "let row = sea_orm::Set(1);").len(), 1);
-    assert!(broken("web", "// use crate::mail;\nuse crate::{app::App, urls};").is_empty());
+    let broken = |file: &str, text: &str| broken(&Source::new(file, text)).len();
+    assert_eq!(broken("src/accounts/login.rs", "use crate::web::page;"), 1);
+    assert_eq!(broken("src/web/home.rs", "use crate::{urls, mail::Mailer};"), 1);
+    assert_eq!(broken("src/web/home.rs", "use super::super::mail::Mailer;"), 1);
+    assert_eq!(broken("src/clock.rs", "use crate::{chance, keys::{self, Keys}};"), 3);
+    assert_eq!(broken("src/accounts/login.rs", "use axum::Router;"), 1);
+    assert_eq!(broken("src/web/home.rs", "fn f() { let row = g(sea_orm::Set(1)); }"), 1);
+    assert_eq!(broken("src/net/crowd.rs", "use crate::config::Config;"), 1);
+    assert_eq!(broken("src/net/crowd.rs", "use super::*;"), 1);
+    assert_eq!(broken("src/accounts/user/email.rs", "use crate::accounts;"), 1);
+    assert_eq!(broken("src/net/crowd.rs", "use super::Tls; mod tests { use super::*; }"), 0);
+    assert_eq!(broken("src/accounts/user/email.rs", "pub(in crate::accounts) fn f() {}"), 0);
+    assert_eq!(broken("src/web/home.rs", "// use crate::mail;\nuse crate::{app::App, urls};"), 0);
+}
+
+/// Returns the circles of all rooms, each as `room: a > b`.
+fn all_circles(sources: &[Source]) -> BTreeSet<String> {
+    let rooms: BTreeSet<_> = sources.iter().filter(|source| source.is_front_door()).map(|room| &room.module).collect();
+    let in_room = |room: &Vec<String>| {
+        let circles = circles(&imports_inside(room, sources));
+        circles.into_iter().map(|circle| format!("{}: {}", room.join("::"), circle.join(" > "))).collect::<Vec<_>>()
+    };
+    rooms.into_iter().flat_map(in_room).collect()
+}
+
+#[test]
+fn no_modules_of_a_room_import_each_other_in_a_circle() {
+    let circles = all_circles(&Source::all());
+    assert!(circles.is_empty(), "circles: {circles:#?}");
+}
+
+#[test]
+fn a_circle_is_seen() {
+    let circles = |files: &[(&str, &str)]| {
+        let sources: Vec<_> = files.iter().map(|(file, text)| Source::new(file, text)).collect();
+        all_circles(&sources).into_iter().collect::<Vec<_>>()
+    };
+    let room = "mod a; mod b; mod c; use b::Passed; fn f() {}";
+    let seen = |a, b, c| circles(&[("src/r/mod.rs", room), ("src/r/a.rs", a), ("src/r/b.rs", b), ("src/r/c.rs", c)]);
+    assert_eq!(seen("use super::b::B;", "use crate::r::a;", ""), ["r: a > b"]);
+    assert_eq!(seen("use crate::{r::{b, c::C}, x};", "", "fn f() { g(super::a::f()) }"), ["r: a > c"]);
+    assert_eq!(seen("use super::b;", "use super::c;", "use super::a;"), ["r: a > b > c"]);
+    assert_eq!(seen("use super::Passed;", "use super::a;", ""), ["r: a > b"], "by the front door");
+    assert_eq!(seen("mod tests { use super::super::b; }", "use super::a;", ""), ["r: a > b"]);
+    assert_eq!(seen("use super::b::{self, B};", "use super::c::C;", "use super::f;"), [""; 0], "the front door itself");
+    assert_eq!(seen("mod b { use super::b; use super::c; }", "use super::a;", "// use super::a;"), [""; 0]);
+    let deeper = [("src/r/mod.rs", "mod a; mod s;"), ("src/r/a.rs", "use super::s;"), ("src/r/s/mod.rs", "mod x;")];
+    let x = |text| circles(&[&deeper[..], &[("src/r/s/x.rs", text)]].concat());
+    assert_eq!(x("use super::super::a;"), ["r: a > s"]);
+    assert_eq!(x("use crate::r::a::A;"), ["r: a > s"]);
+    assert_eq!(x("use super::y;"), [""; 0]);
+    assert_eq!(imports_inside(&["none".to_owned()], &[]), Imports::new());
 }
 
 #[test]
 fn each_feature_has_one_name_on_every_floor() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for feature in ["signup", "login", "password_reset", "profile", "security", "not_me"] {
-        for place in [
-            format!("src/accounts/{feature}.rs"),
-            format!("src/web/{feature}.rs"),
-            format!("templates/{feature}"),
-            format!("tests/it/{feature}.rs"),
-        ] {
+        let (file, room) = (format!("src/accounts/{feature}.rs"), format!("src/accounts/{feature}/mod.rs"));
+        assert!(root.join(&file).exists() || root.join(&room).exists(), "{file} or {room}");
+        for place in
+            [format!("src/web/pages/{feature}.rs"), format!("templates/{feature}"), format!("tests/it/{feature}.rs")]
+        {
             assert!(root.join(&place).exists(), "{place}");
         }
     }
 }
 
+/// Returns the paths of the site: every text in `urls` that is one, except `/`.
+fn paths(sources: &[Source]) -> Vec<String> {
+    let urls = sources.iter().filter(|source| source.module == ["urls"]).flat_map(Source::texts);
+    let is_path = |text: &String| text.strip_prefix('/').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+    urls.filter(is_path).collect()
+}
+
+/// Returns the texts in a file that begin with a path of the site.
+fn spelt_out(source: &Source, paths: &[String]) -> Vec<String> {
+    let is_path = |text: &String| paths.iter().any(|path| text.starts_with(path));
+    source.texts().into_iter().filter(is_path).collect()
+}
+
 #[test]
 fn each_path_is_written_once() {
-    let paths =
-        ["/login", "/logout", "/signup", "/profile", "/forgot-password", "/reset-password", "/dev/mailbox", "/docs"];
-    let templates = walk_templates();
-    for (name, text) in templates {
-        for path in paths {
+    let sources = Source::all();
+    let paths = paths(&sources);
+    assert!(paths.contains(&"/login".to_owned()) && paths.contains(&"/users/me/".to_owned()), "{paths:?}");
+    for (name, text) in templates() {
+        for path in &paths {
             for quote in ["href=\"", "action=\"", "src=\""] {
-                assert!(!text.contains(&format!("{quote}{path}")), "{name} spells {path} out");
+                assert!(!text.contains(&format!("{quote}{path}")), "{name} writes {path} out");
             }
         }
     }
-    for (module, path, source) in sources().iter().filter(|(module, ..)| module == "web" || module == "mail") {
-        for spelt in paths {
-            assert!(!source.contains(&format!("\"{spelt}")), "{module}: {} spells {spelt} out", path.display());
-        }
+    let elsewhere = sources.iter().filter(|source| source.module != ["urls"]);
+    for source in elsewhere {
+        let spelt = spelt_out(source, &paths);
+        assert!(spelt.is_empty(), "{} writes {spelt:?} out", source.file);
     }
 }
 
 #[test]
+fn a_path_that_is_written_again_is_seen() {
+    let paths = ["/login".to_owned(), "/users/".to_owned()];
+    let spelt = |text| spelt_out(&Source::new("src/api/login.rs", text), &paths);
+    assert_eq!(spelt("#[utoipa::path(post, path = \"/users/me/\")] fn me() {}"), ["/users/me/"]);
+    assert_eq!(spelt("fn f() -> String { format!(\"/login?next={x}\") }"), ["/login?next={x}"]);
+    assert!(spelt("/// POST /login\nfn f() { g(urls::LOGIN, \"login\") }").is_empty());
+}
+
+#[test]
 fn no_page_has_inline_code() {
-    for (name, text) in walk_templates().iter().filter(|(name, _)| !name.contains("letters/")) {
+    for (name, text) in templates().iter().filter(|(name, _)| !name.contains("letters/")) {
         for inline in [" style=", "<style", "<script>", " onclick=", " onsubmit=", "javascript:", "https://"] {
             assert!(!text.contains(inline), "{name} has {inline}");
         }
     }
 }
 
-fn walk_templates() -> Vec<(String, String)> {
-    fn walk(dir: &Path, into: &mut Vec<(String, String)>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, into);
-            } else {
-                into.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    let mut all = vec![];
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"), &mut all);
+fn templates() -> Vec<(String, String)> {
+    let all = files(Path::new(env!("CARGO_MANIFEST_DIR")), "templates");
     assert!(all.len() > 20);
     all
 }

@@ -1,5 +1,5 @@
-//! Line breaks and control characters in whatever a stranger can write: no header, no letter and no line of the log
-//! is made of them.
+//! Line breaks and control characters in every text that a client can send: they make no header, no email and no line of
+//! the log.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ use crate::bad_input::FORMS;
 use crate::process::Process;
 use crate::redirects::raw;
 
-/// What would be a header, a second answer or a line of the log if it got through, each in several spellings.
+/// Texts that would be a header, a second answer or a line of the log if they got through, each in several spellings.
 const PAYLOADS: &[&str] = &[
     "a\r\nX-Evil: 1\r\n\r\n<b>",
     "a\nX-Evil: 1",
     "a\rX-Evil: 1",
     "\r\n\r\nHTTP/1.1 200 OK\r\nX-Evil: 1\r\n\r\n",
-    "a\u{560a}\u{560d}X-Evil: 1", // its low bytes are CR and LF
+    "a\u{560a}\u{560d}X-Evil: 1", // the low bytes are CR and LF
     "a\u{10a}\u{10d}X-Evil: 1",
     "a\u{0}X-Evil: 1",
     "a\u{85}X-Evil: 1",
@@ -33,7 +33,7 @@ const PAYLOADS: &[&str] = &[
     "\u{202e}livE-X",
 ];
 
-/// Beside those of the pages: what ends a session, and a program's.
+/// The forms that [`FORMS`] lacks: the ones that end a session, and the one that programs send.
 const OTHER_FORMS: &[(&str, &[&str])] =
     &[("/logout", &["next"]), ("/not-me", &[]), ("/token", &["username", "password", "grant_type"])];
 
@@ -43,7 +43,7 @@ const JSON_FIELDS: &[(&str, &[&str])] = &[
     ("/complete_reset_password/", &["token", "new_password"]),
 ];
 
-/// The names of all headers that we send; nobody gives us another.
+/// The names of all headers that we send. A client can add none.
 const OURS: &[&str] = &[
     "allow",
     "cache-control",
@@ -122,7 +122,7 @@ async fn no_field_and_no_query_splits_a_header() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_in_an_address_are_answered_calmly() {
+async fn an_address_with_bytes_that_are_not_text_gets_an_ordinary_answer() {
     let app = TestApp::start().await;
     for path in [
         "/\u{7f}",
@@ -140,7 +140,7 @@ async fn bytes_that_are_no_text_in_an_address_are_answered_calmly() {
     }
 }
 
-/// Whatever a stranger can bring into the log: paths, methods, headers, names, as it may come to be in a warning.
+/// Sends every text of a client that can get into the log: paths, methods, headers and names.
 async fn pester(process: &Process) {
     let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
     let mut sam = process.someone("sam", OTTER).await;
@@ -155,7 +155,7 @@ async fn pester(process: &Process) {
         stranger.post("/login", &[("login", *payload), ("password", payload)]).await;
         stranger.post("/signup", &[("email", *payload), ("username", payload), ("password", payload)]).await;
         stranger.post("/forgot-password", &[("email", *payload)]).await;
-        // Bytes beyond ASCII are fine in a header; the controls are not, and never leave a client.
+        // A header may hold bytes beyond ASCII. It may not hold control characters, which no client sends.
         let Ok(value) = HeaderValue::from_bytes(payload.as_bytes()) else { continue };
         for name in [
             ORIGIN,
@@ -186,7 +186,7 @@ async fn pester(process: &Process) {
 const TRUSTING: (&str, &str) = ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8");
 
 #[tokio::test]
-async fn a_line_of_the_log_is_one_line_whatever_strangers_write() {
+async fn a_line_of_the_log_stays_one_line_whatever_clients_send() {
     for level in ["debug", "trace"] {
         let mut process = Process::serving(&[TRUSTING, ("LATCHKEY_LOG", level), ("LATCHKEY_RATE_LIMITS", "off")]).await;
         pester(&process).await;
@@ -206,7 +206,7 @@ async fn a_line_of_the_log_is_one_line_whatever_strangers_write() {
 }
 
 #[tokio::test]
-async fn a_line_of_the_log_for_machines_is_one_object_whatever_strangers_write() {
+async fn a_line_of_the_json_log_stays_one_object_whatever_clients_send() {
     let json = ("LATCHKEY_LOG_FORMAT", "json");
     let mut process =
         Process::serving(&[TRUSTING, json, ("LATCHKEY_LOG", "trace"), ("LATCHKEY_RATE_LIMITS", "off")]).await;

@@ -1,5 +1,5 @@
-//! Trying the site in a container or on a private network, without TLS: what the setting allows, what it says on every
-//! page, and what it does not loosen.
+//! The setting for trying out the site in a container or on a private network without TLS: what it allows, the banner on
+//! every page, and the checks that it does not change.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,7 +55,7 @@ fn a_site_on_a_private_network_starts_without_tls_and_warns() {
 }
 
 #[test]
-fn a_site_that_the_world_can_reach_is_refused_without_tls_all_the_same() {
+fn a_site_that_the_world_can_reach_is_still_refused_without_tls() {
     let not_covered = "LATCHKEY_INSECURE_LAN does not cover";
     for url in [
         "http://accounts.example.com",
@@ -98,7 +98,7 @@ fn the_flag_needs_no_value() {
     assert!(off.out.contains("is ready") && !off.err.contains("LATCHKEY_INSECURE_LAN"), "{off:?}");
 }
 
-/// The settings of the two commands in README: the flags of one, the variables of the other.
+/// Starts a site with the two commands of README: with the flags of one, and with the variables of the other.
 #[test]
 fn the_commands_in_readme_start_a_site() {
     let readme = include_str!("../../README.md").replace("\\\n", " ");
@@ -119,13 +119,13 @@ fn the_commands_in_readme_start_a_site() {
     assert!(ran.out.contains("is ready: open http://localhost:3000"), "{ran:?}");
 }
 
-/// Counts the banners: asides with the warning, in this language.
+/// Returns the number of banners: asides with the warning in this language.
 fn banners(page: &Page, warning: &str) -> usize {
     let asides = page.html.split("<aside").skip(1);
     asides.filter(|rest| rest.split("</aside>").next().is_some_and(|aside| aside.contains(warning))).count()
 }
 
-/// One of each kind of page, failures too.
+/// Returns one page of each kind, also of failures.
 async fn pages(app: &TestApp) -> Vec<Page> {
     let mut sam = app.someone("sam", OTTER).await;
     let mut all = vec![];
@@ -175,7 +175,7 @@ async fn cookies_are_as_they_are_without_it() {
     assert!(!seen[0].is_empty() && seen[0] == seen[1], "{seen:#?}");
 }
 
-/// The name of this machine without its domain, if it leads somewhere: a private name by its looks.
+/// Returns the name of this machine without its domain, which looks like a private name, if it has an address.
 fn private_name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?.split('.').next()?.trim().to_owned();
     (name != "localhost" && (name.as_str(), 9).to_socket_addrs().is_ok()).then_some(name)
@@ -194,7 +194,7 @@ async fn a_catcher_of_mail_on_the_private_network_gets_letters_without_tls() {
     let ran = Process::new(&[smtp, from, ON]).run(&["mail-test", "ada@example.com"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(!server.letter(1).await.tls);
-    // With a password to lose, with the wish for TLS and without the setting it is STARTTLS or nothing.
+    // If the URL has a password or asks for TLS, or without the setting, it is STARTTLS or no email.
     let [with_password, with_tls] = [format!("smtp://sam:canary@{to}"), format!("smtp://{to}?tls=required")];
     for settings in [&[by(&with_password)[0], from, ON][..], &[by(&with_tls)[0], from, ON], &[smtp, from]] {
         let ran = Process::new(settings).run(&["mail-test", "ada@example.com"]);
@@ -203,7 +203,7 @@ async fn a_catcher_of_mail_on_the_private_network_gets_letters_without_tls() {
     assert_eq!(server.received().len(), 1);
 }
 
-/// A page of another site, which posts a form to this address as soon as it is asked to.
+/// Serves a page of another site, whose button posts a form to this address.
 async fn evil_site(target: String, referrer: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -221,7 +221,7 @@ async fn evil_site(target: String, referrer: &str) -> SocketAddr {
     address
 }
 
-/// Over plain HTTP to another name than localhost, browsers send no `Sec-Fetch-Site`: what is left is `Origin`.
+/// Over plain HTTP to another name than localhost, browsers send no `Sec-Fetch-Site`, so only `Origin` protects the site.
 #[tokio::test]
 async fn in_chromium_an_account_lives_there_and_another_site_is_refused() {
     let mail = MailServer::start("plain").await;
@@ -238,7 +238,7 @@ async fn in_chromium_an_account_lives_there_and_another_site_is_refused() {
     ])
     .await;
     assert_eq!(process.url, site);
-    // A user by plain requests.
+    // The user signs up by plain requests.
     let here = Client::builder().redirect(redirect::Policy::none()).resolve("latchkey.test", listen.parse().unwrap());
     let mut other = Browser::over(here.build().unwrap(), &site);
     sign_up(&mut other, "sam", OTTER).await;
@@ -264,15 +264,10 @@ async fn in_chromium_an_account_lives_there_and_another_site_is_refused() {
     sam.sees("form[action='/login'], a[href='/login']").await;
 
     let causes = || {
-        process
-            .log()
-            .lines()
-            .filter(|line| line.contains("gate: refused status=403"))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        process.log().lines().filter(|line| line.contains("refused status=403")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(causes().is_empty(), "{:?}", causes());
-    // A page can hide its name, but not that it is another one. To another port of the same host, browsers send cookies.
+    // A page can hide its name, but not that it is of another site. Browsers send cookies to another port of the same host.
     for (host, path, referrer, origin) in [
         ("evil.test", "/login", "no-referrer", "Origin: null"),
         ("evil.test", "/logout", "unsafe-url", "Origin: http://evil.test:"),
@@ -286,6 +281,6 @@ async fn in_chromium_an_account_lives_there_and_another_site_is_refused() {
         let causes = causes();
         assert!(causes.len() == before + 1 && causes[before].contains(origin), "{host}{path}: {causes:#?}");
         sam.opens("/profile").await;
-        assert_eq!(sam.path().await, "/login", "{host}{path} logged nobody in");
+        assert_eq!(sam.path().await, "/login", "{host}{path} logged the user in");
     }
 }

@@ -1,4 +1,4 @@
-//! The keys under sessions: a fresh secret, old ones dropped, all of them lost.
+//! The secrets that sign sessions: a fresh one is added, old ones are dropped, all are lost.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,14 +18,14 @@ use crate::browser::Browser;
 use crate::process::{Process, confirm, forget, sign_up, until};
 use crate::{HERON, OTTER};
 
-/// A secret as `openssl rand -base64 32` makes it.
+/// A secret from `openssl rand -base64 32`.
 const SECRET: &str = "qk3P0o7Y0mYb5rVnTt9E6gkZ1yW8cXJfLhRuDsAaBvM=";
 
 fn secrets(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// What the key is called that signed this browser's cookie.
+/// Returns the name of the key that signed this browser's cookie.
 fn kid(browser: &Browser) -> String {
     let header = browser.cookies["latchkey_session"].split('.').next().unwrap();
     let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
@@ -44,7 +44,7 @@ async fn opens(process: &Process, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_fresh_secret_logs_nobody_out_until_the_old_one_is_dropped() {
+async fn a_fresh_secret_logs_no_user_out_until_the_old_one_is_dropped() {
     let mut process = Process::serving(&[]).await;
     let (mut sam, file) = (process.someone("sam", OTTER).await, process.path("data/secret"));
     let (old_token, old) = (token(&process).await, secrets(&file));
@@ -98,11 +98,11 @@ async fn a_secret_is_not_dropped_while_a_session_may_be_open_by_it() {
     assert_eq!(process.run(&["keys", "drop", "--keep", "2"]).code, Some(0), "nothing to drop");
     assert_eq!(secrets(&file), both);
 
-    // Once all that the old secret signed has ended, it goes without force, and nobody is logged out.
+    // Once every session that the old secret signed has ended, it is dropped without force, and no user is logged out.
     sam.post("/profile/security/log-out", &[("others", "1")]).await;
     sam.log_out().await;
     let dropped = async || {
-        // The times are whole seconds, and that of the start may not be over.
+        // Times are in whole seconds, and the second of the start may not be over.
         assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
         let done = process.run(&["keys", "drop"]).code == Some(0);
         if !done {
@@ -136,7 +136,7 @@ async fn a_session_that_is_used_is_signed_anew() {
 }
 
 #[test]
-fn rotations_at_once_lose_nothing_and_nobody_reads_half_a_file() {
+fn rotations_at_once_lose_nothing_and_no_reader_sees_half_a_file() {
     let process = Process::new(&[]);
     assert_eq!(process.run(&["migrate"]).code, Some(0));
     let first = secrets(&process.path("data/secret")).remove(0);
@@ -208,7 +208,7 @@ fn what_is_not_there_or_not_ours_to_change_is_said() {
 }
 
 #[tokio::test]
-async fn losing_the_secret_only_logs_people_out() {
+async fn losing_the_secret_only_logs_users_out() {
     let mut process = Process::serving(&[]).await;
     let (mut sam, mut ada) = (process.someone("sam", OTTER).await, process.browser());
     sign_up(&mut ada, "ada", OTTER).await;

@@ -1,4 +1,4 @@
-//! Languages: which one a person gets, and that nothing is left out of any.
+//! Languages: which one a visitor gets, and that none lacks a message.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,6 +16,12 @@ fn speaks(page: &Page, tag: &str) {
     assert_eq!(page.headers["content-language"], tag);
     let vary: Vec<_> = page.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
     assert!(vary.join(", ").contains("Accept-Language") && vary.join(", ").contains("Cookie"), "{vary:?}");
+}
+
+/// Saves a language in the account, by its page.
+async fn save(browser: &mut Browser, tag: &str) -> Page {
+    let form = browser.open("/profile/language").await.form("/profile/language");
+    browser.submit(form.fill("language", tag)).await
 }
 
 /// A browser set to Chinese.
@@ -74,7 +80,7 @@ async fn the_switch_in_the_footer_outlasts_the_page() {
     for path in ["/login", "/nowhere", "/signup"] {
         speaks(&li.open(path).await, "zh-CN");
     }
-    // On a page that does not exist the switch leads to one that does.
+    // On a page that does not exist, the switch leads to the first page.
     assert!(li.open("/nowhere").await.html.contains("href=\"/?lang=en\""));
     speaks(&li.open("/?lang=en").await, "en");
     for odd in ["", "xx", "zh", "../en", "en%0d%0aset-cookie:%20a=b"] {
@@ -104,7 +110,7 @@ async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
     assert_eq!(page.problem_at("full_name").replace("错误：", ""), "称呼最多 100 个字符");
 
     speaks(&elsewhere.open("/profile?lang=en").await, "en");
-    speaks(&sam.open("/profile").await, "en"); // saved: it is the user's, not the browser's
+    speaks(&sam.open("/profile").await, "zh-CN"); // the choice is the other browser's, not the user's
     let page =
         sam.submit(sam.clone().open("/profile/language").await.form("/profile/language").fill("language", "")).await;
     speaks(&page, "en");
@@ -137,7 +143,7 @@ async fn a_language_that_was_chosen_before_the_account_comes_along() {
 async fn a_language_stays_with_its_account_and_not_with_the_browser() {
     let app = TestApp::start().await;
     let mut li = app.someone("lina", OTTER).await;
-    li.open("/profile?lang=zh-CN").await;
+    save(&mut li, "zh-CN").await;
     let mut sams = app.browser();
     let page = sams.log_in("lina", OTTER).await;
     speaks(&page, "zh-CN");
@@ -148,7 +154,7 @@ async fn a_language_stays_with_its_account_and_not_with_the_browser() {
 }
 
 #[tokio::test]
-async fn whoever_never_chose_is_written_to_in_the_language_of_their_sign_up() {
+async fn a_user_who_never_chose_gets_emails_in_the_language_of_the_sign_up() {
     let app = TestApp::start().await;
     let mut li = in_chinese(&app);
     li.sign_up("li@example.com", "lina", OTTER).await;
@@ -174,16 +180,41 @@ async fn the_switch_works_where_the_session_has_ended_and_keeps_where_to_go() {
 }
 
 #[tokio::test]
-async fn a_link_on_another_site_does_not_change_what_a_user_has_saved() {
+async fn no_link_changes_what_a_user_has_saved() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    sam.open("/profile?lang=en").await;
-    for site in ["cross-site", "same-site", "none"] {
-        let from = |request: reqwest::RequestBuilder| request.header("sec-fetch-site", site);
+    save(&mut sam, "en").await;
+    for site in [None, Some("same-origin"), Some("cross-site"), Some("same-site"), Some("none")] {
+        let from = |request: reqwest::RequestBuilder| match site {
+            Some(site) => request.header("sec-fetch-site", site),
+            None => request,
+        };
         let page = sam.send(reqwest::Method::GET, "/profile?lang=zh-CN", from).await;
         assert_eq!(page.status, 303);
-        speaks(&sam.open("/profile").await, "en");
+        let mut elsewhere = in_chinese(&app);
+        speaks(&elsewhere.log_in("sam", OTTER).await, "en");
     }
+}
+
+#[tokio::test]
+async fn a_choice_in_this_browser_lasts_until_the_next_log_in_to_an_account_that_has_saved_one() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    sam.open("/profile?lang=zh-CN").await;
+    sam.log_out().await;
+    speaks(&sam.log_in("sam", OTTER).await, "zh-CN"); // nothing is saved yet
+    speaks(&save(&mut sam, "en").await, "en");
+
+    speaks(&sam.open("/profile/password?lang=zh-CN").await, "zh-CN");
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    let page = sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!(page.path, "/profile/security");
+    speaks(&page, "zh-CN"); // another session of the same user is no log-in
+    assert_eq!(app.letters_to("sam@example.com", 2).await[0].subject, "Your Latchkey password was changed");
+    let page = sam.log_out().await;
+    speaks(&page, "zh-CN");
+    speaks(&sam.log_in("sam", HERON).await, "en");
+    assert!(!sam.cookies.contains_key("latchkey_lang"));
 }
 
 #[tokio::test]
@@ -197,9 +228,9 @@ async fn a_letter_speaks_the_language_of_its_recipient() {
     assert!(letter.html.contains("<html lang=\"zh-CN\""));
     let form = li.open(&letter.links[0]).await.form("/signup/confirm");
     speaks(&li.submit(form).await, "zh-CN");
-    li.open("/profile?lang=zh-CN").await;
+    save(&mut li, "zh-CN").await;
 
-    // Asked from an English page, by whomever: Li reads Chinese.
+    // Li gets Chinese emails, although an English page asked for them.
     let mut eve = app.browser();
     eve.language = Some("en");
     eve.ask_reset("li@example.com").await;
@@ -215,7 +246,7 @@ async fn a_letter_speaks_the_language_of_its_recipient() {
 }
 
 #[tokio::test]
-async fn no_letter_or_page_has_marks_that_nobody_sees() {
+async fn no_letter_or_page_has_invisible_marks() {
     let app = TestApp::start().await;
     let mut li = in_chinese(&app);
     li.sign_up("li@example.com", "lina", OTTER).await;
@@ -225,7 +256,7 @@ async fn no_letter_or_page_has_marks_that_nobody_sees() {
     }
 }
 
-/// The messages of a language: a name, or a name and what is filled in.
+/// Returns the names of the messages of a language.
 fn messages(tag: &str) -> BTreeSet<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("locales").join(tag);
     let files = fs::read_dir(dir).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
@@ -264,7 +295,7 @@ fn every_message_is_said_somewhere() {
     let text: String = all.into_iter().map(|(_, text)| text).collect();
     for message in messages("en") {
         let name = message.replace('-', "_");
-        // By `t.name()`, or as the subject of a letter.
+        // A message is used by `t.name()`, or as the subject of an email.
         let said = match message {
             subject if subject.ends_with("-subject") => format!("}} {name}"),
             _ => format!("t.{name}("),
@@ -284,7 +315,7 @@ fn no_page_or_letter_has_words_of_its_own() {
             let words = left.split(attribute).skip(1).find(|rest| !rest.starts_with(['{', '"']));
             assert!(words.is_none(), "{name}: {attribute}{words:?}");
         }
-        // What is left without comments, expressions and tags.
+        // Only the text is left, without comments, expressions and tags.
         let parts = [("<!--", "-->"), ("{#", "#}"), ("{%", "%}"), ("{{", "}}"), ("<style>", "</style>"), ("<", ">")];
         for (open, close) in parts {
             while let Some(start) = left.find(open) {
@@ -292,7 +323,7 @@ fn no_page_or_letter_has_words_of_its_own() {
                 left.replace_range(start..start + end + close.len(), " ");
             }
         }
-        // No words: what is typed, what a block puts into a tag, and the blanks after a preheader.
+        // These are no words of a page: text to type, attributes that a block puts into a tag, and blanks after a preheader.
         let typed = ["LATCHKEY_SMTP_URL", "latchkey", "mail-test"];
         let no_word = |word: &str| {
             typed.contains(&word)

@@ -1,5 +1,5 @@
-//! What each letter says, in each language, to the letter: `tests/it/snapshots`. After a change on purpose,
-//! `INSTA_UPDATE=always cargo test letters` writes them anew, and the diff shows what people will read.
+//! The full text of each letter in each language, in `tests/it/snapshots`. After an intended change,
+//! `INSTA_UPDATE=always cargo test letters` writes the snapshots again, and the diff shows what users will read.
 
 use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
@@ -47,7 +47,7 @@ fn each_letter(locale: Locale) -> [(&'static str, Rendered); 12] {
 }
 
 #[test]
-fn each_letter_in_each_language_is_as_it_was_read() {
+fn each_letter_in_each_language_equals_its_snapshot() {
     for locale in Locale::iter() {
         for (name, letter) in each_letter(*locale) {
             let Rendered { subject, text, html, .. } = letter;

@@ -1,8 +1,8 @@
-//! Tries are counted: at an account, from a client, and letters to an address. The owner is never kept out.
+//! The limits of attempts at an account, of attempts of a client, and of letters to an address. They never lock the owner out.
 
 use futures_util::{StreamExt, stream};
+use latchkey::accounts::limit::clients::Action;
 use latchkey::accounts::password::Password;
-use latchkey::throttle::Limit;
 use reqwest::StatusCode;
 use time::Duration;
 
@@ -10,7 +10,7 @@ use crate::app::TestApp;
 use crate::browser::{Browser, Page};
 use crate::{HERON, OTTER};
 
-/// Guesses until the answer is no longer “wrong”, and says how many guesses were looked at.
+/// Guesses until the response is no longer “wrong”. Returns how many guesses were checked.
 async fn guess(browser: &mut Browser, login: &str) -> (u32, Page) {
     for looked_at in 0..150 {
         let page = browser.post("/login", &[("login", login), ("password", "not this one at all")]).await;
@@ -32,7 +32,7 @@ async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_t
     let mut answers = vec![];
     let names = ["nobody", "nobody@example.com", "no such name, nor can there be", "sam", "sam@example.com"];
     for login in names {
-        app.app.clock.advance(Duration::minutes(10)); // for the client's own count
+        app.app.clock.advance(Duration::minutes(10)); // this refills the client's own attempts
         let (looked_at, page) = guess(&mut app.browser(), login).await;
         page.assert_framed(429);
         assert_eq!(looked_at, 5, "{login}");
@@ -49,28 +49,28 @@ async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_t
     }
     assert!(answers.windows(2).all(|two| two[0] == two[1]), "the page does not tell who has an account");
 
-    // The same name at the JSON door leads to the same bucket.
+    // The same name has the same bucket at the JSON door.
     let form = [("username", "SAM@Example.com"), ("password", OTTER)];
     let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
     assert_eq!(token.status(), 429);
     assert!(token.headers().contains_key("retry-after"));
     assert!(token.text().await.unwrap().starts_with("{\"detail\":\"Too many attempts. Try again in 6 minutes"));
 
-    // Not even the right password is looked at: a guesser must not learn which it is.
+    // Even the right password is not checked. Otherwise an attacker would learn it.
     app.browser().log_in("sam@example.com", OTTER).await.assert_framed(429);
     app.app.clock.advance(Duration::minutes(6));
     assert_eq!(app.browser().log_in("sam@example.com", OTTER).await.path, "/profile");
-    assert_eq!(guess(&mut app.browser(), "sam@example.com").await.0, 0, "a right password takes its try too");
+    assert_eq!(guess(&mut app.browser(), "sam@example.com").await.0, 0, "a right password takes its attempt too");
 }
 
-/// If the two names of one account shared a bucket, an attacker who knows a username could ask which address is its own.
+/// If the two names of one account shared a bucket, an attacker who knows a username could find out its address.
 #[tokio::test]
-async fn two_names_of_one_account_are_limited_like_two_names_of_nobody() {
+async fn two_names_of_one_account_are_limited_like_two_unknown_names() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     app.someone("sam", OTTER).await;
     let client = std::cell::Cell::new(0u32);
     let answer = async |login: &str| {
-        client.set(client.get() + 1); // so many clients that none of them is limited by itself
+        client.set(client.get() + 1); // each guess has its own client, so that no client is limited
         let ip = format!("203.0.{}.{}", client.get() / 200, client.get() % 200);
         let fields = [("login", login), ("password", "not this one at all")];
         let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", &ip).form(&fields);
@@ -113,32 +113,32 @@ async fn a_hundred_guesses_at_once_get_no_further_than_ten_in_turn() {
 }
 
 #[tokio::test]
-async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
+async fn strangers_cannot_lock_the_owners_own_browser_out() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     sam.log_out().await;
-    let mut misses = 0;
-    while misses < 100 {
+    let mut failures = 0;
+    while failures < 100 {
         for name in ["sam", "sam@example.com"] {
-            misses += guess(&mut app.browser(), name).await.0;
+            failures += guess(&mut app.browser(), name).await.0;
         }
         app.app.clock.advance(Duration::minutes(30));
     }
-    assert_eq!(misses, 100, "at the latest after a hundred misses in a row");
+    assert_eq!(failures, 100, "at the latest after 100 failures in a row");
 
-    // From here on waiting does not help a stranger.
+    // From here on, waiting does not help an attacker.
     app.app.clock.advance(Duration::days(7));
     let page = app.browser().log_in("sam", OTTER).await;
     page.assert_framed(429);
     assert!(page.html.contains("Reset your password, or log in from a browser you have used before"));
     assert_eq!(retry_after(&page), 3600);
 
-    // Their own misses are counted by themselves, and a miss is no disaster.
+    // The failures of the owner have their own count, and a failure does not lock the owner out.
     assert_eq!(sam.log_in("sam", "not this one").await.status, 422);
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
     app.browser().log_in("sam", OTTER).await.assert_framed(429);
 
-    // A reset lets everybody in again who has the new password.
+    // After a reset, the new password works in every browser again.
     let link = app.reset_link("sam@example.com", 2).await;
     let mut anywhere = app.browser();
     assert_eq!(anywhere.reset(&link, HERON).await.path, "/login");
@@ -146,7 +146,7 @@ async fn the_owners_own_browser_gets_in_whatever_strangers_do() {
 }
 
 #[tokio::test]
-async fn a_known_browser_has_tries_of_its_own_and_only_at_its_own_account() {
+async fn a_known_browser_has_attempts_of_its_own_and_only_at_its_own_account() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     app.someone("ada", OTTER).await;
@@ -156,11 +156,11 @@ async fn a_known_browser_has_tries_of_its_own_and_only_at_its_own_account() {
     assert_eq!(guess(&mut thief, "sam").await.0, 20);
     app.browser().log_in("sam", OTTER).await.assert_framed(200);
 
-    // To other accounts it is a stranger like any other.
+    // Other accounts do not know this browser.
     assert_eq!(guess(&mut app.browser(), "ada").await.0, 5);
     assert_eq!(guess(&mut thief, "ada").await.0, 0);
 
-    // The name is another one after each log-in: a copy of the old one is a stranger's, and so is a planted one.
+    // The device token changes at each log-in. A copy of the old token is unknown, and so is a planted one.
     app.app.clock.advance(Duration::hours(3));
     assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
     assert_ne!(sam.cookies["latchkey_device"], device);
@@ -178,7 +178,7 @@ async fn a_restart_forgives_nothing() {
 }
 
 #[tokio::test]
-async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_not_count() {
+async fn one_client_has_thirty_failures_at_all_accounts_together_and_log_ins_do_not_count() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     for _ in 0..4 {
@@ -186,7 +186,7 @@ async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_
             let login = ["sam", "sam@example.com"][n % 2];
             assert_eq!(app.browser().post("/login", &[("login", login), ("password", OTTER)]).await.status, 303);
         }
-        // In use, or it would not be among the devices that the account keeps.
+        // The browser is used, because the account keeps only the newest devices.
         app.app.clock.advance(Duration::seconds(1));
         assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
         app.app.clock.advance(Duration::minutes(30));
@@ -206,7 +206,7 @@ async fn one_client_misses_thirty_times_at_all_accounts_together_and_log_ins_do_
     page.assert_framed(429);
     assert!(page.html.contains("Too many attempts from your network. Try again in 1 minute."));
     assert!((1..=20).contains(&retry_after(&page)));
-    // A browser that the account knows is not held up by its neighbours.
+    // A browser that the account knows is not slowed down by other clients at the same address.
     assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
     app.browser().log_in("sam", OTTER).await.assert_framed(429);
     app.app.clock.advance(Duration::seconds(20));
@@ -288,7 +288,7 @@ async fn three_letters_go_to_one_address_and_then_one_an_hour_with_the_same_answ
     assert_eq!(app.letters_to("sam@example.com", 5).await.len(), 5);
 }
 
-/// A planted sign-up must not keep its victim's own letter away: the only button in the mailbox would be the planted one.
+/// An attacker's sign-up must not prevent the victim's own letter. The only button in the mailbox would be the attacker's.
 #[tokio::test]
 async fn a_stranger_cannot_use_up_the_sign_up_letters_of_an_address() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
@@ -306,7 +306,8 @@ async fn a_stranger_cannot_use_up_the_sign_up_letters_of_an_address() {
     app.letters_to("new@example.com", 4).await;
 }
 
-/// Strangers at many addresses can use up what one address gets. The first email that a client asks for comes all the same.
+/// Attackers from many addresses can use up the letters of one address. The first email that a client asks for is sent all
+/// the same.
 #[tokio::test]
 async fn the_first_sign_up_letter_that_a_client_asks_for_always_comes() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
@@ -328,9 +329,9 @@ async fn the_first_sign_up_letter_that_a_client_asks_for_always_comes() {
     assert_eq!(app.letters_to("new@example.com", 12).await.len(), 12, "only the first");
 }
 
-/// A botnet must not send a hundred thousand of them to one mailbox in a day.
+/// A botnet must not send 100 000 of these emails to one mailbox in a day.
 #[tokio::test]
-async fn there_is_an_end_to_first_sign_up_letters_to_one_address() {
+async fn first_sign_up_letters_to_one_address_are_limited() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     for n in 0..60 {
         let ip = format!("203.0.113.{n}");
@@ -344,7 +345,7 @@ async fn there_is_an_end_to_first_sign_up_letters_to_one_address() {
 }
 
 #[tokio::test]
-async fn a_change_of_password_leaves_the_way_to_a_reset_open() {
+async fn a_change_of_password_uses_up_no_letter_of_a_reset() {
     let app = TestApp::start().await;
     let mut thief = app.someone("sam", OTTER).await;
     for n in 0..3 {
@@ -352,13 +353,13 @@ async fn a_change_of_password_leaves_the_way_to_a_reset_open() {
     }
     let form = thief.open("/profile/password").await.form("/profile/password");
     thief.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
-    app.letters_to("sam@example.com", 5).await; // word of it
+    app.letters_to("sam@example.com", 5).await; // they report the changes
     let link = app.reset_link("sam@example.com", 6).await;
     assert_eq!(app.browser().open(&link).await.status, 200);
 }
 
 #[tokio::test]
-async fn after_a_reset_the_owner_gets_in_though_strangers_go_on_guessing() {
+async fn after_a_reset_the_owner_can_log_in_although_strangers_go_on_guessing() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -369,11 +370,11 @@ async fn after_a_reset_the_owner_gets_in_though_strangers_go_on_guessing() {
 }
 
 #[tokio::test]
-async fn when_the_line_for_the_hash_is_full_the_owners_own_browser_gets_in_and_others_lose_no_try() {
+async fn when_the_queue_for_the_hash_is_full_the_owners_browser_can_log_in_and_others_lose_no_attempt() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     sam.log_out().await;
-    // Filled from inside: the limits are on, and nobody from outside could so soon.
+    // The test fills the queue itself. The limits are on, and no client could fill it so soon.
     let hasher = app.app.accounts.hasher.clone();
     let places = 256 * std::thread::available_parallelism().unwrap().get();
     let mut line: Vec<_> = (0..places).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
@@ -388,9 +389,9 @@ async fn when_the_line_for_the_hash_is_full_the_owners_own_browser_gets_in_and_o
     assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile");
 }
 
-/// Whoever is logged in, or has the mailed link, has proven more than a stranger who guesses.
+/// A user who is logged in, or who has the mailed link, has proven more than a stranger who guesses.
 #[tokio::test]
-async fn when_strangers_fill_the_line_for_the_hash_a_change_and_a_reset_of_the_password_go_on() {
+async fn when_strangers_fill_the_queue_for_the_hash_the_password_can_still_be_changed_and_reset() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -419,7 +420,7 @@ async fn when_strangers_fill_the_line_for_the_hash_a_change_and_a_reset_of_the_p
     drop(line);
 }
 
-/// Strangers cannot see that a password is new, so they go on guessing. Its owner starts again from the beginning.
+/// Attackers cannot see that a password is new, so they go on guessing. The owner gets all attempts back.
 #[tokio::test]
 async fn a_reset_refills_every_bucket_of_the_account() {
     let app = TestApp::start().await;
@@ -463,11 +464,11 @@ async fn a_program_that_resets_a_password_is_known_afterwards_and_leaves_no_othe
 
 #[tokio::test]
 async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
-    use latchkey::throttle::Limit;
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
-    // Used up from inside: from outside it takes as many accounts as an attacker cares to have.
-    while app.app.throttle.take(Limit::KnownLogIn, "127.0.0.1", app.app.now()).is_ok() {}
+    // The test uses the attempts up itself. A client would need many accounts for this.
+    let (clients, ip) = (&app.app.accounts.limits.clients, Some("127.0.0.1".parse().unwrap()));
+    while clients.take(Action::KnownLogIn, ip, app.app.now()).is_ok() {}
     let page = sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
     page.assert_framed(429);
     assert_eq!(retry_after(&page), 1);
@@ -475,8 +476,8 @@ async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
     assert_eq!(sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status, 303);
 }
 
-/// A thousand attempts at one account must not be in the way of all other accounts. The two names of an account do not
-/// wait for each other, or an attacker could measure which address belongs to a username.
+/// 1000 attempts at one account must not delay all other accounts. The two names of an account do not wait for each other, or
+/// an attacker could measure which address belongs to a username.
 #[tokio::test]
 async fn one_password_of_a_name_is_hashed_at_a_time() {
     let app = TestApp::start().await;
@@ -497,7 +498,7 @@ async fn one_password_of_a_name_is_hashed_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_program_is_held_up_by_guesses_from_its_own_network_only() {
+async fn a_program_is_slowed_down_only_by_guesses_from_its_own_network() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     app.someone("sam", OTTER).await;
     let token = async |ip: &str, password: &str| {
@@ -513,7 +514,7 @@ async fn a_program_is_held_up_by_guesses_from_its_own_network_only() {
 }
 
 #[tokio::test]
-async fn nobody_fills_the_database_without_a_try() {
+async fn no_client_fills_the_database_without_an_attempt() {
     use latchkey::visit_store::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;
@@ -528,25 +529,25 @@ async fn nobody_fills_the_database_without_a_try() {
 }
 
 #[tokio::test]
-async fn what_is_swept_first_has_the_fewest_misses() {
-    use latchkey::accounts::limit::{self, ActiveModel, Entity};
+async fn the_rows_with_the_fewest_failures_are_swept_first() {
+    use latchkey::accounts::limit::accounts::{ActiveModel, Entity, sweep};
     use sea_orm::{EntityTrait, PaginatorTrait, Set};
     let app = TestApp::start().await;
     guess(&mut app.browser(), "sam").await;
     let row = |n: i64| ActiveModel {
         key: Set(format!("letter {n}")),
-        whole_at: Set(app.app.now().unix_timestamp() + 3600 + n),
-        misses: Set(0),
+        refilled_at: Set(app.app.now().unix_timestamp() + 3600 + n),
+        failures: Set(0),
     };
     for thousand in 0..101 {
         let rows = (0..1000).map(|n| row(thousand * 1000 + n));
         Entity::insert_many(rows).exec_without_returning(app.app.db.write()).await.unwrap();
     }
-    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
+    sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 100_000);
-    assert_eq!(guess(&mut app.browser(), "sam").await.0, 0, "a flood of letters forgives no misses");
+    assert_eq!(guess(&mut app.browser(), "sam").await.0, 0, "a flood of letters forgives no failures");
     app.app.clock.advance(Duration::days(33));
-    limit::sweep(&app.app.db, app.app.now()).await.unwrap();
+    sweep(&app.app.db, app.app.now()).await.unwrap();
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap(), 0);
 }
 
@@ -561,7 +562,7 @@ async fn three_letters_of_sign_ups_go_to_one_address_for_one_client() {
 }
 
 #[tokio::test]
-async fn whoever_finds_a_browser_open_cannot_guess_the_password_in_it() {
+async fn an_attacker_at_an_open_browser_cannot_guess_the_password_in_it() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     for n in 0..21 {
@@ -576,7 +577,7 @@ async fn whoever_finds_a_browser_open_cannot_guess_the_password_in_it() {
 }
 
 #[tokio::test]
-async fn a_clock_that_ran_ahead_and_was_set_right_locks_nobody_out() {
+async fn a_clock_that_was_ahead_and_was_corrected_locks_no_user_out() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     app.app.clock.advance(Duration::days(365));
@@ -590,8 +591,8 @@ async fn a_clock_that_ran_ahead_and_was_set_right_locks_nobody_out() {
     assert!(looked_at <= 1 && retry_after(&page) <= 360, "the state is an ordinary one again: {}", retry_after(&page));
 }
 
-/// Sends `count` forms with nothing in them to `path`, the one with number n from the address `from(n)`, many at once,
-/// and returns the status of each answer.
+/// Sends `count` empty forms to `path`, many at once, and form n from the address `from(n)`. Returns the status of each
+/// response.
 async fn send_from(app: &TestApp, path: &'static str, count: u32, from: impl Fn(u32) -> String) -> Vec<u16> {
     let client = reqwest::Client::new();
     let send = |n| {
@@ -605,9 +606,9 @@ fn count_of(answers: &[u16], status: u16) -> usize {
     answers.iter().filter(|answer| **answer == status).count()
 }
 
-/// Anybody gets an IPv6 /48, with 65 536 networks of the size that each household has (RIPE-690).
+/// An attacker can easily get an IPv6 /48, which has 65 536 networks of the size that each household has (RIPE-690).
 #[tokio::test]
-async fn an_ipv6_network_gets_a_few_times_what_one_client_gets_however_many_subnets_it_has() {
+async fn an_ipv6_network_gets_a_few_times_the_attempts_of_one_client_for_all_its_subnets_together() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     let looked_at = |answers: &[u16]| {
         assert_eq!(count_of(answers, 410) + count_of(answers, 429), answers.len());
@@ -625,7 +626,7 @@ async fn an_ipv6_network_gets_a_few_times_what_one_client_gets_however_many_subn
 }
 
 #[tokio::test]
-async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_room_to_clients_that_have_not_asked_yet() {
+async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_attempts_to_new_clients() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
     let fifty = |n: u32| format!("198.18.0.{}", n % 50);
     let answers = send_from(&app, "/signup", 1300, fifty).await;
@@ -639,7 +640,7 @@ async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_room_to
     };
     newcomer("203.0.113.9").await.assert_framed(422);
 
-    // More networks than anybody has, one form from each: then newcomers wait too, as long as everybody else.
+    // One form each from more networks than an attacker has. Now new clients wait too, as long as all others.
     let answers = send_from(&app, "/signup", 1500, |n| format!("198.19.{}.{}", n / 200, n % 200)).await;
     assert!(count_of(&answers, 503) > 0, "there is an end to it");
     let page = newcomer("198.18.0.1").await;
@@ -655,10 +656,12 @@ async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_t
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let mut eve = app.someone("eve", OTTER).await;
-    // Taken from inside: a flood as large as this one would take a test too long.
+    // The test takes the attempts itself. A flood as large as this would take too long.
     let mut addresses = (0..60_000).map(|n| format!("198.18.{}.{}", n / 250, n % 250));
     let now = app.app.now();
-    let mut drain = || assert!(addresses.any(|ip| app.app.throttle.take(Limit::Letter, &ip, now).is_err()), "no end");
+    let clients = &app.app.accounts.limits.clients;
+    let mut refused = |ip: String| clients.take(Action::Letter, Some(ip.parse().unwrap()), now).is_err();
+    let mut drain = || assert!(addresses.any(&mut refused), "no end");
     for (email, known) in [("nobody@example.com", false), ("sam@example.com", false), ("sam@example.com", true)] {
         drain();
         let browser = if known { &mut sam } else { &mut eve };
@@ -668,7 +671,7 @@ async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_t
     app.letters_to("sam@example.com", 2).await;
 }
 
-/// The first letter of every client goes out, so a /48 must not be 65 536 clients here either.
+/// The first letter of every client is sent, so a /48 must not be 65 536 clients here either.
 #[tokio::test]
 async fn an_ipv6_network_is_one_client_when_it_has_letters_of_sign_ups_sent_to_one_address() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;

@@ -1,9 +1,8 @@
-//! The log for machines: every line is one JSON object, and says which request it is about.
+//! The log for machines: every line is one JSON object that says which request it is about.
 
 use std::fs;
 
 use latchkey::accounts::event;
-use latchkey::db::Db;
 use reqwest::{Method, RequestBuilder};
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::Value;
@@ -23,12 +22,12 @@ fn span<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 #[tokio::test]
-async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_everywhere() {
+async fn every_line_is_an_object_and_an_event_has_its_request_id_everywhere() {
     let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_LOG", "debug")]).await;
     process.someone("sam", OTTER).await;
     let mut eve = process.browser();
     let wrong = eve.log_in("sam", HERON).await;
-    let nobody = eve.log_in("nobody \"}\n{", HERON).await;
+    let unknown = eve.log_in("nobody \"}\n{", HERON).await;
     forget(&mut eve, "sam@example.com").await;
     process.link("sam@example.com", 2).await;
     eve.open("/no/such/page\"}").await.assert_framed(404);
@@ -40,7 +39,7 @@ async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_ever
         assert!(line["timestamp"].is_string() && line["level"].is_string() && line["target"].is_string(), "{line}");
         assert!(line["message"].is_string() || line["event"].is_string(), "{line}");
     }
-    let db = Db::open(&format!("sqlite://{}", process.path("data/latchkey.db").display())).await.unwrap();
+    let db = process.db().await;
     let rows = event::Entity::find().order_by_asc(event::Column::Id).all(db.read()).await.unwrap();
     let events: Vec<&Value> = all.iter().filter(|line| line["target"] == "latchkey::event").collect();
     assert_eq!(events.len(), rows.len());
@@ -48,7 +47,7 @@ async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_ever
         assert_eq!((&line["request"], &line["ip"]), (&row.request_id.as_str().into(), &row.ip.as_str().into()));
         assert_eq!(line["user"].as_str(), row.user_id.map(|id| id.to_string()).as_deref(), "{line}");
     }
-    for (page, with_user) in [(wrong, true), (nobody, false)] {
+    for (page, with_user) in [(wrong, true), (unknown, false)] {
         let id = page.headers["x-request-id"].to_str().unwrap();
         let failed = events.iter().find(|line| line["request"] == id).unwrap();
         assert_eq!((&failed["event"], failed.get("user").is_some()), (&"log_in_failed".into(), with_user), "{failed}");
@@ -59,7 +58,7 @@ async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_ever
         let hash = of_it.iter().find_map(|line| span(line, "hash").map(|span| (span, line))).unwrap();
         assert!(hash.0["work"] == "verify" && hash.1["waited"].is_f64(), "{}", hash.1);
     }
-    // From the form to its letter, by one number.
+    // One request ID leads from the form to its email.
     let asked = events.iter().find(|line| line["event"] == "reset_asked").unwrap();
     let sent = all.iter().filter(|line| line["message"] == "sent").filter_map(|line| span(line, "letter"));
     let letter = sent.into_iter().find(|letter| letter["kind"] == "reset_password").unwrap();
@@ -67,7 +66,7 @@ async fn every_line_is_an_object_and_an_event_has_the_number_of_its_request_ever
 }
 
 #[tokio::test]
-async fn why_it_does_not_serve_is_an_object_too_and_never_left_out() {
+async fn the_reason_why_it_does_not_serve_is_an_object_too_and_never_left_out() {
     let mut cases = vec![];
     for log in ["info", "latchkey::mail=debug"] {
         let process = Process::new(&[FOR_MACHINES, ("LATCHKEY_LOG", log), ("LATCHKEY_DATA_DIR", "file")]);
@@ -79,13 +78,13 @@ async fn why_it_does_not_serve_is_an_object_too_and_never_left_out() {
     }
     assert_eq!(lines(&cases[0])[0]["level"], "ERROR");
     assert!(cases[1].starts_with("latchkey: "), "in plain words where the log takes none: {}", cases[1]);
-    // A command is answered in words: somebody has typed it.
+    // A command is answered in words, because a person has typed it.
     let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
     assert!(ran.err.starts_with("latchkey: there is no database"), "{}", ran.err);
 }
 
 #[tokio::test]
-async fn a_full_queue_of_passwords_is_one_warning_a_minute_and_no_error() {
+async fn a_full_queue_of_passwords_is_one_warning_per_minute_and_no_error() {
     let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_RATE_LIMITS", "off")]).await;
     let cores = std::thread::available_parallelism().unwrap().get();
     let client = reqwest::Client::new();
@@ -101,7 +100,7 @@ async fn a_full_queue_of_passwords_is_one_warning_a_minute_and_no_error() {
         let answer = crowd.join_next().await.expect("some are turned away").unwrap().unwrap();
         turned_away += i32::from(answer == 503);
     }
-    crowd.shutdown().await; // those who wait leave the queue
+    crowd.shutdown().await; // the requests that wait leave the queue
     process.stop().await;
     let all = lines(&process.log());
     let busy = |line: &&Value| line.to_string().contains("too many passwords");
@@ -112,7 +111,7 @@ async fn a_full_queue_of_passwords_is_one_warning_a_minute_and_no_error() {
 }
 
 #[tokio::test]
-async fn what_a_stranger_causes_is_one_line_a_minute_and_not_a_line_each() {
+async fn what_a_stranger_causes_is_one_line_per_minute_and_not_one_line_each() {
     let mut process = Process::serving(&[]).await;
     for n in 0..40 {
         let mut eve = process.browser();
@@ -130,7 +129,7 @@ async fn what_a_stranger_causes_is_one_line_a_minute_and_not_a_line_each() {
 }
 
 #[tokio::test]
-async fn at_debug_each_refused_request_says_why_by_its_number() {
+async fn at_debug_each_refused_request_says_why_by_its_request_id() {
     let mut process = Process::serving(&[("LATCHKEY_LOG", "info,latchkey::gate=debug")]).await;
     let mut ids = vec![];
     for n in 0..5 {
@@ -155,5 +154,5 @@ fn the_line_that_says_ready_is_an_object_too() {
     let url = line["url"].as_str().unwrap();
     let message = line["message"].as_str().unwrap();
     assert!(url.starts_with("http://localhost:") && message.contains(&format!("is ready: open {url}")), "{line}");
-    assert!(ready(&[]).starts_with("Latchkey is ready: open http://localhost:"), "for people it is a sentence");
+    assert!(ready(&[]).starts_with("Latchkey is ready: open http://localhost:"), "for a person it is a sentence");
 }

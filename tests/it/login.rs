@@ -8,7 +8,7 @@ use crate::{HERON, OTTER};
 const SESSION: &str = "latchkey_session";
 
 #[tokio::test]
-async fn people_log_in_by_address_or_by_username() {
+async fn users_log_in_by_address_or_by_username() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     for login in ["sam@example.com", "SAM@Example.COM", "sam", " Sam "] {
@@ -37,7 +37,7 @@ async fn every_wrong_log_in_gets_the_same_answer() {
         assert_eq!(page.html.matches("Incorrect email, username or password").count(), 2, "and once at its field");
         assert!(page.is_marked("login") && page.is_marked("password"));
         assert_eq!(page.value_of("login"), login);
-        // What was typed, so that it need not be typed again: whether or not there is an account.
+        // The typed address is kept for the next page, whether or not it has an account.
         assert_eq!(page.headers.get("set-cookie").is_some(), login.contains('@'));
         let text = page.html.split("form_id").next().unwrap().to_owned();
         bodies.push(text);
@@ -68,7 +68,7 @@ async fn an_empty_field_of_the_log_in_is_asked_for_and_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_address_that_was_typed_at_the_log_in_is_not_typed_again() {
+async fn an_address_that_was_typed_at_the_log_in_is_in_the_next_form() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut sam = app.browser();
@@ -81,7 +81,7 @@ async fn an_address_that_was_typed_at_the_log_in_is_not_typed_again() {
     sam.log_out().await;
     assert_eq!(sam.open("/login").await.value_of("login"), "", "the next person at this browser does not read it");
 
-    // A cookie is text of a stranger.
+    // Any client can write a cookie.
     for odd in ["%22%3E%3Cscript%3E", "PHNjcmlwdD4", "_0BleGFtcGxlLmNvbQ", "c2Ft", &"x".repeat(5000)] {
         sam.cookies.insert("latchkey_typed".into(), odd.into());
         let page = sam.open("/login").await;
@@ -127,7 +127,7 @@ async fn every_page_of_an_account_says_who_is_logged_in_and_logs_out() {
     assert!(sam.open("/docs").await.all("header .who").is_empty());
 }
 
-/// Password managers keep one entry for each username of a site: two names would be two entries.
+/// Password managers keep one entry for each username of a site, so two names would make two entries.
 #[tokio::test]
 async fn password_managers_see_one_name_on_every_form() {
     let app = TestApp::start().await;
@@ -163,7 +163,7 @@ async fn a_password_survives_another_keyboard_and_is_never_trimmed() {
 }
 
 #[tokio::test]
-async fn after_three_misses_the_page_offers_the_reset() {
+async fn after_three_failures_the_page_offers_the_reset() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     let mut page = sam.log_in("sam", HERON).await;
@@ -212,7 +212,7 @@ async fn log_out_ends_the_session_everywhere_it_was_copied_to() {
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "You are logged out."));
     assert!(!sam.cookies.contains_key(SESSION));
     assert!(!thief.is_logged_in().await);
-    let page = sam.open("/profile").await; // “back”: pages are not kept
+    let page = sam.open("/profile").await; // the “back” button: browsers do not keep our pages
     assert_eq!(page.path, "/login");
     assert_eq!(page.headers["cache-control"], "no-store");
     assert_eq!(sam.submit(form).await.path, "/login", "a second click");
@@ -332,7 +332,7 @@ async fn a_cookie_is_ours_only_as_we_spell_it() {
         async move { request.send().await.unwrap().status().as_u16() }
     };
     assert_eq!(open(format!("a=b; {SESSION}={real}; c").into_bytes()).await, 200);
-    // To a browser this is any name, which a sister host may set; a reader that decodes names takes it for ours.
+    // For a browser this is some other name, which a sister host may set. A reader that decodes names takes it for ours.
     assert_eq!(open(format!("latchkey%5Fsession={real}").into_bytes()).await, 303);
     assert_eq!(open(format!("{SESSION}=x; latchkey%5Fsession={real}").into_bytes()).await, 303);
     assert_eq!(open(format!("{SESSION}={real}; {SESSION}={real}; é=1").into_bytes()).await, 303);
@@ -340,11 +340,13 @@ async fn a_cookie_is_ours_only_as_we_spell_it() {
 }
 
 #[tokio::test]
-async fn a_cookie_of_a_deleted_user_is_nobody() {
+async fn the_cookie_of_a_deleted_user_opens_nothing() {
+    use latchkey::accounts::user::Entity;
+    use sea_orm::EntityTrait;
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let user = latchkey::accounts::user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
-    latchkey::accounts::user::delete(app.app.db.write(), user.id).await.unwrap();
+    Entity::delete_by_id(user.id).exec(app.app.db.write()).await.unwrap();
     assert_eq!(sam.open("/profile").await.path, "/login");
     sam.post("/profile", &[("full_name", "x")]).await;
     assert_eq!(sam.log_in("sam", OTTER).await.status, 422);
@@ -379,7 +381,7 @@ async fn an_old_hash_is_renewed_at_log_in() {
     assert!(hash().await == after, "once");
 }
 
-/// A hash of the password with these parameters, which nobody here has made.
+/// Returns a hash of the password with these parameters, as another program would make it.
 fn foreign_hash(password: &str, memory: u32, passes: u32) -> String {
     let (salt, mut output) = ([7; 16], [0; 32]);
     let params = argon2::Params::new(memory, passes, 1, Some(32)).unwrap();
@@ -399,14 +401,14 @@ async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() 
         let statement = format!("UPDATE users SET hashed_password = '{hash}'");
         app.app.db.write().execute_unprepared(&statement).await.unwrap();
     };
-    // Four times ours, to the letter; a log-in makes it anew.
+    // Exactly four times our cost. A log-in renews the hash.
     for (memory, passes) in [(4 * 19_456, 1), (19_456, 8), (256, 8)] {
         plant(&foreign_hash(OTTER, memory, passes)).await;
         assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile", "m={memory},t={passes}");
     }
     for (memory, passes) in [(4 * 19_456 + 1, 1), (19_456, 9), (256, 9)] {
         plant(&foreign_hash(OTTER, memory, passes)).await;
-        // Not a failure of ours: that would name those who have an account.
+        // Not an internal failure, which would tell which names have an account.
         app.browser().log_in("sam", OTTER).await.assert_framed(422);
     }
     for (memory, passes) in [(4_194_304, 1), (u32::MAX, u32::MAX)] {
@@ -414,8 +416,8 @@ async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() 
         plant(&hash).await;
         app.browser().log_in("sam", OTTER).await.assert_framed(422);
     }
-    // Their owner gets back in by mail.
-    let link = app.reset_link("sam@example.com", 5).await; // one of the sign-up, three of new browsers, and it
+    // The owner gets back in by email.
+    let link = app.reset_link("sam@example.com", 5).await; // one of the sign-up, three about new browsers, and the reset link
     let mut sam = app.browser();
     sam.reset(&link, HERON).await;
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
@@ -433,7 +435,7 @@ async fn a_second_click_starts_one_session() {
     assert_eq!(one.cookies[SESSION], two.cookies[SESSION]);
 }
 
-/// NIST SP 800-63B-4, 2.1.3: at AAL1 people log in again after 30 days at the latest.
+/// NIST SP 800-63B-4, 2.1.3: at AAL1 users log in again after 30 days at the latest.
 #[tokio::test]
 async fn keep_me_logged_in_ends_after_thirty_days_however_much_it_is_used() {
     let app = TestApp::start().await;
@@ -449,7 +451,7 @@ async fn keep_me_logged_in_ends_after_thirty_days_however_much_it_is_used() {
 }
 
 #[tokio::test]
-async fn how_long_people_stay_logged_in_is_a_setting_that_holds_for_those_who_are() {
+async fn the_setting_for_how_long_users_stay_logged_in_holds_for_sessions_that_exist() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let log_in = async |app: &TestApp, remember: &str| {

@@ -1,4 +1,4 @@
-//! A site's own look: its logo, its colours, and what it refuses to look like.
+//! An operator's look for the site: its logo, its colours, and the looks that are refused.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ const SVG: &str = r##"<?xml version="1.0"?>
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 const WEBP: &[u8] = b"RIFF\x24\0\0\0WEBPVP8 ";
 
-/// A file in a folder of its own, and its path.
+/// Makes a file in a new folder. Returns the folder and the file's path.
 fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
@@ -24,7 +24,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, String) {
     (dir, path.to_str().unwrap().to_owned())
 }
 
-/// An attribute of the one element that fits.
+/// Returns an attribute of the one element that matches the selector.
 fn attribute(page: &Page, selector: &str, name: &str) -> Option<String> {
     let (document, selector) = (Html::parse_document(&page.html), Selector::parse(selector).unwrap());
     let mut found = document.select(&selector);
@@ -33,7 +33,7 @@ fn attribute(page: &Page, selector: &str, name: &str) -> Option<String> {
     value
 }
 
-/// The style sheet that the log-in links, and its path.
+/// Returns the style sheet that the log-in page links, and its path.
 async fn style(app: &TestApp) -> (String, String) {
     let mut browser = app.browser();
     let path = attribute(&browser.open("/login").await, "link[rel=stylesheet]", "href").unwrap();
@@ -103,7 +103,7 @@ async fn colours_of_the_site_follow_the_style_sheet_under_a_new_name() {
     }
 }
 
-/// The links of an element, each with its words.
+/// Returns the links that match the selector, each with its text.
 fn links(page: &Page, selector: &str) -> Vec<(String, String)> {
     let (document, selector) = (Html::parse_document(&page.html), Selector::parse(selector).unwrap());
     let link = |link: scraper::ElementRef| (link.text().collect(), link.attr("href").unwrap().to_owned());

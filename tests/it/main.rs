@@ -1,5 +1,5 @@
-//! Every test comes in by the front door: the production router on a real socket, a real database file, the
-//! real letter out of the mailbox. Nobody logs in by writing a row.
+//! Every test uses the front door: the production router on a real socket, a real database file, and the real letter from the
+//! mailbox. No test logs in by writing a row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod api;
@@ -52,7 +52,7 @@ mod visit;
 mod weight;
 mod wire;
 
-/// A password that zxcvbn likes.
+/// A password that zxcvbn accepts.
 const OTTER: &str = "velvet otter bakes rye";
-/// Another one.
+/// Another password that zxcvbn accepts.
 const HERON: &str = "seven herons paint slowly";

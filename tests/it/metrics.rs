@@ -1,10 +1,10 @@
-//! What is counted, as Prometheus reads it.
+//! The metrics, as Prometheus reads them.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use latchkey::server::Limits;
+use latchkey::net::ConnectionLimits;
 use reqwest::{Client, Method};
 
 use crate::app::TestApp;
@@ -12,22 +12,22 @@ use crate::process::{Process, fault, free_port, try_to_serve};
 use crate::wire::Wire;
 use crate::{HERON, OTTER};
 
-/// A site and the port for what it counts.
-struct Counted {
+/// A site with a port for its metrics.
+struct MeteredSite {
     app: TestApp,
     url: String,
 }
 
-/// What one scrape found: each series and its value.
+/// The result of one scrape: each series and its value.
 #[derive(Debug)]
 struct Scrape(BTreeMap<String, f64>);
 
-impl Counted {
+impl MeteredSite {
     async fn start() -> Self {
-        Self::start_within(Limits::default()).await
+        Self::start_within(ConnectionLimits::default()).await
     }
 
-    async fn start_within(limits: Limits) -> Self {
+    async fn start_within(limits: ConnectionLimits) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let app = TestApp::start_within(dir, &["--metrics-listen", &listen], limits).await;
@@ -75,8 +75,8 @@ impl Scrape {
 }
 
 #[tokio::test]
-async fn a_life_is_counted() {
-    let site = Counted::start().await;
+async fn the_life_of_an_account_is_counted() {
+    let site = MeteredSite::start().await;
     let mut sam = site.app.someone("sam", OTTER).await;
     sam.log_out().await;
     sam.log_in("sam", HERON).await.assert_framed(422);
@@ -85,18 +85,18 @@ async fn a_life_is_counted() {
     let token = [("username", "sam"), ("password", OTTER)];
     Client::new().post(format!("{}/token", site.app.url)).form(&token).send().await.unwrap();
     let mut eve = site.app.browser();
-    // The token took one of the ten attempts that those have whom the account does not know, and one of this name's five.
+    // The token took one of the account's ten attempts for unknown clients, and one of the five of this name.
     for name in ["sam", "sam@example.com"] {
         for _ in 0..5 {
             eve.log_in(name, HERON).await;
         }
     }
     let reset = site.app.reset_link("sam@example.com", 3).await;
-    let mut nobody = site.app.browser();
-    let form = nobody.open("/forgot-password").await.form("/forgot-password").fill("email", "nobody@example.com");
-    nobody.submit(form).await;
-    assert_eq!(nobody.reset(&reset, HERON).await.path, "/login");
-    nobody.open(&reset).await.assert_framed(410);
+    let mut visitor = site.app.browser();
+    let form = visitor.open("/forgot-password").await.form("/forgot-password").fill("email", "nobody@example.com");
+    visitor.submit(form).await;
+    assert_eq!(visitor.reset(&reset, HERON).await.path, "/login");
+    visitor.open(&reset).await.assert_framed(410);
     site.app.outbox_is_done().await;
 
     let seen = site.scrape().await;
@@ -109,38 +109,38 @@ async fn a_life_is_counted() {
     assert_eq!(seen.of(&format!("{took}_bucket{{le=\"30.0\",{labels}}}")), 13.0);
     assert!(seen.of(&format!("{took}_sum{{{labels}}}")) > 0.01, "a hash takes its time");
     assert_eq!(seen.resets(), [2.0, 1.0, 1.0, 1.0]);
-    let [waiting, sent, dropped, gone] = seen.letters();
-    assert_eq!((waiting, sent, dropped, gone), (0.0, site.app.letters().await.len() as f64, 1.0, 0.0));
+    let [waiting, sent, dropped, failed] = seen.letters();
+    assert_eq!((waiting, sent, dropped, failed), (0.0, site.app.letters().await.len() as f64, 1.0, 0.0));
     assert_eq!(seen.of("latchkey_outbox_oldest_waiting_seconds"), 0.0);
-    // Two new passwords were judged and hashed, fifteen compared.
+    // Two new passwords were judged and hashed, and fifteen were compared.
     assert_eq!(seen.of("latchkey_hash_wait_seconds_count"), 18.0);
     assert_eq!((seen.of("latchkey_hash_queue"), seen.of("latchkey_hash_busy_total")), (0.0, 0.0));
-    assert!(seen.of("latchkey_connections") >= 1.0, "the browsers keep theirs");
+    assert!(seen.of("latchkey_connections") >= 1.0, "the browsers keep their connections");
     assert_eq!(seen.of(&format!("latchkey_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
 }
 
 #[tokio::test]
-async fn a_client_that_is_turned_away_at_the_door_is_a_refused_log_in() {
-    let site = Counted::start().await;
+async fn a_client_that_is_over_its_limit_is_a_refused_log_in() {
+    let site = MeteredSite::start().await;
     let mut eve = site.app.browser();
-    let mut tries = 0.0;
-    let at_the_door = async {
+    let mut attempts = 0.0;
+    let over_the_limit = async {
         loop {
-            tries += 1.0;
-            let page = eve.post("/login", &[("login", format!("sam{tries}")), ("password", HERON.to_owned())]).await;
+            attempts += 1.0;
+            let page = eve.post("/login", &[("login", format!("sam{attempts}")), ("password", HERON.to_owned())]).await;
             if page.status == 429 {
                 return;
             }
         }
     };
-    at_the_door.await;
-    assert_eq!(site.scrape().await.log_ins(), [0.0, tries - 1.0, 1.0]);
+    over_the_limit.await;
+    assert_eq!(site.scrape().await.log_ins(), [0.0, attempts - 1.0, 1.0]);
 }
 
-/// Else anybody could fill the memory, ours and Prometheus's, with names of series (CWE-770).
+/// Otherwise an attacker could fill our memory and that of Prometheus with names of series (CWE-770).
 #[tokio::test]
-async fn what_a_stranger_makes_up_makes_no_series() {
-    let site = Counted::start().await;
+async fn what_a_client_invents_makes_no_series() {
+    let site = MeteredSite::start().await;
     let host = site.app.url.strip_prefix("http://").unwrap();
     for n in 0..40 {
         for (method, path) in [
@@ -168,11 +168,11 @@ async fn what_a_stranger_makes_up_makes_no_series() {
 }
 
 #[tokio::test]
-async fn a_letter_that_waits_grows_old_in_the_numbers() {
-    let site = Counted::start().await;
+async fn the_age_of_the_oldest_waiting_email_is_shown() {
+    let site = MeteredSite::start().await;
     let incoming = site.app.dir.path().join("mailbox/.incoming");
     site.app.someone("sam", OTTER).await;
-    // In the way of the postman.
+    // Now the postman cannot write its files.
     std::fs::remove_dir_all(&incoming).unwrap();
     std::fs::write(&incoming, "").unwrap();
     let mut sam = site.app.browser();
@@ -185,21 +185,25 @@ async fn a_letter_that_waits_grows_old_in_the_numbers() {
 }
 
 #[tokio::test]
-async fn without_the_database_the_rest_is_told() {
-    let site = Counted::start().await;
+async fn without_the_database_the_other_metrics_are_shown() {
+    let site = MeteredSite::start().await;
     site.app.browser().log_in("nobody", OTTER).await;
     site.app.app.db.read().close_by_ref().await.unwrap();
     for _ in 0..3 {
         let seen = site.scrape().await;
         assert_eq!(seen.log_ins(), [0.0, 1.0, 0.0]);
-        assert!(!seen.0.keys().any(|series| series.starts_with("latchkey_outbox")), "old numbers would be a lie");
+        assert!(!seen.0.keys().any(|series| series.starts_with("latchkey_outbox")), "old numbers would be wrong");
     }
-    assert_eq!(site.scrape().await.of("latchkey_scrape_errors_total"), 1.0, "it was asked once for all of them");
+    assert_eq!(
+        site.scrape().await.of("latchkey_scrape_errors_total"),
+        1.0,
+        "the database was asked once for all of them"
+    );
 }
 
 #[tokio::test]
 async fn the_port_answers_one_path_and_the_site_does_not_have_it() {
-    let site = Counted::start().await;
+    let site = MeteredSite::start().await;
     let ask = async |method: Method, url: String| {
         let asked = Client::new().request(method, url).header("host", "latchkey:9464");
         asked.send().await.unwrap().status().as_u16()
@@ -213,10 +217,10 @@ async fn the_port_answers_one_path_and_the_site_does_not_have_it() {
     page.assert_framed(404);
 }
 
-/// A page of an attacker can lead its own name to the port (DNS rebinding) and would read the numbers there.
+/// A page of an attacker can lead its own name to the port (DNS rebinding), and would read the numbers there.
 #[tokio::test]
-async fn the_port_answers_to_addresses_and_to_names_that_nobody_can_register() {
-    let site = Counted::start().await;
+async fn the_port_answers_to_addresses_and_to_names_that_an_attacker_cannot_register() {
+    let site = MeteredSite::start().await;
     let ask = async |host: &str| {
         let mut wire = Wire::to(&site.url).await;
         wire.say(format!("GET /metrics HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
@@ -252,13 +256,15 @@ async fn the_port_answers_to_addresses_and_to_names_that_nobody_can_register() {
 }
 
 #[tokio::test]
-async fn who_fills_the_house_does_not_blind_its_operator() {
-    let site = Counted::start_within(Limits { connections: 3, per_client: 3, ..Limits::default() }).await;
+async fn an_attacker_who_fills_the_server_does_not_blind_its_operator() {
+    let site =
+        MeteredSite::start_within(ConnectionLimits { connections: 3, per_client: 3, ..ConnectionLimits::default() })
+            .await;
     let host = site.app.url.strip_prefix("http://").unwrap();
     let mut crowd = vec![];
     for _ in 0..3 {
         let mut wire = Wire::to(&site.app.url).await;
-        // Busy: its body never comes, so nobody can be sent away.
+        // It is busy, because its body never comes.
         wire.say(format!("POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"))
             .await;
         assert!(wire.answer().await.starts_with("HTTP/1.1 100"));
@@ -268,14 +274,14 @@ async fn who_fills_the_house_does_not_blind_its_operator() {
 }
 
 #[tokio::test]
-async fn it_is_off_by_default() {
+async fn metrics_are_off_by_default() {
     let app = TestApp::start().await;
-    assert_eq!(app.app.config.metrics_listen, None);
+    assert_eq!(app.app.settings.metrics_listen, None);
     app.browser().open("/metrics").await.assert_framed(404);
 }
 
 #[test]
-fn an_address_that_will_not_do_is_named() {
+fn an_address_that_cannot_be_used_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for address in [taken.as_str(), "9464", "everywhere"] {
@@ -284,7 +290,7 @@ fn an_address_that_will_not_do_is_named() {
 }
 
 #[test]
-fn an_address_that_the_world_may_reach_is_warned_of() {
+fn an_address_that_the_internet_may_reach_is_warned_of() {
     for (address, warned) in [("127.0.0.1:0", false), ("[::1]:0", false), ("0.0.0.0:0", true)] {
         let ran = try_to_serve(Process::new(&[("LATCHKEY_METRICS_LISTEN", address)]).command(&["serve"]));
         assert!(ran.out.contains("is ready"), "{ran:?}");

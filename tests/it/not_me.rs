@@ -1,9 +1,9 @@
-//! “This was not me”: the link in an email about a log-in, what its button does, and what it says afterwards.
+//! “This was not me”: the link in an email about a log-in, what its button does, and what its page says afterwards.
 
 use std::fs;
 
 use futures_util::future::join_all;
-use latchkey::accounts::event::{self, Kind};
+use latchkey::accounts::event::{self, EventKind};
 use latchkey::accounts::link::not_me_link;
 use latchkey::accounts::user::email::Email;
 use latchkey::accounts::{limit, operator, outbox, user};
@@ -19,8 +19,8 @@ use crate::{HERON, OTTER};
 const ADDRESS: &str = "sam@example.com";
 const SUBJECT: &str = "Reset your Latchkey password: you told us a log-in was not you";
 
-/// Eve logs in with Sam's password, in a browser that the account does not know. Returns it, and the link in the email
-/// about it, of which Sam then has so many.
+/// Logs Eve in with Sam's password, in a browser that the account does not know. Returns the browser and the link in the
+/// email about it. Sam then has `emails` emails.
 async fn eve_logs_in(app: &TestApp, emails: usize) -> (Browser, String) {
     let mut eve = app.browser();
     assert_eq!(eve.log_in("sam", OTTER).await.path, "/profile");
@@ -42,7 +42,7 @@ async fn change_password(browser: &mut Browser, from: &str, to: &str) -> Page {
 
 async fn told(app: &TestApp) -> usize {
     let events = event::Entity::find().all(app.app.db.read()).await.unwrap();
-    events.iter().filter(|event| event.kind == Kind::NotMe).count()
+    events.iter().filter(|event| event.kind == EventKind::NotMe).count()
 }
 
 #[tokio::test]
@@ -51,14 +51,14 @@ async fn the_button_ends_that_session_and_starts_a_reset() {
     let mut sam = app.someone("sam", OTTER).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
 
-    // Reading does nothing: a mail scanner opens it first.
+    // Opening the link does nothing: a mail scanner opens it first.
     let mut anywhere = app.browser();
     let page = anywhere.open(&link).await;
     page.assert_framed(200);
     assert_eq!((page.path.as_str(), page.heading().as_str()), ("/not-me", "This was not me"));
     assert!(page.html.contains("127.0.0.1") && page.html.contains("sam"));
     assert!(eve.is_logged_in().await);
-    // Their browser is known now: what they begin next is told by no letter, and must end as well.
+    // Eve's browser is known now, so no email tells of her next session. It must end as well.
     let mut again = app.browser();
     again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
     again.log_in("sam", OTTER).await;
@@ -93,7 +93,7 @@ async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
     assert!(!eve.is_logged_in().await && !again.is_logged_in().await);
     assert_eq!(sam.open("/not-me/done").await.heading(), page.heading(), "it can be loaded again");
     app.letters_to(ADDRESS, 3).await;
-    // Another one comes when it is asked for, once the first has had a minute.
+    // After a minute, the user can ask for another one.
     app.app.clock.advance(Duration::minutes(1));
     let sent = sam.submit(page.form("/forgot-password")).await;
     assert_eq!((sent.path.as_str(), sent.flash().as_str()), ("/forgot-password/sent", "We sent it again."));
@@ -103,7 +103,7 @@ async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
 }
 
 #[tokio::test]
-async fn it_says_so_when_that_device_was_the_only_one_or_had_left_already() {
+async fn it_says_so_when_that_device_was_the_only_one_or_was_logged_out_already() {
     for (leaves, words) in
         [(false, ">That device is logged out.<"), (true, ">That device had been logged out already.<")]
     {
@@ -142,7 +142,7 @@ async fn its_email_is_one_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_link_carries_43_characters_whose_digest_alone_is_kept() {
+async fn the_link_has_43_characters_and_only_their_digest_is_kept() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
@@ -156,7 +156,7 @@ async fn the_link_carries_43_characters_whose_digest_alone_is_kept() {
     }
 }
 
-/// The first sending may have arrived although its answer got lost.
+/// The first sending may have arrived although the mail server's answer was lost.
 #[tokio::test]
 async fn an_email_that_is_sent_twice_has_two_links_that_both_work() {
     let app = TestApp::start().await;
@@ -167,7 +167,7 @@ async fn an_email_that_is_sent_twice_has_two_links_that_both_work() {
     let mut row = rows.into_iter().find(|row| row.letter == "new_device").unwrap().into_active_model();
     row.state = Set(outbox::State::Waiting);
     row.update(app.app.db.write()).await.unwrap();
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     let letters = app.letters_to(ADDRESS, 3).await;
     let links: Vec<&String> = letters.iter().filter_map(|letter| letter.links.first()).collect();
     let second = links.iter().find(|link| link.contains("/not-me") && **link != &first).unwrap();
@@ -191,7 +191,7 @@ async fn opened_a_second_time_it_says_so_and_offers_only_the_email() {
     page.assert_framed(200);
     assert_eq!((page.path.as_str(), page.heading().as_str()), ("/not-me", "You have already told us"));
     assert!(!page.html.contains("action=\"/not-me\""), "{}", page.html);
-    // A form that was left open does nothing more, and leads to the same page.
+    // A form in another tab does nothing more, and leads to the same page.
     let page = late.submit(form).await;
     assert_eq!((page.path.as_str(), page.heading().as_str()), ("/not-me", "You have already told us"));
     app.outbox_is_done().await;
@@ -202,7 +202,7 @@ async fn opened_a_second_time_it_says_so_and_offers_only_the_email() {
     let letter = app.letters_to(ADDRESS, 4).await.remove(0);
     assert_eq!(sam.reset(&letter.links[0], HERON).await.path, "/login");
 
-    // From then on there is nothing left to do, and nothing to undo the reset with.
+    // After that there is nothing left to do, and nothing that would undo the reset.
     let page = sam.open(&link).await;
     page.assert_framed(200);
     assert_eq!(page.heading(), "Your password has been reset since then");
@@ -255,7 +255,7 @@ async fn it_works_though_the_thief_has_changed_the_password() {
     let mut sam = app.browser();
     assert_eq!(say(&mut sam, &link).await.path, "/not-me/done");
     assert!(!eve.is_logged_in().await && !again.is_logged_in().await);
-    // Neither password opens anything, at neither door, also where the account knows the browser.
+    // Neither password opens the account, through either door, even in a browser that the account knows.
     for password in [OTTER, HERON] {
         eve.log_in("sam", password).await.assert_framed(422);
         let form = [("username", "sam"), ("password", password)];
@@ -268,7 +268,7 @@ async fn it_works_though_the_thief_has_changed_the_password() {
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }
 
-/// The owner may read the later of two emails first. The thief of both log-ins must not keep one of them.
+/// The owner may read the later of two emails first. A thief who logged in twice must not keep one of the sessions.
 #[tokio::test]
 async fn it_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
     let app = TestApp::start().await;
@@ -297,13 +297,13 @@ async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
     app.browser().log_in("sam", HERON).await.assert_framed(422);
 }
 
-/// Each email that the link causes could push the owner's own out of the few that one address gets.
+/// Each email that the link causes could use up one of the few emails that an address gets, which the owner then lacks.
 #[tokio::test]
 async fn used_ten_times_it_sends_one_email_and_refills_no_bucket() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
-    // The thief has used up the letters of the address before. The owner's comes all the same.
+    // The thief has used up the emails of the address before. The owner's email comes all the same.
     for _ in 0..4 {
         app.browser().ask_reset(ADDRESS).await;
     }
@@ -325,7 +325,7 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
     let app = TestApp::start().await;
     let sam = app.someone("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
-    // In emails of earlier releases there was a JWT.
+    // The emails of earlier releases had a JWT.
     let jwt = sam.cookies["latchkey_session"].clone();
     let other = if link.ends_with('A') { 'Q' } else { 'A' };
     let cut = &link[..link.len() - 1];
@@ -344,14 +344,14 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
         }
         browser.post("/not-me", &[("form_id", "")]).await.assert_framed(410);
     }
-    // Nor is it a session.
+    // The token is not a session either.
     let token = link.split_once("token=").unwrap().1.to_owned();
     let mut eve = app.browser();
     eve.cookies.insert("latchkey_session".into(), token.clone());
     assert!(!eve.is_logged_in().await);
     let me = reqwest::Client::new().get(format!("{}/users/me/", app.url)).bearer_auth(&token).send().await.unwrap();
     assert_eq!(me.status(), 401);
-    // Nor does it reset the password.
+    // It does not reset the password either.
     app.browser().open(&link.replace("/not-me", "/reset-password")).await.assert_framed(410);
 
     app.app.clock.advance(Duration::days(7));
@@ -368,7 +368,7 @@ async fn what_an_older_session_does_later_is_another_report() {
     let app = TestApp::start().await;
     let mut copied = app.someone("sam", OTTER).await;
     let mut other = app.browser();
-    other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so it is no news
+    other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so no email tells of this log-in
     other.log_in("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     assert_eq!(say(&mut app.browser(), &link).await.path, "/not-me/done");
@@ -384,9 +384,9 @@ async fn what_an_older_session_does_later_is_another_report() {
     assert!(!copied.is_logged_in().await);
 }
 
-/// The next person at this browser could take the password away.
+/// The next user of this browser could remove the password with it.
 #[tokio::test]
-async fn the_link_stays_in_the_browser_for_a_quarter_of_an_hour() {
+async fn the_link_stays_in_the_browser_for_fifteen_minutes() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
@@ -397,10 +397,10 @@ async fn the_link_stays_in_the_browser_for_a_quarter_of_an_hour() {
 
 /// An operator gives the account another address while a log-in waits for the hash: the old mailbox need not be the owner's.
 #[tokio::test]
-async fn news_of_a_log_in_go_to_the_address_that_the_account_has_by_then() {
+async fn the_email_about_a_log_in_goes_to_the_address_that_the_account_has_by_then() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
-    let counted = async || limit::Entity::find().count(app.app.db.read()).await.unwrap();
+    let counted = async || limit::accounts::Entity::find().count(app.app.db.read()).await.unwrap();
     let before = counted().await;
     let held = app.app.accounts.hasher.hold("sam").await.unwrap();
     let mut eve = app.browser();
@@ -424,6 +424,6 @@ async fn the_link_goes_with_its_user() {
     app.someone("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let user = event::Entity::find().one(app.app.db.read()).await.unwrap().unwrap().user_id.unwrap();
-    latchkey::accounts::user::delete(app.app.db.write(), user).await.unwrap();
+    latchkey::accounts::user::Entity::delete_by_id(user).exec(app.app.db.write()).await.unwrap();
     app.browser().open(&link).await.assert_framed(410);
 }

@@ -1,4 +1,4 @@
-//! What an operator does with the accounts of users by commands, while the site runs.
+//! The commands with which an operator manages users' accounts, while the site runs.
 
 use latchkey::accounts::link::pending_signup;
 use latchkey::accounts::outbox::State;
@@ -15,27 +15,27 @@ fn refused(ran: &Ran, words: &[&str]) {
     words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
 }
 
-/// Runs a command that succeeds; returns what it says.
+/// Runs a command that succeeds. Returns its output.
 fn done(process: &Process, arguments: &[&str]) -> String {
     let ran = process.run(arguments);
     assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
     ran.out
 }
 
-/// The letter to this address that has this subject, once it is there.
+/// Waits for the email to this address with this subject.
 async fn letter(process: &Process, address: &str, subject: &str) -> Letter {
     let arrived = async || process.letters(address).await.into_iter().find(|letter| letter.subject == subject);
     until(subject, arrived).await
 }
 
-/// Asks for a token: the status and the body.
+/// Asks for a token. Returns the status and the body.
 async fn token(process: &Process, password: &str) -> (u16, Value) {
     let fields = [("username", "sam"), ("password", password)];
     let answer = Client::new().post(format!("{}/token", process.url)).form(&fields).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The kinds of a user's events, newest first.
+/// Returns the kinds of a user's events, newest first.
 fn events(process: &Process, login: &str) -> Vec<String> {
     let json: Value = serde_json::from_str(&done(process, &["user", "events", login, "--json"])).unwrap();
     json.as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
@@ -44,7 +44,7 @@ fn events(process: &Process, login: &str) -> Vec<String> {
 #[tokio::test]
 async fn an_account_made_by_the_operator_opens_by_the_link() {
     let process = Process::serving(&[]).await;
-    sign_up(&mut process.browser(), "dora", OTTER).await; // a stranger's, which reserves nothing
+    sign_up(&mut process.browser(), "dora", OTTER).await; // an attacker's sign-up, which reserves nothing
     process.link("dora@example.com", 1).await;
     let out = done(&process, &["user", "create", "dora@example.com", "Dora", "--full-name", "Dora Doe"]);
     let [words, link] = out.lines().collect::<Vec<_>>()[..] else { panic!("{out}") };
@@ -57,7 +57,7 @@ async fn an_account_made_by_the_operator_opens_by_the_link() {
     assert_eq!(process.browser().log_in("dora", "!").await.status, 422, "no password opens it");
     assert_eq!(pending_signup::Entity::find().count(process.db().await.read()).await.unwrap(), 0);
 
-    // The address is told, without anything that was typed, and finds its own way to a password.
+    // The address gets an email without any text that was typed. Its reader can ask for a link to choose a password.
     let told = letter(&process, "dora@example.com", "Your Latchkey account").await;
     assert_eq!(told.links[0], format!("{}/forgot-password", process.url));
     assert!(!told.text.contains("Doe") && !told.text.contains("Dora"), "{}", told.text);
@@ -117,19 +117,19 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     refused(&process.run(&["user", "reset-link", "sam"]), &["sam is disabled", "latchkey user enable sam"]);
     refused(&process.run(&["user", "disable", "sam"]), &["sam is disabled already"]);
 
-    // With the right password the owner is told. To anybody else the account is like any other.
+    // With the right password, the owner sees that the account is disabled. For an attacker it is like any other account.
     let page = sam.log_in("sam", OTTER).await;
     assert_eq!((page.status.as_u16(), page.path.as_str()), (422, "/login"));
     assert_eq!(page.problems(), ["This account is disabled. Contact an administrator of this site"]);
     let wrong = sam.log_in("sam", HERON).await;
-    let nobody = sam.log_in("nobody", HERON).await;
-    assert_eq!((wrong.status, wrong.problems()), (nobody.status, nobody.problems()));
+    let unknown = sam.log_in("nobody", HERON).await;
+    assert_eq!((wrong.status, wrong.problems()), (unknown.status, unknown.problems()));
     let (status, body) = token(&process, OTTER).await;
     assert_eq!((status, &body["error"]), (400, &"invalid_grant".into()));
     assert!(body["detail"].as_str().unwrap().starts_with("This account is disabled"), "{body}");
     assert_eq!(token(&process, HERON).await.1["detail"], "Incorrect username or password");
 
-    // A reset is dropped as nobody's, and no link of any kind goes out.
+    // A reset is dropped as for an unknown address, and no link of any kind is sent.
     forget(&mut process.browser(), "sam@example.com").await;
     let dropped = async || process.outbox().await.last().is_some_and(|row| row.state == State::Dropped).then_some(());
     until("the reset is dropped", dropped).await;
@@ -153,7 +153,7 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
 
 #[tokio::test]
 async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disabled() {
-    // The password is checked for a second, and the account is disabled meanwhile.
+    // The check of the password takes a second. The account is disabled meanwhile.
     let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
     let process = Process::serving(&slow).await;
     process.someone("sam", OTTER).await;

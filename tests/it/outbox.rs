@@ -1,4 +1,4 @@
-//! Letters: written with their cause, sent at least once, kept with the reason when they cannot be.
+//! Letters are written with their cause and sent at least once. If one cannot be sent, it is kept with the reason.
 
 use std::fs;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use latchkey::accounts::outbox::letter::Priority;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, State};
+use latchkey::accounts::user::email::Email;
 use latchkey::chance;
 use latchkey::db::Db;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
@@ -26,7 +27,7 @@ async fn an_outbox_row_holds_no_secret() {
         let text = format!("{} {}", row.letter, row.data);
         assert!(!text.contains(token) && !text.contains(OTTER), "{text}");
     }
-    // Nor does the whole database file, in which only digests rest.
+    // The whole database file holds no secret either, only digests.
     app.app.db.write().ping().await.unwrap();
     for file in ["latchkey.db", "latchkey.db-wal"] {
         let bytes = fs::read(app.dir.path().join(file)).unwrap_or_default();
@@ -43,10 +44,13 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
 
-    // A start that dies between taking the letter and sending it.
+    // A server ends between taking the letter and sending it.
     let now = latchkey::clock::Clock::default().now();
-    let email = latchkey::accounts::user::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
+    let email = Email::parse("sam@example.com").unwrap();
+    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), now)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(outbox::lease(&accounts.db, now).await.unwrap().is_some());
     assert!(outbox::lease(&accounts.db, now).await.unwrap().is_none(), "no second postman gets it meanwhile");
     drop(accounts);
@@ -57,10 +61,10 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_letter_that_cannot_be_kept_is_tried_again_and_given_up_at_its_deadline() {
+async fn a_letter_that_cannot_be_written_is_retried_and_given_up_at_its_deadline() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
-    // The folder is in the way of itself: a file where the postman writes.
+    // There is a file where the postman needs its folder.
     let incoming = app.dir.path().join("mailbox/.incoming");
     fs::remove_dir_all(&incoming).unwrap();
     fs::write(&incoming, "").unwrap();
@@ -72,10 +76,10 @@ async fn a_letter_that_cannot_be_kept_is_tried_again_and_given_up_at_its_deadlin
         let rows = Entity::find().all(app.app.db.read()).await.unwrap();
         rows.into_iter().find(|row| row.letter == "reset_password").unwrap()
     };
-    let until = |tries: i32| async move {
+    let until = |attempts: i32| async move {
         loop {
             let row = row().await;
-            if row.attempts >= tries && row.leased_until.is_none() {
+            if row.attempts >= attempts && row.leased_until.is_none() {
                 return row;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -89,7 +93,7 @@ async fn a_letter_that_cannot_be_kept_is_tried_again_and_given_up_at_its_deadlin
     while row.state == State::Waiting {
         let before = row.next_attempt_at;
         app.app.clock.advance(row.next_attempt_at - app.app.now());
-        app.app.bell.notify_one();
+        app.app.accounts.bell.notify_one();
         row = until(row.attempts + 1).await;
         pauses.push(row.next_attempt_at - before);
     }
@@ -110,8 +114,11 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
-    let email = latchkey::accounts::user::email::Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), long_ago).await.unwrap();
+    let email = Email::parse("sam@example.com").unwrap();
+    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), long_ago)
+        .await
+        .unwrap()
+        .unwrap();
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     app.outbox_is_done().await;
     let rows = Entity::find().all(accounts.db.read()).await.unwrap();
@@ -121,7 +128,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
 }
 
 #[tokio::test]
-async fn rows_that_are_done_with_are_swept_after_a_month() {
+async fn finished_rows_are_swept_after_a_month() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
@@ -132,7 +139,7 @@ async fn rows_that_are_done_with_are_swept_after_a_month() {
     assert_eq!(outbox::sweep(&app.app.db, now + time::Duration::days(31)).await.unwrap(), 2);
 }
 
-/// Writes as many rows as a flood does: a form for each would take a test too long.
+/// Writes as many rows as a flood does. A form for each row would take too long for a test.
 async fn write_rows(db: &Db, like: &OutboxRow, count: usize, change: impl Fn(usize, &mut OutboxRow)) {
     let rows = (0..count).map(|n| {
         let mut row = OutboxRow { id: chance::id(), ..like.clone() };
@@ -144,9 +151,9 @@ async fn write_rows(db: &Db, like: &OutboxRow, count: usize, change: impl Fn(usi
     }
 }
 
-/// An attacker decides how many of these there are, so an owner must not wait behind them.
+/// An attacker decides how many of these letters there are, so an owner must not wait behind them.
 #[tokio::test]
-async fn a_reset_for_an_account_overtakes_all_letters_of_strangers_and_resets_for_nobody() {
+async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_without_an_account() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     app.reset_link("sam@example.com", 2).await;
@@ -160,15 +167,18 @@ async fn a_reset_for_an_account_overtakes_all_letters_of_strangers_and_resets_fo
     write_rows(db, like("signup"), 20, |_, row| waits(row)).await;
     let nobodys = |n: usize, row: &mut OutboxRow| {
         waits(row);
-        (row.priority, row.to_address) = (Priority::Unsorted, format!("nobody{n}@example.com"));
+        (row.priority, row.to_address) = (Priority::Unsorted, Email::parse(&format!("nobody{n}@example.com")).unwrap());
         row.next_attempt_at = latchkey::clock::Clock::default().now();
     };
     write_rows(db, like("reset_password"), 3000, nobodys).await;
     let now = latchkey::clock::Clock::default().now();
-    let email = latchkey::accounts::user::email::Email::parse("SAM@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, &email, &Default::default(), now).await.unwrap();
+    let email = Email::parse("SAM@example.com").unwrap();
+    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), now)
+        .await
+        .unwrap()
+        .unwrap();
 
-    // Nor does it wait for the end of the flood.
+    // The reset does not wait for the end of the flood either.
     let flood = join_all((1..9).map(async |part| {
         for n in (part * 1_000_000..).step_by(50) {
             write_rows(db, like("reset_password"), 50, |more, row| nobodys(n + more, row)).await;
@@ -190,7 +200,7 @@ async fn a_reset_for_an_account_overtakes_all_letters_of_strangers_and_resets_fo
 }
 
 #[tokio::test]
-async fn a_flood_leaves_no_more_than_ten_thousand_letters_that_are_done_with_and_none_of_an_owner_goes() {
+async fn a_flood_leaves_at_most_10_000_finished_letters_and_none_of_an_owner_is_deleted() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");

@@ -7,7 +7,7 @@ use crate::process::until;
 use crate::{HERON, OTTER};
 
 #[tokio::test]
-async fn a_person_who_forgot_gets_back_in() {
+async fn a_user_who_forgot_the_password_gets_back_in() {
     let app = TestApp::start().await;
     let mut elsewhere = app.someone("sam", OTTER).await;
     let mut sam = app.browser();
@@ -35,7 +35,7 @@ async fn a_person_who_forgot_gets_back_in() {
 }
 
 #[tokio::test]
-async fn known_and_unknown_addresses_get_the_same_answer_and_only_one_a_letter() {
+async fn known_and_unknown_addresses_get_the_same_answer_and_only_the_known_one_gets_an_email() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let ask = |address: &'static str| {
@@ -73,7 +73,7 @@ async fn a_link_of_another_account_asks_first() {
 }
 
 #[tokio::test]
-async fn ones_own_link_does_not_ask() {
+async fn a_link_of_the_users_own_account_does_not_ask() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -98,8 +98,8 @@ async fn the_password_that_the_account_has_is_not_chosen_again() {
     assert_eq!(sam.reset(&link, HERON).await.path, "/login", "the link still works");
 }
 
-/// Many guesses at once by one link would otherwise all be compared with the old password before the first one has used
-/// the link up.
+/// Otherwise an attacker with one link could send many guesses at once, and all would be compared with the old password
+/// before the first one has used up the link.
 #[tokio::test]
 async fn a_guess_at_the_old_password_that_waits_finds_its_link_used() {
     let app = TestApp::start().await;
@@ -177,7 +177,7 @@ async fn of_two_resets_at_once_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn a_log_in_that_was_under_way_does_not_outlive_the_reset() {
+async fn a_log_in_in_progress_does_not_outlive_the_reset() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -211,7 +211,7 @@ async fn a_second_click_gets_the_first_answer() {
 }
 
 #[tokio::test]
-async fn looking_at_a_link_never_burns_it() {
+async fn opening_a_link_never_uses_it_up() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -227,11 +227,11 @@ async fn looking_at_a_link_never_burns_it() {
     page.assert_framed(422);
     assert_eq!(page.problem_at("password"), "Password must be 8 characters or more");
     let form = page.form("/reset-password").fill("password", HERON);
-    assert_eq!(sam.submit(form).await.path, "/login", "a weak try does not burn it either");
+    assert_eq!(sam.submit(form).await.path, "/login", "a weak password does not use it up either");
 }
 
 #[tokio::test]
-async fn three_links_work_at_a_time_and_all_die_after_the_first_success() {
+async fn three_links_work_at_a_time_and_none_after_the_first_success() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     app.someone("sam", OTTER).await;
     let mut links = vec![];
@@ -250,7 +250,7 @@ async fn three_links_work_at_a_time_and_all_die_after_the_first_success() {
 }
 
 #[tokio::test]
-async fn a_link_expires_after_an_hour_and_dies_with_a_change_of_password() {
+async fn a_link_ends_after_an_hour_and_with_a_change_of_password() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
@@ -286,7 +286,7 @@ async fn foreign_and_broken_tokens_are_one_friendly_page() {
         "' OR 1=1--",
     ] {
         let mut sam = app.browser();
-        sam.open(&link).await; // a good one before it does not shine through
+        sam.open(&link).await; // the page must not be the one of this good link
         sam.open(&format!("{base}token={bad}")).await.assert_framed(410);
         sam.post("/reset-password", &[("password", HERON)]).await.assert_framed(410);
     }
@@ -296,7 +296,7 @@ async fn foreign_and_broken_tokens_are_one_friendly_page() {
 }
 
 #[tokio::test]
-async fn the_host_header_never_reaches_a_letter() {
+async fn the_host_header_never_reaches_an_email() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = app.browser();

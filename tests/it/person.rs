@@ -1,7 +1,7 @@
-//! A person at a Chromium of their own: with a pointer or with nothing but a keyboard, with script or without.
+//! A person who uses a Chromium of their own: with a pointer or only with a keyboard, with script or without.
 //!
-//! A person finds things by what they do, a link by where it leads, a button by where its form goes, and never by
-//! their words, which are others in each language.
+//! A person finds a link by the path that it leads to, and a button by the path that its form goes to. A person never finds
+//! them by their words, which differ in each language.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,11 +20,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::app::TestApp;
 use crate::process::until;
 
-/// Widths in CSS pixels: the narrowest that WCAG 1.4.10 asks for, and a laptop.
+/// The widths of windows in CSS pixels: the narrowest that WCAG 1.4.10 asks for, and a laptop's.
 pub const PHONE: u32 = 320;
 pub const DESK: u32 = 1280;
 
-/// Each Chromium takes a core and half a gigabyte.
+/// The number of Chromiums at a time. Each takes a core and half a gigabyte.
 static SEATS: Semaphore = Semaphore::const_new(2);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -43,7 +43,7 @@ pub enum Hands {
 struct Chromedriver {
     process: Child,
     port: u16,
-    /// Held open: a chromedriver that cannot write its log stops.
+    /// The log is held open, because a chromedriver that cannot write its log stops.
     _log: BufReader<ChildStdout>,
 }
 
@@ -69,8 +69,9 @@ impl Chromedriver {
 
 impl Drop for Chromedriver {
     fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _reaped = self.process.wait();
+        // Neither result matters: chromedriver may have stopped by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -82,7 +83,7 @@ pub fn button_of(action: &str) -> String {
     format!("form[action='{action}'] button[type=submit]")
 }
 
-/// A person at a Chromium of their own.
+/// A person who uses a Chromium of their own.
 pub struct Person {
     pub driver: WebDriver,
     chromedriver: Chromedriver,
@@ -96,15 +97,16 @@ pub struct Person {
 }
 
 impl Drop for Person {
-    /// Ends Chromium, also when a test fails half way. The driver's own way would use a connection of the
-    /// runtime that it blocks, and wait for ever.
+    /// Ends Chromium, also when a test fails. The driver's own method would block the runtime and wait for ever for a
+    /// connection of that runtime.
     fn drop(&mut self) {
         let end = format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.driver.session_id());
-        let _unless_ended = self.driver.clone().leak();
+        // No result matters from here on: Chromium may have ended already.
+        let _ = self.driver.clone().leak();
         if let Ok(mut chromedriver) = TcpStream::connect(("127.0.0.1", self.chromedriver.port)) {
-            let _given_up = chromedriver.set_read_timeout(Some(Duration::from_secs(5)));
-            let _sent = chromedriver.write_all(end.as_bytes());
-            let _answered = chromedriver.read(&mut [0]);
+            let _ = chromedriver.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = chromedriver.write_all(end.as_bytes());
+            let _ = chromedriver.read(&mut [0]);
         }
     }
 }
@@ -114,12 +116,12 @@ impl Person {
         Self::who_reads("en", app, width, script).await
     }
 
-    /// A person whose Chromium asks for pages in this language.
+    /// Returns a person whose Chromium asks for pages in this language.
     pub async fn who_reads(language: &str, app: &TestApp, width: u32, script: Script) -> Self {
         Self::on(&app.url, language, (width, script), &[]).await
     }
 
-    /// A person at this site, whose Chromium has these flags too.
+    /// Returns a person at this site, whose Chromium has these flags too.
     pub async fn on(site: &str, language: &str, (width, script): (u32, Script), flags: &[&str]) -> Self {
         let seat = SEATS.acquire().await.unwrap();
         let chromedriver = Chromedriver::start();
@@ -146,7 +148,7 @@ impl Person {
         }
         wishes.add_experimental_option("prefs", json!({"intl.accept_languages": language})).unwrap();
         wishes.set_browser_log_level(LoggingPrefsLogLevel::Warning).unwrap();
-        wishes.set_logging_prefs("performance", LoggingPrefsLogLevel::All).unwrap(); // what `served` reads
+        wishes.set_logging_prefs("performance", LoggingPrefsLogLevel::All).unwrap(); // `served` reads it
         let poller = ElementPollerWithTimeout::new(Duration::from_secs(20), Duration::from_millis(20));
         let driver = WebDriver::builder(format!("http://127.0.0.1:{}", chromedriver.port), wishes)
             .poller(Arc::new(poller))
@@ -167,14 +169,14 @@ impl Person {
         person
     }
 
-    /// Another window, another light.
+    /// Changes the width of the window, and light or dark.
     pub async fn turns_to(&mut self, width: u32, dark: bool) {
         let window = json!({"width": width, "height": 720, "deviceScaleFactor": 1, "mobile": width == PHONE});
         self.cdp("Emulation.setDeviceMetricsOverride", window).await;
         let scheme = if dark { "dark" } else { "light" };
         let wishes = json!({"features": [
             {"name": "prefers-color-scheme", "value": scheme},
-            {"name": "prefers-reduced-motion", "value": "reduce"}, // no picture of a button between two colours
+            {"name": "prefers-reduced-motion", "value": "reduce"}, // otherwise pictures show buttons between two colours
         ]});
         self.cdp("Emulation.setEmulatedMedia", wishes).await;
         (self.width, self.dark) = (width, dark);
@@ -184,7 +186,7 @@ impl Person {
         self.driver.cdp().send_raw(command, with).await.unwrap()
     }
 
-    /// What an expression of our own comes to in the page, also where the page's script is off.
+    /// Returns the value of an expression of the test in the page. This works also where the page's script is off.
     pub async fn learns(&self, expression: &str) -> Value {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let mut told = self.cdp("Runtime.evaluate", asked).await;
@@ -196,12 +198,12 @@ impl Person {
         self.driver.goto(format!("{}{path}", self.site)).await.unwrap();
     }
 
-    /// Where the person is.
+    /// Returns the path of the page.
     pub async fn path(&self) -> String {
         self.driver.current_url().await.unwrap().path().to_owned()
     }
 
-    /// The HTML of the page that is open, as it was served, if it came since this was asked last.
+    /// Returns the HTML of the open page as it was served, if it was served since the last call.
     pub async fn served(&self) -> Option<String> {
         let here = self.driver.current_url().await.unwrap();
         let here = here.as_str().split('#').next().unwrap();
@@ -217,18 +219,18 @@ impl Person {
         Some(body["body"].as_str().unwrap().to_owned())
     }
 
-    /// What the console says that it should not.
+    /// Returns the messages of the console that should not be there.
     pub async fn complaints(&self) -> Vec<String> {
         let here = self.driver.current_url().await.unwrap();
         let mut said = self.driver.browser_log().await.unwrap();
-        // Chromium itself remarks on the status of pages that are no success. Our script may have put the query back.
+        // Chromium itself reports the status of pages that are no success. Our script may have restored the query.
         let expected = "Failed to load resource: the server responded with a status of ";
         let page = here.as_str().split('?').next().unwrap_or_default();
         said.retain(|entry| !(entry.message.starts_with(page) && entry.message.contains(expected)));
         said.into_iter().map(|entry| entry.message).collect()
     }
 
-    /// Waits for an element that can be seen.
+    /// Waits for a visible element.
     pub async fn finds(&self, css: &str) -> WebElement {
         let found = self.driver.query(By::Css(css)).and_displayed().first().await;
         match found {
@@ -237,7 +239,7 @@ impl Person {
         }
     }
 
-    /// Waits for the page that has this; it must fit its window and keep the console clean.
+    /// Waits for the page that has this element. The page must fit its window and leave the console empty.
     pub async fn sees(&self, mark: &str) {
         self.finds(mark).await;
         let wide = self.learns("document.documentElement.scrollWidth").await;
@@ -246,17 +248,17 @@ impl Person {
         assert!(complaints.is_empty(), "at {mark} the console says {complaints:#?}");
     }
 
-    /// Follows the link that leads there, with a token or without.
+    /// Follows the link that leads to this path, with a token or without.
     pub async fn follows(&self, path: &str) {
         self.takes(&link_to(path)).await;
     }
 
-    /// Presses the button of the form that goes there.
+    /// Presses the button of the form that goes to this path.
     pub async fn presses(&self, action: &str) {
         self.takes(&button_of(action)).await;
     }
 
-    /// Takes the way that this link or button is, to another page.
+    /// Goes to another page by this link or button.
     pub async fn takes(&self, way: &str) {
         let way = self.finds(way).await;
         self.leaves(self.activates(&way)).await;
@@ -276,14 +278,14 @@ impl Person {
         self.leaves(async { self.driver.back().await.unwrap() }).await;
     }
 
-    /// Does what leads to another page, and waits until this one is gone: the next may look like it.
+    /// Does what leads to another page, and waits until this page is gone, because the next may look like it.
     async fn leaves(&self, by: impl Future<Output = ()>) {
         let page = self.driver.find(By::Tag("html")).await.unwrap();
         by.await;
         until("another page comes", async || page.tag_name().await.err()).await;
     }
 
-    /// Replaces what stands in a field.
+    /// Replaces the value of a field.
     pub async fn types(&self, field: &str, text: &str) {
         let field = self.finds(&format!("[id='{field}']")).await;
         match self.hands {
@@ -292,7 +294,7 @@ impl Person {
                 field.send_keys(text).await.unwrap();
             }
             Hands::Keyboard => {
-                self.tabs_to(&field).await; // which selects what stands there
+                self.tabs_to(&field).await; // this selects the old value
                 self.keys(text).await;
             }
         }
@@ -317,24 +319,25 @@ impl Person {
         }
     }
 
-    /// Waits for what is said once.
+    /// Waits for a flash.
     pub async fn is_told(&self) {
         self.finds("[role=status]").await;
     }
 
-    /// Where the keyboard is: an element's id.
+    /// Returns the ID of the element that has the focus.
     pub async fn focus(&self) -> String {
         self.driver.active_element().await.unwrap().id().await.unwrap().unwrap_or_default()
     }
 
-    /// Keys without a pointer: they go to whatever has the focus.
+    /// Presses keys. They go to the element that has the focus.
     pub async fn keys(&self, keys: impl Into<TypingData>) {
         self.driver.action_chain().send_keys(keys).perform().await.unwrap();
     }
 
-    /// Presses Tab until the focus is there. At every stop on the way it must be seen where it is.
+    /// Presses Tab until this element has the focus. The focus must be visible at every stop before it.
     pub async fn tabs_to(&self, element: &WebElement) {
-        /// Whether the focus is there, and what hides it. In the letter's frame it is nowhere until it comes in.
+        /// Returns whether the element has the focus, and the element with the focus if it is not visible. On its way into
+        /// the frame of a letter, the focus is on no element.
         const LOOK: &str = "
             const stop = document.activeElement;
             if (!stop || stop == document.body || stop.matches('iframe')) return [false, ''];
@@ -363,7 +366,7 @@ impl Person {
         self.finds("iframe.letter").await;
     }
 
-    /// Presses the button of the letter that is shown, and goes on in the tab that it opens.
+    /// Presses the button of the open letter, and goes on in the tab that it opens.
     pub async fn presses_in_the_letter(&mut self, path: &str) {
         let here = self.driver.window().await.unwrap();
         self.driver.enter_frame(0).await.unwrap();

@@ -1,4 +1,4 @@
-//! On PostgreSQL: a throw-away cluster for each test, and servers that share its database.
+//! PostgreSQL: each test has a temporary cluster, and servers that share its database.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -19,7 +19,7 @@ use crate::smtp::make_certificate;
 /// A secret that all servers of one database share.
 const SECRET: &str = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
 
-/// A PostgreSQL server of our own with an empty database. It stops when this is dropped.
+/// A PostgreSQL server with an empty database. It stops when this value is dropped.
 struct Cluster {
     dir: TempDir,
     server: Child,
@@ -42,7 +42,7 @@ impl Cluster {
         initdb.args(["--no-sync", "--auth=trust", "--username=latchkey", "--pgdata"]).arg(&data);
         let ran = initdb.output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        // Of the user `sam` a password is asked.
+        // PostgreSQL asks only the user `sam` for a password.
         fs::write(data.join("pg_hba.conf"), "host all sam all scram-sha-256\nhost all all all trust\n").unwrap();
         let mut postgres = command("postgres");
         postgres.args(["-F", "-h", "localhost", "-k", "", "-p", &port.to_string(), "-D"]).arg(&data);
@@ -60,7 +60,7 @@ impl Cluster {
         cluster
     }
 
-    /// A server on this database, with a query behind its URL; it does not run yet.
+    /// Returns a server on this database, with a query at the end of its URL. It does not run yet.
     fn process(&self, query: &str) -> Process {
         Process::new(&[("LATCHKEY_DATABASE_URL", &format!("{}{query}", self.url)), ("LATCHKEY_SECRET", SECRET)])
     }
@@ -74,7 +74,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A program of the newest PostgreSQL that is installed. The server refuses to run as root, so root becomes its user.
+/// Returns a program of the newest installed PostgreSQL. The server refuses to run as root, so root becomes its user.
 fn command(program: &str) -> Command {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: apt-get install postgresql");
     let newest: PathBuf = versions.map(|entry| entry.unwrap().path()).max().unwrap();
@@ -161,7 +161,7 @@ async fn a_database_with_a_certificate_of_its_operators_own_authority_is_verifie
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_is_told_at_once_with_what_to_do() {
+async fn a_database_that_cannot_be_used_is_an_error_at_once_with_what_to_do() {
     let cluster = Cluster::start().await;
     let (_, port) = cluster.url.rsplit_once(':').unwrap();
     let port = port.split('/').next().unwrap();
@@ -213,7 +213,7 @@ async fn a_database_of_a_newer_latchkey_is_refused() {
     for (process, url) in [(&in_a_file, &file), (&cluster.process(""), &cluster.url)] {
         assert_eq!(process.run(&["migrate"]).code, Some(0));
         let step = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";
-        Db::open(url).await.unwrap().write().execute_unprepared(step).await.unwrap();
+        Db::open(&url.parse().unwrap()).await.unwrap().write().execute_unprepared(step).await.unwrap();
         for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
             let ran = try_to_serve(process.command(arguments));
             assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");

@@ -1,5 +1,5 @@
-//! The real binary as an operator runs it: a child process in a folder of its own, settings in its
-//! environment, stopped by signals.
+//! The real binary as an operator runs it: a child process in a folder of its own, with its settings in the environment,
+//! stopped by signals.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey::accounts::outbox::{Entity, OutboxRow, State};
-use latchkey::db::Db;
+use latchkey::db::{DatabaseUrl, Db};
 use reqwest::{Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::EntityTrait;
@@ -24,18 +24,18 @@ use crate::app::Letter;
 use crate::browser::{Browser, Form, Page};
 use crate::{HERON, OTTER};
 
-/// A folder, the settings for it, and the server in it, if one runs. It is killed when this goes away.
+/// A folder, the settings for it, and the server in it, if one runs. The server is killed when this is dropped.
 pub struct Process {
     pub dir: TempDir,
-    /// Where it serves; the port stays the same over a restart.
+    /// The address of the site. The port stays the same over a restart.
     pub url: String,
-    /// How many files the server may open, if fewer than this process (`ulimit -n`).
+    /// How many files the server may open (`ulimit -n`), if fewer than this process may.
     pub files: Option<u32>,
     settings: Vec<(String, String)>,
     child: Option<Child>,
 }
 
-/// What a command said.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -50,12 +50,12 @@ impl Ran {
     }
 }
 
-/// Looks every few milliseconds until there is something to see.
+/// Calls `look` every few milliseconds until it returns a value, and returns that.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let seen = async {
         loop {
-            if let Some(sight) = look().await {
-                return sight;
+            if let Some(value) = look().await {
+                return value;
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -64,7 +64,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 impl Process {
-    /// An empty folder; nothing runs yet.
+    /// Returns an empty folder with these settings. Nothing runs yet.
     pub fn new(settings: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut all = vec![("LATCHKEY_LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
@@ -72,7 +72,7 @@ impl Process {
         Self { dir: tempfile::tempdir().unwrap(), url: String::new(), files: None, settings: all, child: None }
     }
 
-    /// A server in an empty folder, ready.
+    /// Starts a server in an empty folder, and waits until it is ready.
     pub async fn serving(settings: &[(&str, &str)]) -> Self {
         let mut process = Self::new(settings);
         process.start().await;
@@ -83,7 +83,7 @@ impl Process {
         self.dir.path().join(name)
     }
 
-    /// Any command line, in the folder, with these settings and no others.
+    /// Returns a command in the folder, with these settings and no others.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_latchkey");
         let mut command = Command::new(if self.files.is_some() { "sh" } else { binary });
@@ -120,12 +120,12 @@ impl Process {
         self.settings[0].1 = format!("127.0.0.1:{port}");
     }
 
-    /// The process id of the server.
+    /// Returns the process id of the server.
     pub fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
-    /// As `kill -9` and a power cut for the process do: no last words.
+    /// Ends the server at once, as `kill -9` and a power cut do.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -138,19 +138,19 @@ impl Process {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), Signal::TERM).unwrap();
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the server.
     pub async fn ended(&mut self) -> ExitStatus {
         until("the server ends", async || self.child.as_mut().unwrap().try_wait().unwrap()).await
     }
 
-    /// Stops as an operator does, and looks that it went well.
+    /// Stops the server as an operator does, and asserts that it ends without an error.
     pub async fn stop(&mut self) {
         self.terminate();
         assert_eq!(self.ended().await.code(), Some(0), "{}", self.log());
         self.child = None;
     }
 
-    /// Everything that it wrote to standard error, over all starts.
+    /// Returns everything that the server has written to standard error, over all starts.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -159,38 +159,38 @@ impl Process {
         Browser::new(&self.url)
     }
 
-    /// The letters in the mailbox folder to this address, newest first.
+    /// Returns the emails in the mailbox folder to this address, newest first.
     pub async fn letters(&self, address: &str) -> Vec<Letter> {
         let all = reqwest::get(format!("{}/dev/mailbox.json", self.url)).await.unwrap();
         let all: Vec<Letter> = all.json().await.unwrap();
         all.into_iter().filter(|letter| letter.to == address).collect()
     }
 
-    /// Waits until there are `count` letters to this address; returns the newest one's link.
+    /// Waits until there are `count` emails to this address. Returns the link in the newest one.
     pub async fn link(&self, address: &str, count: usize) -> String {
         let arrived = async || Some(self.letters(address).await).filter(|letters| letters.len() >= count);
         until("the letter arrives", arrived).await[0].links[0].clone()
     }
 
-    /// The database, as the server's own commands open it.
+    /// Opens the database as the commands do.
     pub async fn db(&self) -> Db {
-        Db::open(&format!("sqlite://{}", self.path("data/latchkey.db").display())).await.unwrap()
+        Db::open(&DatabaseUrl::of_file(&self.path("data/latchkey.db")).unwrap()).await.unwrap()
     }
 
-    /// The outbox as it is in the file now, oldest first.
+    /// Returns the rows of the outbox, oldest first.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
         let mut rows = Entity::find().all(self.db().await.read()).await.unwrap();
         rows.sort_by_key(|row| row.id);
         rows
     }
 
-    /// Waits until no letter waits.
+    /// Waits until the outbox has no letter to send.
     async fn outbox_is_empty(&self) {
         let empty = async || self.outbox().await.iter().all(|row| row.state != State::Waiting).then_some(());
         until("no letter waits", empty).await;
     }
 
-    /// A person with an account, logged in.
+    /// Signs a user up. Returns the browser, in which the user is logged in.
     pub async fn someone(&self, name: &str, password: &str) -> Browser {
         let address = format!("{name}@example.com");
         let (mut browser, before) = (self.browser(), self.letters(&address).await.len());
@@ -207,14 +207,14 @@ impl Drop for Process {
     }
 }
 
-/// Asks for an account as `name@example.com`.
+/// Signs up as `name@example.com`.
 pub async fn sign_up(browser: &mut Browser, name: &str, password: &str) {
     let form = browser.open("/signup").await.form("/signup").fill("email", &format!("{name}@example.com"));
     let page = browser.submit(form.fill("username", name).fill("password", password)).await;
     assert_eq!(page.path, "/signup/sent", "{}", page.html);
 }
 
-/// Opens the link and presses the button.
+/// Opens the link of a sign-up and submits the form.
 pub async fn confirm(browser: &mut Browser, link: &str) -> Page {
     let form = browser.open(link).await.form("/signup/confirm");
     browser.submit(form).await
@@ -234,7 +234,7 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_first_start_without_settings_keeps_everything_to_its_own_user() {
+async fn after_a_first_start_without_settings_only_its_own_user_can_read_the_files() {
     let process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -250,7 +250,7 @@ async fn a_first_start_without_settings_keeps_everything_to_its_own_user() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_the_secret_and_everybody_logged_in() {
+async fn a_restart_keeps_the_secret_and_all_users_logged_in() {
     let mut process = Process::serving(&[]).await;
     let mut sam = process.someone("sam", OTTER).await;
     let secret = fs::read(process.path("data/secret")).unwrap();
@@ -260,10 +260,10 @@ async fn a_restart_keeps_the_secret_and_everybody_logged_in() {
     assert!(sam.is_logged_in().await);
     process.kill();
     process.start().await;
-    assert!(sam.is_logged_in().await, "nor does a crash log anybody out");
+    assert!(sam.is_logged_in().await, "a crash logs no user out either");
 }
 
-/// Pauses between the answer and the crash, in milliseconds: before, amid and after the postman's work.
+/// Pauses between the answer and the crash, in milliseconds: the crash comes before, during or after the postman's work.
 const CRASHES: [u64; 6] = [0, 1, 3, 5, 8, 30];
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn a_crash_right_after_the_answer_loses_no_reset_letter() {
     }
 }
 
-/// Whether a hashing thread is at work, as the kernel counts.
+/// Returns whether the kernel says that a hashing thread runs.
 pub fn hashes(process: &Process) -> bool {
     let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
     let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
@@ -331,7 +331,7 @@ async fn sigterm_lets_a_log_in_finish_and_then_exits_well() {
     let log_in = tokio::spawn(async move { sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await });
     until("the password is being hashed", async || hashes(&process).then_some(())).await;
     process.terminate();
-    until("nobody new is let in", async || reqwest::get(&process.url).await.is_err().then_some(())).await;
+    until("no new connection is taken", async || reqwest::get(&process.url).await.is_err().then_some(())).await;
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
     let page = log_in.await.unwrap();
     assert_eq!((page.status.as_u16(), &page.headers["location"]), (303, &"/profile".parse().unwrap()));
@@ -340,7 +340,7 @@ async fn sigterm_lets_a_log_in_finish_and_then_exits_well() {
 }
 
 #[tokio::test]
-async fn nobody_reading_the_output_is_no_reason_to_fail() {
+async fn a_closed_output_is_no_reason_to_fail() {
     let port = free_port();
     let settings = [("LATCHKEY_LISTEN", format!("127.0.0.1:{port}")), ("LATCHKEY_LOG", "debug".to_owned())];
     let mut process = Process::new(&settings.each_ref().map(|(name, value)| (*name, value.as_str())));
@@ -357,22 +357,23 @@ async fn nobody_reading_the_output_is_no_reason_to_fail() {
     process.stop().await;
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Runs a server to its end, or until it says that it is ready.
+/// Runs a server until it ends or says that it is ready. Returns what it said.
 pub fn try_to_serve(mut command: Command) -> Ran {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Standard output ends with the program, or has a line when it serves.
+    // Standard output has a line when the server is ready, and is at its end when the server has ended.
     let ready = BufReader::new(child.stdout.take().unwrap()).lines().next();
-    let _ended_already = child.kill();
+    let _ = child.kill(); // an error means that it has ended already
     let ran = Ran::of(child.wait_with_output().unwrap());
     Ran { out: ready.transpose().unwrap().unwrap_or_default(), ..ran }
 }
 
-/// Starts with these settings, which must fail in one line with these words; says what is wrong with how it did.
+/// Starts with these settings, which must fail in one line with these words. Returns `None` if it did, or else what was
+/// wrong.
 pub fn fault(words: &str, settings: &[(&str, &str)]) -> Option<String> {
     let process = Process::new(settings);
     fs::write(process.path("file"), "in the way").unwrap();
@@ -426,7 +427,6 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_MAIL_FROM", &[smtp, ("LATCHKEY_MAIL_FROM", "nobody")]),
         ("LATCHKEY_SECRET", &[("LATCHKEY_SECRET", "tell-nobody")]),
         ("LATCHKEY_SECRET", &[("LATCHKEY_SECRET", "changeme-tell-nobody-9vT2qLx7Rm4Kc8Wz1Nd6Hb")]),
-        ("LATCHKEY_SECRET", &[("LATCHKEY_SECRET", "tell-nobody-tell-nobody-tell-nobody-tell-nobody")]),
         ("LATCHKEY_SECRET", &[("LATCHKEY_DATABASE_URL", "postgres://sam:tell-nobody@localhost/latchkey")]),
         ("LATCHKEY_DATABASE_URL", &[("LATCHKEY_DATABASE_URL", "mysql://sam:tell-nobody@localhost/latchkey")]),
         ("LATCHKEY_DATABASE_URL", &[("LATCHKEY_DATABASE_URL", "postgres://sam:tell-nobody@localhost:port/latchkey")]),
@@ -453,7 +453,7 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
 }
 
 #[test]
-fn the_password_of_a_database_out_of_reach_is_not_said() {
+fn the_password_of_a_database_that_cannot_be_reached_is_not_logged() {
     let url = format!("postgres://sam:tell-nobody@127.0.0.1:{}/latchkey", free_port());
     let secret = ("LATCHKEY_SECRET", "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy");
     let ran = Process::new(&[("LATCHKEY_DATABASE_URL", &url), secret, ("LATCHKEY_LOG", "trace")]).run(&["serve"]);
@@ -461,12 +461,12 @@ fn the_password_of_a_database_out_of_reach_is_not_said() {
     assert!(!ran.err.contains("tell-nobody") && !ran.err.contains("canary"), "{}", ran.err);
 }
 
-/// Everything that must never be in the log, as it is met.
+/// The secrets of a test, none of which may be in the log.
 #[derive(Default)]
 pub struct Secrets(BTreeSet<String>);
 
 impl Secrets {
-    /// The secret, and what it looks like printed as bytes.
+    /// Adds a secret, both as text and as a list of bytes.
     pub fn note(&mut self, secret: &str) {
         let bytes = format!("{:?}", secret.as_bytes());
         self.0.extend([secret.to_owned(), bytes.trim_matches(['[', ']']).to_owned()]);
@@ -476,14 +476,14 @@ impl Secrets {
         for (name, value) in &browser.cookies {
             self.note(value);
             if name == "latchkey_visit" {
-                // tower-sessions keeps the id as a number, and would print that.
+                // tower-sessions keeps the id as a number, and would log that.
                 let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(value).unwrap().try_into().unwrap();
                 self.note(&i128::from_le_bytes(bytes).to_string());
             }
         }
     }
 
-    /// Submits a form and notes each cookie on the way.
+    /// Submits a form, follows the redirect, and adds all cookies on the way.
     async fn submit(&mut self, browser: &mut Browser, form: Form) -> Page {
         self.note_cookies(browser);
         let page = browser.post(&form.action, &form.fields).await;
@@ -501,7 +501,8 @@ impl Secrets {
     }
 }
 
-/// A whole life of an account with its mishaps. `link` waits for the nth letter and returns its link.
+/// Goes through the life of an account, with many mistakes and attacks. `link` waits for the nth email and returns its link.
+/// Returns the secrets that were used.
 pub async fn live(process: &Process, mut link: impl AsyncFnMut(usize) -> String) -> Secrets {
     let (first, second, wrong) = ("velvet-otter-bakes-rye-4711", "seven-herons-paint-0815", "brisk-lynx-hums-1848");
     let mut secrets = Secrets::default();
@@ -539,7 +540,7 @@ pub async fn live(process: &Process, mut link: impl AsyncFnMut(usize) -> String)
     secrets.note_cookies(&lost);
     link(3).await;
 
-    // What nobody sends by our forms.
+    // These requests cannot come from our forms.
     let fields = [("login", "sam"), ("password", second), ("token", &token)];
     for path in ["/login", "/profile", "/nowhere", "/healthz", "/reset-password"] {
         for query in ["", &format!("?token={token}&password={second}")] {
@@ -553,9 +554,9 @@ pub async fn live(process: &Process, mut link: impl AsyncFnMut(usize) -> String)
         }
     }
     for name in ["latchkey_session", "latchkey_visit", "latchkey_reset", "latchkey_signup"] {
-        for bent in [token.clone(), format!("{token}x"), format!("{}x", lost.cookies["latchkey_session"])] {
+        for forged in [token.clone(), format!("{token}x"), format!("{}x", lost.cookies["latchkey_session"])] {
             let mut eve = process.browser();
-            eve.cookies.insert(name.to_owned(), bent);
+            eve.cookies.insert(name.to_owned(), forged);
             for path in ["/profile", "/login", "/reset-password", "/signup/confirm"] {
                 eve.open(path).await;
                 eve.post(path, &[("password", second)]).await;
@@ -565,7 +566,7 @@ pub async fn live(process: &Process, mut link: impl AsyncFnMut(usize) -> String)
     secrets
 }
 
-/// The libraries that are quiet by default included.
+/// A log level that logs everything, also from the libraries that are quiet by default.
 const EVERYTHING: &str = "trace,tower_sessions=trace,tower_sessions_core=trace,sea_orm=trace,sqlx=trace";
 
 #[tokio::test]

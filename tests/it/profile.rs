@@ -1,4 +1,4 @@
-//! What a person changes about their account.
+//! What users change in their account.
 
 use latchkey::accounts::user::{self, User};
 use sea_orm::ConnectionTrait;
@@ -26,7 +26,7 @@ async fn the_profile_shows_the_account_and_changes_the_name() {
     assert_eq!(page.value_of("full_name"), "x".repeat(101), "what was typed is kept");
 }
 
-/// Columns of the tables, and names that other programs take for rights.
+/// The columns of the tables, and names that stand for rights in other programs.
 pub const NOT_ON_ANY_FORM: &[(&str, &str)] = &[
     ("id", "00000000-0000-7000-8000-000000000000"),
     ("user_id", "00000000-0000-7000-8000-000000000000"),
@@ -123,7 +123,7 @@ async fn a_second_click_changes_the_password_once() {
 }
 
 #[tokio::test]
-async fn account_pages_are_closed_to_strangers() {
+async fn the_pages_of_an_account_are_closed_to_guests() {
     let app = TestApp::start().await;
     for path in ["/profile", "/profile/name", "/profile/language", "/profile/password", "/profile/security"] {
         assert!(app.browser().open(path).await.path.starts_with("/login"), "{path}");

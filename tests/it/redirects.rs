@@ -1,4 +1,4 @@
-//! Redirects lead to pages of this site, whatever the address or the form asks for.
+//! Redirects always lead to pages of this site, whatever the URL or the form asks for.
 
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +9,7 @@ use crate::OTTER;
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
 
-/// Ways to write another site, or something that is none, as they stand in a query.
+/// Ways to write another site, or no site at all, encoded for a query.
 const ELSEWHERE: &[&str] = &[
     "//evil.example",
     "///evil.example",
@@ -74,7 +74,7 @@ const ELSEWHERE: &[&str] = &[
     "/profile&next=//evil.example",
 ];
 
-/// On this site, by the text as it is and by the rules of the URL standard.
+/// Asserts that a location is on this site, by its text and by the rules of the URL standard.
 fn assert_local(base: &str, location: &str, what: &str) {
     let plain = location.starts_with('/') && !location.starts_with("//");
     assert!(plain && !location.contains(|c: char| c == '\\' || c.is_control()), "{what} led to {location:?}");
@@ -82,7 +82,7 @@ fn assert_local(base: &str, location: &str, what: &str) {
     assert_eq!(base.join(location).unwrap().origin(), base.origin(), "{what} led to {location:?}");
 }
 
-/// Where an answer leads, which must be on this site.
+/// Returns the location of a response, which must be on this site.
 fn local(base: &str, page: &Page, what: &str) -> String {
     let location = page.headers["location"].to_str().unwrap();
     assert_local(base, location, what);
@@ -103,13 +103,13 @@ async fn next_leads_to_a_page_of_this_site_or_nowhere() {
     let page = get(&mut sam, "/login?next=/profile/security").await;
     assert_eq!(local(&app.url, &page, "the control"), "/profile/security", "a page of ours is gone to");
     for next in ELSEWHERE {
-        // Logged in already, the page sends on by itself.
+        // If the user is logged in already, the page redirects at once.
         let page = get(&mut sam, &format!("/login?next={next}")).await;
         local(&app.url, &page, &format!("GET /login?next={next}"));
         let page = post_raw(&mut sam.clone(), "/logout", format!("next={next}")).await;
         local(&app.url, &page, &format!("POST /logout with {next}"));
-        sam.cookies.clear(); // that log-out has ended the session
-        // The form carries on only what it would go to.
+        sam.cookies.clear(); // the log-out above has ended the session
+        // The form keeps only a page that it would lead to.
         let page = get(&mut app.browser(), &format!("/login?next={next}")).await;
         let kept = page.value_of("next");
         assert!(kept.is_empty() || kept.starts_with('/') && !kept.starts_with("//"), "{next} is kept as {kept}");
@@ -165,12 +165,12 @@ async fn the_switch_of_language_stays_on_the_page() {
             assert!(!line.starts_with("set-cookie: a=b"), "{path}");
         }
     }
-    // As a proxy is asked, with another site's name in it.
+    // A request to a proxy has the name of a site in its first line.
     let answer = raw(&app, "GET http://evil.example/login?lang=en HTTP/1.1", "").await;
     assert!(!answer.lines().any(|line| line.starts_with("location: ") && line != "location: /login"), "{answer}");
 }
 
-/// A request line and headers as no well-behaved client sends them, and all that comes back.
+/// Sends a request line and headers that no well-behaved client sends. Returns the whole response.
 pub async fn raw(app: &TestApp, line: &str, headers: &str) -> String {
     let host = app.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).await.unwrap();

@@ -1,4 +1,4 @@
-//! The places where a person is logged in, and how they end them.
+//! The sessions of a user, and how the user ends them.
 
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
@@ -14,21 +14,21 @@ async fn with(app: &TestApp, user_agent: &'static str) -> Browser {
     browser
 }
 
-/// The name and value of what comes after `<input`.
+/// Returns the name and the value of an input, given the HTML after `<input`.
 fn name_and_value(input: &str) -> (String, String) {
     let attribute =
         |name: &str| input.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
     (attribute("name"), attribute("value"))
 }
 
-/// The ids of the other sessions, in the order of the page.
+/// Returns the IDs of the other sessions, in the order of the page.
 fn others(page: &Page) -> Vec<String> {
     let ids = page.html.split("name=\"session\" value=\"").skip(1);
     ids.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn a_person_sees_where_they_are_logged_in_and_logs_one_place_out() {
+async fn a_user_sees_their_sessions_and_ends_one() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut desk = with(&app, FIREFOX).await;
@@ -53,7 +53,7 @@ async fn a_person_sees_where_they_are_logged_in_and_logs_one_place_out() {
 }
 
 #[tokio::test]
-async fn all_other_places_go_at_once() {
+async fn all_other_sessions_end_at_once() {
     let app = TestApp::start().await;
     let mut first = app.someone("sam", OTTER).await;
     let mut ada = app.someone("ada", OTTER).await;
@@ -76,9 +76,9 @@ async fn all_other_places_go_at_once() {
     assert!(!phone.is_logged_in().await && !first.is_logged_in().await);
 }
 
-/// A copied cookie is of the very session that acts, so that “all others” would not mean it (ASVS 5.0, 7.2.4).
+/// A copied cookie belongs to the session that acts, so “all others” would not include it (ASVS 5.0, 7.2.4).
 #[tokio::test]
-async fn a_copied_cookie_dies_when_its_owner_changes_the_password_or_logs_all_others_out() {
+async fn a_copied_cookie_ends_when_its_owner_changes_the_password_or_logs_all_others_out() {
     let app = TestApp::start().await;
     for (name, path, fields) in [
         ("sam", "/profile/password", &[("current_password", OTTER), ("new_password", HERON)][..]),
@@ -92,7 +92,7 @@ async fn a_copied_cookie_dies_when_its_owner_changes_the_password_or_logs_all_ot
         }
         assert!(owner.is_logged_in().await, "{path}");
         assert!(!thief.is_logged_in().await, "{path}");
-        // The copied device token is worth nothing either: a log-in with it is one from an unknown browser.
+        // The copied device token is worthless too: a log-in with it counts as one from an unknown browser.
         let password = if name == "sam" { HERON } else { OTTER };
         assert_eq!(thief.log_in(name, password).await.path, "/profile");
         let subject = "New log-in to your Latchkey account";
@@ -101,7 +101,7 @@ async fn a_copied_cookie_dies_when_its_owner_changes_the_password_or_logs_all_ot
     }
 }
 
-/// The session that is moved to another id keeps the time of its log-in, or it could be kept alive for ever.
+/// A session that gets another ID keeps the time of its log-in, or it could be kept alive for ever.
 #[tokio::test]
 async fn a_session_that_gets_another_id_lasts_no_longer() {
     let app = TestApp::start().await;
@@ -128,13 +128,14 @@ async fn logging_others_out_again_and_again_leaves_no_events_and_comes_to_an_end
         last = thief.post("/profile/security/log-out", &[("others", "1")]).await.status.as_u16();
     }
     assert_eq!(last, 429);
-    // One row of the client that tries too much, and none of sessions that nobody had.
+    // One row about the client that used up its limit, and none about sessions that did not exist.
     assert_eq!(Entity::find().count(app.app.db.read()).await.unwrap() - before, 1);
 }
 
-/// A thief of the session cookie alone must not make a browser known: it would get attempts of its own at the password.
+/// A thief who has only the session cookie must not make a browser known, because a known browser has attempts of its own
+/// at the password.
 #[tokio::test]
-async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
+async fn logging_all_others_out_makes_no_browser_known() {
     use latchkey::accounts::session::device::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;
@@ -147,16 +148,16 @@ async fn who_logs_all_others_out_is_known_only_if_they_were_before() {
 
 const LOGGED_OUT: &str = "logged out of your Latchkey account";
 
-/// How many emails Sam has that tell of devices which were logged out.
+/// Returns the number of emails to Sam about devices that were logged out.
 async fn told(app: &TestApp) -> usize {
     app.outbox_is_done().await;
     let letters = app.letters_to("sam@example.com", 1).await;
     letters.iter().filter(|letter| letter.subject.contains(LOGGED_OUT)).count()
 }
 
-/// A thief who logs the owner out leaves them with nothing but a log-in page, which people forget about.
+/// An owner who is logged out by a thief sees no more than a log-in page, and does not think of a thief.
 #[tokio::test]
-async fn who_logs_all_others_out_in_a_browser_that_is_new_to_the_account_is_told_of_by_email() {
+async fn an_email_tells_of_log_outs_from_a_browser_that_is_new_to_the_account() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     let mut phone = with(&app, IPHONE).await;
@@ -170,7 +171,7 @@ async fn who_logs_all_others_out_in_a_browser_that_is_new_to_the_account_is_told
     let page = eve.open("/profile/security").await;
     assert!(page.html.contains("<strong>Logged out all other devices</strong>"), "{}", page.html);
 
-    // Its link ends the session that did it, which has another id by now.
+    // The link ends the session that logged the others out, which has another ID by now.
     let page = sam.open(&letter.links[0]).await;
     assert!(page.html.contains("someone logged other devices out of the account of <strong>sam"), "{}", page.html);
     assert_eq!(sam.submit(page.form("/not-me")).await.path, "/not-me/done");
@@ -178,15 +179,15 @@ async fn who_logs_all_others_out_in_a_browser_that_is_new_to_the_account_is_told
 }
 
 #[tokio::test]
-async fn one_by_one_is_told_of_too_and_nothing_is_told_where_nobody_is_logged_out() {
+async fn an_email_tells_of_single_log_outs_too_and_not_of_log_outs_that_ended_no_session() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = with(&app, FIREFOX).await;
     let sams = others(&eve.open("/profile/security").await).remove(0);
-    // These must not use up the emails about what follows.
+    // These requests must not use up the emails about the next ones.
     for _ in 0..5 {
-        let nobody = "00000000-0000-0000-0000-000000000000";
-        eve.post("/profile/security/log-out", &[("session", nobody)]).await;
+        let unknown = "00000000-0000-0000-0000-000000000000";
+        eve.post("/profile/security/log-out", &[("session", unknown)]).await;
     }
     assert_eq!(told(&app).await, 0);
     eve.post("/profile/security/log-out", &[("session", &sams)]).await;
@@ -195,21 +196,22 @@ async fn one_by_one_is_told_of_too_and_nothing_is_told_where_nobody_is_logged_ou
         eve.post("/profile/security/log-out", &[("others", "1")]).await;
     }
     assert_eq!(told(&app).await, 1);
-    // Nor must they fill the mailbox.
+    // Many log-outs must not fill the mailbox.
     for _ in 0..4 {
         app.browser().log_in("sam@example.com", OTTER).await;
         eve.post("/profile/security/log-out", &[("others", "1")]).await;
     }
     assert_eq!(told(&app).await, 3);
-    // But nothing is kept from the owner: what comes beyond the limit waits in one email.
+    // But the owner learns of all of them: those beyond the limit wait in one email.
     app.app.clock.advance(time::Duration::hours(1));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     assert_eq!(told(&app).await, 4);
     let newest = app.letters_to("sam@example.com", 1).await.remove(0);
     assert_eq!(newest.subject, "2 devices were logged out of your Latchkey account");
 }
 
-/// Log-outs at the same moment take turns for nothing; the one that counts must not be left without an email.
+/// Several log-outs of one session at the same moment end it once. They must not use up the emails: the log-out that
+/// matters still has its own.
 #[tokio::test]
 async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
     let app = TestApp::start().await;
@@ -225,9 +227,9 @@ async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
     });
     futures_util::future::join_all(at_once).await;
     eve.post("/profile/security/log-out", &[("others", "1")]).await;
-    app.outbox_is_done().await; // a letter whose lease ends by the clock would be sent twice
+    app.outbox_is_done().await; // the clock would end the lease of a letter, which would be sent twice
     app.app.clock.advance(time::Duration::hours(4));
-    app.app.bell.notify_one();
+    app.app.accounts.bell.notify_one();
     app.outbox_is_done().await;
     let letters = app.letters_to("sam@example.com", 1).await;
     let counts: Vec<u32> = letters
@@ -239,7 +241,7 @@ async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
 }
 
 #[tokio::test]
-async fn a_stolen_session_in_a_browser_without_a_device_token_is_told_of() {
+async fn an_email_tells_of_log_outs_from_a_browser_without_a_device_token() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     with(&app, IPHONE).await;
@@ -253,7 +255,7 @@ async fn a_stolen_session_in_a_browser_without_a_device_token_is_told_of() {
 }
 
 #[tokio::test]
-async fn who_logs_others_out_in_a_browser_that_has_been_known_for_a_week_gets_no_email() {
+async fn no_email_tells_of_log_outs_from_a_browser_that_has_been_known_for_a_week() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     app.app.clock.advance(time::Duration::days(8));
@@ -265,7 +267,7 @@ async fn who_logs_others_out_in_a_browser_that_has_been_known_for_a_week_gets_no
 }
 
 #[tokio::test]
-async fn nobody_logs_another_person_out() {
+async fn a_user_cannot_log_another_user_out() {
     let app = TestApp::start().await;
     let mut eve = app.someone("eve", HERON).await;
     app.someone("sam", OTTER).await;
@@ -292,7 +294,7 @@ async fn a_session_shows_where_it_was_used_last() {
     assert!(html.contains("<bdi>203.0.113.9</bdi>, logged in "), "{html}");
 }
 
-/// For a screen reader, twelve buttons that are all called “Log out: Chrome on Linux” are one.
+/// Users of a screen reader cannot tell twelve buttons apart that are all called “Log out: Chrome on Linux”.
 #[tokio::test]
 async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
@@ -326,7 +328,7 @@ async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
 }
 
 #[tokio::test]
-async fn what_a_browser_calls_itself_is_never_shown_as_it_came() {
+async fn the_text_of_a_user_agent_is_never_shown() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = with(&app, "<script>alert(1)</script> Firefox/ call us now").await;

@@ -1,4 +1,4 @@
-//! What an operator types: settings that are taken, and settings that are refused with the text to write instead.
+//! Settings as an operator types them: those that are taken, and those that are refused with the text to write instead.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use latchkey::config::Config;
 
 use crate::process::{Process, fault, try_to_serve};
 
-/// The variables of all settings.
+/// Returns the variables of all settings.
 fn variables() -> Vec<String> {
     let command = Config::augment_args(clap::Command::new("latchkey"));
     command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect()

@@ -7,7 +7,7 @@ use crate::profile::NOT_ON_ANY_FORM;
 use crate::{HERON, OTTER};
 
 #[tokio::test]
-async fn an_account_exists_once_the_button_from_the_letter_is_pressed() {
+async fn an_account_exists_once_the_button_behind_the_emailed_link_is_pressed() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     let form = sam.open("/signup").await.form("/signup");
@@ -32,7 +32,7 @@ async fn an_account_exists_once_the_button_from_the_letter_is_pressed() {
 
     let page = sam.open(&letter.links[0]).await;
     assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/signup/confirm"));
-    let page = sam.open(&letter.links[0]).await; // looking twice burns nothing
+    let page = sam.open(&letter.links[0]).await; // opening it twice does not use it up
     assert!(page.html.contains("Sam@Example.com"));
     let page = sam.submit(page.form("/signup/confirm")).await;
     assert_eq!(page.path, "/profile");
@@ -59,7 +59,7 @@ async fn another_browser_may_press_the_button_but_is_not_logged_in() {
     let page = phone.submit(page.form("/signup/confirm").fill("password", HERON)).await;
     assert_eq!((page.path.as_str(), page.flash().as_str()), ("/login", "Your account is ready. Log in to continue."));
     assert!(!phone.is_logged_in().await);
-    // The password of the sign-up may be a stranger's. It never opens anything.
+    // The password of the sign-up may be an attacker's, so it never opens the account.
     phone.log_in("sam", OTTER).await.assert_framed(422);
     assert_eq!(phone.log_in("sam", HERON).await.path, "/profile");
     app.outbox_is_done().await;
@@ -71,7 +71,7 @@ async fn another_browser_may_press_the_button_but_is_not_logged_in() {
 }
 
 #[tokio::test]
-async fn a_known_address_gets_the_same_page_and_another_letter() {
+async fn a_known_address_gets_the_same_page_and_another_email() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut stranger = app.browser();
@@ -89,7 +89,7 @@ async fn a_known_address_gets_the_same_page_and_another_letter() {
 }
 
 #[tokio::test]
-async fn a_taken_username_is_said_at_once_and_nothing_typed_is_lost() {
+async fn a_taken_username_is_told_at_once_and_the_form_keeps_its_fields() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;
     let mut eve = app.browser();
@@ -132,7 +132,7 @@ async fn a_wrong_address_is_corrected_without_typing_the_rest_again() {
 }
 
 #[tokio::test]
-async fn an_old_link_of_somebody_who_is_logged_in_leads_to_the_profile() {
+async fn an_old_link_of_a_user_who_is_logged_in_leads_to_the_profile() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     sam.sign_up("sam@example.com", "sam", OTTER).await;
@@ -229,7 +229,7 @@ async fn in_open_mode_an_account_exists_at_once() {
 }
 
 #[tokio::test]
-async fn in_closed_mode_nobody_signs_up() {
+async fn in_closed_mode_no_sign_up_works() {
     let app = TestApp::start_with(&["--signup", "closed"]).await;
     let mut sam = app.browser();
     sam.open("/signup").await.assert_framed(403);
@@ -240,7 +240,7 @@ async fn in_closed_mode_nobody_signs_up() {
 }
 
 #[tokio::test]
-async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
+async fn the_email_is_sent_again_after_a_minute_and_both_links_work() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     let page = sam.sign_up("sam@example.com", "sam", OTTER).await;
@@ -260,7 +260,7 @@ async fn the_letter_is_sent_again_after_a_minute_and_both_links_work() {
 }
 
 #[tokio::test]
-async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
+async fn pressing_the_button_of_another_browsers_sign_up_does_not_log_in() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     sam.sign_up("sam@example.com", "sam", OTTER).await;
@@ -278,7 +278,7 @@ async fn pressing_the_button_of_a_strangers_sign_up_does_not_log_in() {
     assert_eq!(sam.log_in("sammy", OTTER).await.path, "/profile");
 }
 
-/// The browser that began a sign-up presses its button without a password, and whatever it sends is not taken for one.
+/// The browser that began a sign-up presses the button without a password. A password that it sends all the same is ignored.
 #[tokio::test]
 async fn the_browser_that_began_keeps_the_password_of_its_sign_up() {
     let app = TestApp::start().await;
@@ -361,13 +361,13 @@ async fn fields_that_are_not_on_the_form_make_no_other_account() {
     }
 }
 
-/// Asks for an account with this username, and says what the page says of it.
+/// Asks for an account with this username. Returns what the page says about the username.
 async fn problem_of(app: &TestApp, username: &str) -> String {
     let page = app.browser().sign_up("new@example.com", username, OTTER).await;
     if page.path == "/signup/sent" { String::new() } else { page.problem_at("username") }
 }
 
-/// Unicode TS 39: a name that looks like the site's would let its owner speak for the site.
+/// A user whose name looks like the site's could speak for the site (Unicode TS 39).
 #[tokio::test]
 async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
     let app = TestApp::start_with(&["--site-name", "Acme Gym", "--rate-limits", "off"]).await;
@@ -439,9 +439,9 @@ async fn a_username_from_before_the_rule_still_logs_in_but_is_not_given_again() 
     assert!(page.problem_at("username").contains("too similar to a reserved one"), "{}", page.problem_at("username"));
 }
 
-/// zxcvbn sees the first 32 characters only, in which an own name that is longer is no name that it knows.
+/// zxcvbn looks at the first 32 characters only, so it does not find a name of the user that is longer.
 #[tokio::test]
-async fn a_password_that_is_ones_own_names_is_refused_however_long_it_is() {
+async fn a_password_made_of_the_users_own_names_is_refused_at_any_length() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let address = "wilhelmina.konstantinopolska-okonkwo@subsidiary.example.com";
     for own in [

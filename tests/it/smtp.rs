@@ -1,5 +1,5 @@
-//! Letters through a real mail server: what arrives, what is verified on the way, and what happens when the
-//! server is in trouble.
+//! Emails through a real mail server: what arrives, what is verified on the way, and what happens when the server has
+//! problems.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -21,14 +21,14 @@ use tokio::time::timeout;
 use crate::process::{Process, confirm, forget, free_port, live, sign_up, until};
 use crate::{HERON, OTTER};
 
-/// A mail server, with a certificate for localhost from an authority that nobody else knows.
+/// A mail server with a certificate for localhost. Its authority is unknown to the system.
 pub struct MailServer {
     dir: TempDir,
     pub port: u16,
     child: Child,
 }
 
-/// What came of one letter at the server.
+/// One email that the server was given, and its answer.
 #[derive(Clone, Debug)]
 pub struct Received {
     from: String,
@@ -53,7 +53,7 @@ impl MailServer {
             command.arg("--certificate").arg(dir.path().join("server.pem"));
             command.arg("--key").arg(dir.path().join("server.key"));
         }
-        // It ends with its standard input, whatever becomes of this test.
+        // The server ends when its standard input ends, also when this test fails.
         command.stdin(Stdio::piped()).stdout(File::create(dir.path().join("said")).unwrap());
         let child = command.stderr(File::create(dir.path().join("log")).unwrap()).spawn().unwrap();
         let mut server = Self { dir, port: 0, child };
@@ -90,7 +90,7 @@ impl MailServer {
         self.said().iter().filter_map(received).collect()
     }
 
-    /// Waits for the nth letter, counted from 1.
+    /// Waits for the nth email, counted from 1.
     pub async fn letter(&self, nth: usize) -> Received {
         until("the mail server gets the letter", async || self.received().into_iter().nth(nth - 1)).await
     }
@@ -102,12 +102,13 @@ impl MailServer {
 
 impl Drop for MailServer {
     fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-/// Makes an authority, and with it a certificate for `localhost`.
+/// Creates an authority, and a certificate for `localhost` that it signs.
 pub fn make_certificate(dir: &Path) {
     fs::write(dir.join("empty.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
     let make = |name: &str, arguments: &str| {
@@ -133,19 +134,19 @@ impl Received {
     }
 }
 
-/// Settings for letters from `mail.acme.example` by this server.
+/// Returns the settings for emails from `mail.acme.example` through this server.
 pub fn by(url: &str) -> [(&str, &str); 2] {
     [("LATCHKEY_SMTP_URL", url), ("LATCHKEY_MAIL_FROM", "Acme <no-reply@mail.acme.example>")]
 }
 
-/// Waits until the postman has tried the first letter at least once and is done with the try.
-async fn first_try(process: &Process) -> OutboxRow {
-    let tried = |row: &OutboxRow| row.attempts > 0 && row.leased_until.is_none();
-    until("the first try is over", async || process.outbox().await.into_iter().next().filter(tried)).await
+/// Waits until the postman has made an attempt for the first letter, and the attempt is over.
+async fn first_attempt(process: &Process) -> OutboxRow {
+    let is_over = |row: &OutboxRow| row.attempts > 0 && row.leased_until.is_none();
+    until("the first attempt is over", async || process.outbox().await.into_iter().next().filter(is_over)).await
 }
 
 #[tokio::test]
-async fn people_sign_up_and_get_back_in_by_real_mail() {
+async fn users_sign_up_and_reset_their_password_by_real_email() {
     let server = MailServer::start("plain").await;
     let url = format!("smtp://localhost:{}", server.port);
     let [smtp, from] = by(&url);
@@ -160,7 +161,7 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
     sign_up(&mut sam, "sam", OTTER).await;
     let letter = server.letter(1).await;
     assert_eq!((letter.from.as_str(), &letter.to), ("no-reply@mail.acme.example", &vec!["sam@example.com".to_owned()]));
-    assert!(!letter.tls, "on this machine, nobody stands between");
+    assert!(!letter.tls, "on this machine, no attacker is on the way");
 
     let message = letter.message();
     assert_eq!(message.subject(), Some("Confirm your email address for Café 萨姆"));
@@ -183,7 +184,7 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
 
     let page = confirm(&mut sam, &letter.link()).await;
     assert_eq!(page.path, "/profile", "{}", page.html);
-    assert_eq!(sam.open("/dev/mailbox").await.status, 404, "letters are nowhere else");
+    assert_eq!(sam.open("/dev/mailbox").await.status, 404, "the emails are nowhere else");
 
     let mut lost = process.browser();
     forget(&mut lost, "sam@example.com").await;
@@ -197,7 +198,8 @@ async fn people_sign_up_and_get_back_in_by_real_mail() {
     assert!(process.outbox().await.iter().all(|row| row.sent_at.is_some() && row.attempts == 1));
 }
 
-/// Texts that would be two recipients, a header or an argument somewhere on the way, if they were taken for an address.
+/// Texts that are refused. If one were taken for an address, some program on the way would read it as two recipients, a
+/// header or an argument.
 const NOT_ONE_ADDRESS: &[&str] = &[
     "a@b.example\r\nBcc: eve@evil.example",
     "a@b.example\nRCPT TO:<eve@evil.example>",
@@ -234,7 +236,8 @@ const NOT_ONE_ADDRESS: &[&str] = &[
     "$(id)@evil.example",
 ];
 
-/// Texts that are one address, however odd: a letter goes to that one, and not to the one they look like.
+/// Texts that are one address, though an odd one. An email goes to that address, and not to the one that the text looks
+/// like.
 const ONE_ADDRESS: &[(&str, &str)] = &[
     ("-f@evil.example", "-f@evil.example"),
     ("--@evil.example", "--@evil.example"),
@@ -247,13 +250,13 @@ const ONE_ADDRESS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn a_letter_has_one_recipient_and_no_header_of_a_strangers() {
+async fn an_email_has_one_recipient_and_no_header_that_a_client_wrote() {
     let server = MailServer::start("plain").await;
     let url = format!("smtp://localhost:{}", server.port);
     let [smtp, from] = by(&url);
     let trusting = ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8");
     let process = Process::serving(&[smtp, from, trusting, ("LATCHKEY_RATE_LIMITS", "off")]).await;
-    // Letters name the browser and the address that asked.
+    // Emails name the browser and the address that asked.
     let odd = |request: RequestBuilder| {
         let ip = "203.0.113.9\tBcc: eve@evil.example, 203.0.113.7 <eve@evil.example>";
         request
@@ -285,7 +288,7 @@ async fn a_letter_has_one_recipient_and_no_header_of_a_strangers() {
         assert_eq!(ask(address).await, [true; 4], "{address:?}");
         expected.insert((*goes_to).to_owned());
     }
-    // To somebody with an account, a letter of each kind.
+    // A user with an account gets an email of each kind.
     let mut sam = process.browser();
     let fields =
         [("email", "sam@example.com"), ("username", "sam"), ("full_name", "Sam Bcc: eve"), ("password", OTTER)];
@@ -323,7 +326,7 @@ async fn a_letter_has_one_recipient_and_no_header_of_a_strangers() {
     assert_eq!(recipients, expected);
 }
 
-/// The headers of a letter, each once.
+/// The headers of an email, each of which comes once.
 const HEADERS: [&str; 10] = [
     "From",
     "To",
@@ -338,7 +341,7 @@ const HEADERS: [&str; 10] = [
 ];
 
 #[tokio::test]
-async fn letters_go_over_tls_to_a_server_whose_certificate_is_good() {
+async fn emails_go_over_tls_to_a_server_whose_certificate_is_valid() {
     for (mode, scheme, query) in [("tls", "smtps", ""), ("starttls", "smtp", "?tls=required")] {
         let server = MailServer::start(mode).await;
         let url = format!("{scheme}://sam:pass%20word@localhost:{}{query}", server.port);
@@ -353,13 +356,13 @@ async fn letters_go_over_tls_to_a_server_whose_certificate_is_good() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_gets_no_letter() {
+async fn a_server_without_a_valid_certificate_gets_no_email() {
     for (mode, scheme, host, query) in [
         ("tls", "smtps", "localhost", ""),
         ("starttls", "smtp", "localhost", "?tls=required"),
-        ("tls", "smtps", "127.0.0.1", ""), // vouched for, but under another name
+        ("tls", "smtps", "127.0.0.1", ""), // the certificate is for another name
         ("starttls", "smtp", "127.0.0.1", "?tls=required"),
-        ("plain", "smtp", "localhost", "?tls=required"), // somebody took STARTTLS out of the offer
+        ("plain", "smtp", "localhost", "?tls=required"), // an attacker removed STARTTLS from the offer
         ("plain", "smtps", "localhost", ""),
     ] {
         let server = MailServer::start(mode).await;
@@ -370,7 +373,7 @@ async fn a_server_that_nobody_vouches_for_gets_no_letter() {
         let settings = [smtp, from, known];
         let process = Process::serving(&settings[..if host == "localhost" { 2 } else { 3 }]).await;
         sign_up(&mut process.browser(), "sam", OTTER).await;
-        let row = first_try(&process).await;
+        let row = first_attempt(&process).await;
         assert_eq!(row.state, State::Waiting, "{url}: {row:?}");
         assert!(row.last_error.is_some_and(|why| !why.is_empty() && !why.contains("canary")), "{url}");
         assert!(server.received().is_empty(), "{url}: {:?}", server.received());
@@ -380,13 +383,13 @@ async fn a_server_that_nobody_vouches_for_gets_no_letter() {
 }
 
 #[tokio::test]
-async fn a_refused_letter_is_given_up_at_once_with_the_servers_words() {
+async fn a_refused_email_fails_at_once_with_the_servers_words() {
     let server = MailServer::start("refuse").await;
     let url = format!("smtp://127.0.0.1:{}", server.port);
     let mut process = Process::serving(&by(&url)).await;
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
-    let row = first_try(&process).await;
+    let row = first_attempt(&process).await;
     assert_eq!((row.state, row.attempts), (State::Failed, 1), "{row:?}");
     assert!(row.last_error.as_ref().unwrap().contains("5.1.1 Nobody of that name lives here"), "{row:?}");
     sam.open("/signup/sent").await.assert_framed(200);
@@ -397,13 +400,13 @@ async fn a_refused_letter_is_given_up_at_once_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_letter_put_off_by_the_server_arrives_later_as_the_same_letter() {
+async fn an_email_that_the_server_puts_off_arrives_later_as_the_same_email() {
     let server = MailServer::start_with(&["tempfail", "--times", "1"]).await;
     let url = format!("smtp://127.0.0.1:{}", server.port);
     let process = Process::serving(&by(&url)).await;
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
-    let row = first_try(&process).await;
+    let row = first_attempt(&process).await;
     assert_eq!((row.state, row.attempts), (State::Waiting, 1), "{row:?}");
     assert!(row.last_error.unwrap().contains("4.3.0 The post office is closed for lunch"));
     let (first, second) = (server.letter(1).await, server.letter(2).await);
@@ -413,24 +416,24 @@ async fn a_letter_put_off_by_the_server_arrives_later_as_the_same_letter() {
 }
 
 #[tokio::test]
-async fn our_own_log_in_refused_is_mended_by_the_operator_and_loses_no_letter() {
+async fn no_email_is_lost_while_the_server_refuses_our_own_log_in() {
     let server = MailServer::start("plain").await;
     let url = format!("smtp://sam:wrong@127.0.0.1:{}", server.port);
     let process = Process::serving(&by(&url)).await;
     sign_up(&mut process.browser(), "sam", OTTER).await;
-    let row = first_try(&process).await;
+    let row = first_attempt(&process).await;
     assert_eq!(row.state, State::Waiting, "{row:?}");
     assert!(row.last_error.unwrap().contains("535"));
 }
 
 #[tokio::test]
-async fn a_mail_server_that_is_down_keeps_nobody_from_the_site() {
+async fn the_site_works_while_the_mail_server_is_down() {
     let port = free_port();
     let url = format!("smtp://127.0.0.1:{port}");
     let process = Process::serving(&by(&url)).await;
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
-    let row = first_try(&process).await;
+    let row = first_attempt(&process).await;
     assert!(row.state == State::Waiting && row.last_error.unwrap().contains("refused"));
     sam.open("/signup/sent").await.assert_framed(200);
     let server = MailServer::start_with(&["plain", "--port", &port.to_string()]).await;
@@ -448,7 +451,7 @@ async fn a_mail_server_that_says_nothing_delays_neither_pages_nor_the_stop_for_l
         sign_up(&mut sam, name, OTTER).await;
         assert!(began.elapsed() < Duration::from_secs(5));
     }
-    until("a letter is on its way", async || process.outbox().await.iter().any(|row| row.attempts > 0).then_some(()))
+    until("an email is being sent", async || process.outbox().await.iter().any(|row| row.attempts > 0).then_some(()))
         .await;
     let began = Instant::now();
     process.stop().await;
@@ -476,7 +479,7 @@ async fn mail_test_says_what_the_server_said() {
 }
 
 #[tokio::test]
-async fn mail_test_says_at_once_when_the_url_and_the_port_speak_differently() {
+async fn mail_test_says_at_once_when_the_url_and_the_port_do_not_match() {
     for (mode, scheme, to_write) in
         [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://"), ("plain", "smtps", "smtp://")]
     {
@@ -494,13 +497,13 @@ async fn mail_test_says_at_once_when_the_url_and_the_port_speak_differently() {
 }
 
 #[tokio::test]
-async fn a_letter_for_a_port_that_speaks_differently_waits_with_the_reason() {
+async fn an_email_for_a_port_that_does_not_match_waits_with_the_reason() {
     for (mode, scheme, to_write) in [("tls", "smtp", "smtps://"), ("starttls", "smtps", "smtp://")] {
         let server = MailServer::start(mode).await;
         let url = format!("{scheme}://localhost:{}", server.port);
         let process = Process::serving(&by(&url)).await;
         sign_up(&mut process.browser(), "sam", OTTER).await;
-        let row = first_try(&process).await;
+        let row = first_attempt(&process).await;
         let words = format!("write LATCHKEY_SMTP_URL={to_write}");
         assert!(row.state == State::Waiting && row.last_error.as_ref().unwrap().contains(&words), "{row:?}");
         assert!(process.log().contains(&words), "{}", process.log());
@@ -520,7 +523,7 @@ async fn mail_test_says_that_the_server_takes_no_log_in() {
 }
 
 #[tokio::test]
-async fn mail_test_says_in_good_time_that_nobody_answers() {
+async fn mail_test_says_within_30_seconds_that_no_server_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for (port, why) in [(free_port(), "Connection refused"), (silent.local_addr().unwrap().port(), "too long")] {
         let url = format!("smtp://127.0.0.1:{port}");
@@ -528,7 +531,7 @@ async fn mail_test_says_in_good_time_that_nobody_answers() {
         let mut child = process.command(&["mail-test", "ada@example.com"]).stderr(Stdio::piped()).spawn().unwrap();
         let ended = until("mail-test ends", async || child.try_wait().unwrap());
         let ended = timeout(Duration::from_secs(30), ended).await.ok();
-        let _ended_already = child.kill();
+        let _ = child.kill(); // an error means that it has ended already
         let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
         assert_eq!(ended.and_then(|status| status.code()), Some(1), "{why}: {said}");
         assert_eq!((said.lines().count(), said.matches(why).count()), (1, 1), "once: {said}");

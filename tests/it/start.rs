@@ -1,25 +1,24 @@
-//! What refuses to start: one line that says what to do, and nothing served.
+//! Starts that are refused: one line says what to do, and nothing is served.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use latchkey::db::Db;
 use rustix::process::getuid;
 
 use crate::OTTER;
 use crate::process::{Process, fault, try_to_serve};
 use crate::smtp::make_certificate;
 
-/// Nobody, to whom root can give a file.
+/// The user `nobody`, to whom root can give a file.
 const NOBODY: u32 = 65534;
 
 fn chmod(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// It does not serve, and says why in one line with each of these words.
+/// Asserts that the command does not serve, and says why in one line with each of these words.
 fn assert_refused(command: Command, words: &[&str]) {
     let ran = try_to_serve(command);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
@@ -29,7 +28,7 @@ fn assert_refused(command: Command, words: &[&str]) {
     assert!(!ran.err.contains("tell-nobody"), "{}", ran.err);
 }
 
-/// The same command for somebody whom modes stop, such as root without its powers.
+/// Returns the command for a user whom file modes stop. Root gives up its capabilities for this.
 fn powerless(process: &Process, arguments: &[&str]) -> Command {
     let plain = process.command(arguments);
     if !getuid().is_root() {
@@ -43,8 +42,8 @@ fn powerless(process: &Process, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_secret_file_that_will_not_do_is_named_and_not_shown() {
-    let guessed = "tell-nobody-tell-nobody-tell-nobody-tell-nobody";
+fn a_secret_file_that_is_not_valid_is_named_and_not_shown() {
+    let guessed = "changeme-tell-nobody-tell-nobody-tell-nobody";
     for (file, text, why) in [
         ("empty", "\n", "holds no secret"),
         ("short", "tell-nobody", "under 32 characters"),
@@ -81,7 +80,7 @@ fn a_secret_that_others_can_read_is_refused() {
 #[test]
 fn root_may_hand_a_secret_to_a_group() {
     if !getuid().is_root() {
-        return; // who alone can own a file as root does
+        return; // only root can own a file of root
     }
     let process = Process::new(&[]);
     assert_eq!(process.run(&["migrate"]).code, Some(0));
@@ -121,7 +120,7 @@ fn a_folder_or_database_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn what_is_no_database_is_named() {
+fn a_file_that_is_no_database_is_named() {
     let process = Process::new(&[("LATCHKEY_DATABASE_URL", "sqlite://text")]);
     fs::write(process.path("text"), "in the way ".repeat(1000)).unwrap();
     assert_refused(process.command(&["serve"]), &["LATCHKEY_DATABASE_URL", "not a database"]);
@@ -159,7 +158,7 @@ async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_end_wel
         process.start().await;
         for output in ran {
             let output = output.await.unwrap();
-            // A command that only looks may come before there is anything to see.
+            // A command that only reads may run before there is a database.
             let said = String::from_utf8_lossy(&output.stderr);
             let early = said.contains("there is no database at") || said.contains("the tables of this version");
             assert!(output.status.success() || early, "{output:?}");
@@ -172,7 +171,7 @@ async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_end_wel
 async fn a_command_that_only_reads_does_not_wait_for_a_writer() {
     let process = Process::serving(&[]).await;
     process.someone("sam", OTTER).await;
-    let db = Db::open(&format!("sqlite://{}", process.path("data/latchkey.db").display())).await.unwrap();
+    let db = process.db().await;
     let writer = db.begin().await.unwrap();
     let ran = process.run(&["user", "list"]);
     assert!(ran.code == Some(0) && ran.out.contains("sam@example.com"), "{ran:?}");
@@ -203,7 +202,7 @@ fn a_setting_that_opens_the_site_to_an_attacker_is_refused() {
 }
 
 #[test]
-fn a_postgresql_elsewhere_must_prove_who_it_is() {
+fn a_postgresql_on_another_machine_must_prove_its_identity() {
     let secret = ("LATCHKEY_SECRET", "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy");
     let words = "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full";
     for url in [

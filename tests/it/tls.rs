@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use latchkey::server::Limits;
+use latchkey::net::ConnectionLimits;
 use tempfile::TempDir;
 
 use crate::OTTER;
@@ -15,7 +15,7 @@ use crate::process::{Process, free_port, until};
 use crate::smtp::make_certificate;
 use crate::wire::Wire;
 
-/// A site with TLS, whose authority curl trusts, and the port for plain HTTP beside it.
+/// A site with TLS and a port for plain HTTP beside it. curl trusts the authority of its certificate.
 struct Secured {
     app: TestApp,
     dir: Arc<TempDir>,
@@ -24,7 +24,7 @@ struct Secured {
 }
 
 impl Secured {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: ConnectionLimits) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         make_certificate(dir.path());
         let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ impl Secured {
         Self { app, dir, url, plain }
     }
 
-    /// What curl prints.
+    /// Runs curl and returns what it prints.
     async fn curl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("curl");
         command.args(["-s", "--max-time", "20", "--cacert", "ca.pem", "-b", "jar", "-c", "jar"]).args(arguments);
@@ -45,7 +45,7 @@ impl Secured {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Version, status and `Location` of an answer.
+    /// Returns the version, the status and the `Location` of an answer.
     async fn answer(&self, arguments: &[&str]) -> String {
         let write = ["-o", "/dev/null", "-w", "%{http_version} %{http_code} %header{location}"];
         self.curl(&[&write, arguments].concat()).await.trim().to_owned()
@@ -53,8 +53,8 @@ impl Secured {
 }
 
 #[tokio::test]
-async fn people_log_in_over_tls_with_http_2_and_without() {
-    let site = Secured::start(Limits::default()).await;
+async fn users_log_in_over_tls_with_http_2_and_without() {
+    let site = Secured::start(ConnectionLimits::default()).await;
     let (health, login, profile) =
         (format!("{}/healthz", site.url), format!("{}/login", site.url), format!("{}/profile", site.url));
     assert_eq!(site.answer(&[&health]).await, "2 200");
@@ -79,8 +79,8 @@ async fn people_log_in_over_tls_with_http_2_and_without() {
 
 #[tokio::test]
 async fn plain_http_is_sent_to_the_site_and_nowhere_else() {
-    let site = Secured::start(Limits::default()).await;
-    let there = &site.app.url;
+    let site = Secured::start(ConnectionLimits::default()).await;
+    let url = &site.app.url;
     for (target, location) in [
         ("/", "/"),
         ("/reset-password?token=a%20b&c=", "/reset-password?token=a%20b&c="),
@@ -99,14 +99,14 @@ async fn plain_http_is_sent_to_the_site_and_nowhere_else() {
                 continue;
             }
             assert!(answer.starts_with("HTTP/1.1 308 "), "{method} {target}: {answer}");
-            assert!(answer.contains(&format!("location: {there}{location}\r\n")), "{method} {target}: {answer}");
+            assert!(answer.contains(&format!("location: {url}{location}\r\n")), "{method} {target}: {answer}");
         }
     }
     assert_eq!(
         site.answer(&[&format!("http://{}/login?next=/profile", site.plain)]).await,
-        format!("1.1 308 {there}/login?next=/profile")
+        format!("1.1 308 {url}/login?next=/profile")
     );
-    // What is no TLS at the port for TLS gets no answer, and holds nobody up.
+    // Bytes that are no TLS get no answer at the port for TLS, and delay no other client.
     let mut wire = Wire::to(&site.app.url).await;
     wire.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(!wire.rest().await.starts_with(b"HTTP"));
@@ -114,7 +114,9 @@ async fn plain_http_is_sent_to_the_site_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_handshake_that_is_not_finished_is_cut() {
-    let site = Secured::start(Limits { first_request: Duration::from_millis(300), ..Limits::default() }).await;
+    let site =
+        Secured::start(ConnectionLimits { first_request: Duration::from_millis(300), ..ConnectionLimits::default() })
+            .await;
     for hello in [&b""[..], &[22, 3, 1, 0, 200, 1]] {
         let mut wire = Wire::to(&site.app.url).await;
         wire.say(hello).await;
@@ -122,7 +124,7 @@ async fn a_handshake_that_is_not_finished_is_cut() {
     }
 }
 
-/// The serial number of the certificate that new connections get.
+/// Returns the serial number of the certificate that new connections get.
 fn serial(site: &Secured) -> String {
     let port = site.url.rsplit(':').next().unwrap();
     let script =
@@ -140,7 +142,9 @@ fn make_again(dir: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
-    let site = Secured::start(Limits { renew_every: Duration::from_millis(20), ..Limits::default() }).await;
+    let site =
+        Secured::start(ConnectionLimits { renew_every: Duration::from_millis(20), ..ConnectionLimits::default() })
+            .await;
     let first = serial(&site);
     assert!(first.starts_with("serial="), "{first}");
     make_again(site.dir.path());
@@ -155,7 +159,7 @@ async fn a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not
 }
 
 #[tokio::test]
-async fn files_that_will_not_do_are_named() {
+async fn files_that_are_not_valid_are_named() {
     let dir = tempfile::tempdir().unwrap();
     make_certificate(dir.path());
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

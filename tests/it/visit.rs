@@ -31,7 +31,7 @@ async fn ten_thousand_anonymous_page_views_write_no_row() {
 }
 
 #[tokio::test]
-async fn a_visit_goes_with_the_last_thing_in_it_and_changes_its_id_at_log_in() {
+async fn a_visit_is_deleted_with_its_last_value_and_gets_another_id_at_log_in() {
     let app = TestApp::start().await;
     let mut sam = app.someone("sam", OTTER).await;
     assert_eq!(rows(&app).await, 0, "the flash was shown, the sign-up is done");
@@ -49,7 +49,22 @@ async fn a_visit_goes_with_the_last_thing_in_it_and_changes_its_id_at_log_in() {
 }
 
 #[tokio::test]
-async fn the_table_does_not_hold_what_the_cookie_says() {
+async fn a_flash_waits_for_a_page_and_is_shown_once() {
+    let app = TestApp::start().await;
+    let mut sam = app.someone("sam", OTTER).await;
+    let form = sam.open("/profile/name").await.form("/profile/name").fill("full_name", "Sam");
+    assert_eq!(sam.post(&form.action, &form.fields).await.status, 303);
+    for path in ["/login", "/reset-password?token=x", "/profile?lang=en", "/docs/none", "/not-me/done"] {
+        let page = sam.send(reqwest::Method::GET, path, |request| request).await;
+        assert!(page.status == 303 || page.status == 404, "{path}: {}", page.status);
+    }
+    assert_eq!(sam.open("/profile").await.flash(), "Your name was changed.");
+    assert_eq!(sam.open("/profile").await.flash(), "");
+    assert_eq!(rows(&app).await, 0);
+}
+
+#[tokio::test]
+async fn the_table_does_not_hold_the_value_of_the_cookie() {
     let app = TestApp::start().await;
     let mut sam = app.browser();
     sam.ask_reset("sam@example.com").await;
@@ -67,7 +82,7 @@ async fn a_broken_visit_cookie_is_a_new_visitor() {
     }
 }
 
-/// One statement that deletes them all would hold SQLite's only writer for seconds, and every log-in with it.
+/// One statement that deletes all of them would block SQLite's only writer for seconds, and every log-in with it.
 #[tokio::test]
 async fn a_sweep_leaves_the_newest_visits_and_lets_others_write_meanwhile() {
     const TOO_MANY: u64 = 30_000;

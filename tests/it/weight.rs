@@ -1,4 +1,4 @@
-//! What a first visit weighs, against its budget: 10 kB in all. `cargo test weight -- --nocapture` shows the figures.
+//! The weight of a first visit and its budget of 10 kB. `cargo test weight -- --nocapture` shows the figures.
 
 #![expect(clippy::print_stdout, reason = "the figures are for the README")]
 
@@ -12,7 +12,7 @@ use crate::app::TestApp;
 
 const KB: usize = 1024;
 
-/// The page and everything that it makes a browser ask for, each with its bytes as they travel.
+/// Returns the page and everything that it makes a browser ask for, each with the number of bytes that are sent.
 async fn first_visit(app: &TestApp, path: &str, language: &str) -> Vec<(String, usize)> {
     let client = reqwest::Client::new();
     let fetch = async |path: &str| {

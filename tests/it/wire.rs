@@ -1,4 +1,4 @@
-//! A bare socket, for what no well-behaved client sends.
+//! A plain socket, for bytes that no well-behaved client sends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Longer than anything takes that is not stuck.
+/// A time in which everything ends that is not stuck.
 pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// One connection.
@@ -26,32 +26,32 @@ pub mod frame {
     pub const END_STREAM: u8 = 1;
     pub const END_HEADERS: u8 = 4;
 
-    /// Any frame.
+    /// Returns a frame of any kind.
     pub fn bytes(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// The head of `GET http://localhost/`, compressed.
+    /// Returns the head of `GET http://localhost/`, compressed.
     pub fn get() -> Vec<u8> {
         [b"\x82\x86\x84\x41\x09", &b"localhost"[..]].concat()
     }
 
-    /// The head of a request to `http://localhost`, neither indexed nor compressed (RFC 7541, 6.2.2).
+    /// Returns the head of a request to `http://localhost`, neither indexed nor compressed (RFC 7541, 6.2.2).
     pub fn head(method: &str, path: &str) -> Vec<u8> {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")];
         fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
     }
 
-    /// A connection that begins with so many requests, and has a window of so many bytes for each answer.
+    /// Returns the start of a connection with so many requests, and a window of so many bytes for each answer.
     pub fn asks(head: &[u8], requests: u32, flags: u8, window: u8) -> Vec<u8> {
         let settings = bytes(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, window]); // INITIAL_WINDOW_SIZE
         let asks = (0..requests).flat_map(|number| bytes(HEADERS, flags | END_HEADERS, 2 * number + 1, head));
         [PREFACE, &settings].concat().into_iter().chain(asks).collect()
     }
 
-    /// The kinds of frames in what was received.
+    /// Returns the kinds of the frames in the bytes that were received.
     pub fn kinds(mut received: &[u8]) -> Vec<u8> {
         let mut kinds = vec![];
         while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = received {
@@ -68,7 +68,7 @@ impl Wire {
         Self(TcpStream::connect(url.rsplit("://").next().unwrap()).await.unwrap())
     }
 
-    /// Connects likewise, from another address of this machine.
+    /// Connects to the address of a server from another address of this machine.
     pub async fn from(address: Ipv4Addr, url: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((address, 0))).unwrap();
@@ -76,7 +76,7 @@ impl Wire {
         Self(socket.connect(server.parse().unwrap()).await.unwrap())
     }
 
-    /// Reads frames of HTTP/2 until at least so many bytes of answers have come. Returns how many there were.
+    /// Reads frames of HTTP/2 until at least so many bytes of answers have come. Returns how many came.
     pub async fn data(&mut self, least: usize) -> usize {
         let read = async {
             let mut seen = 0;
@@ -99,12 +99,12 @@ impl Wire {
         timeout(PATIENCE, read).await.expect("an answer")
     }
 
-    /// Sends; the server may have ended the connection already.
+    /// Sends the bytes. The server may have ended the connection already.
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ended_perhaps = self.0.write_all(bytes.as_ref()).await;
+        let _ = self.0.write_all(bytes.as_ref()).await; // what the server did is seen when it is read
     }
 
-    /// Reads an answer to its end, by its length.
+    /// Reads one answer to its end, which its length tells.
     pub async fn answer(&mut self) -> String {
         let read = async {
             let mut seen = vec![];
@@ -124,7 +124,7 @@ impl Wire {
         timeout(PATIENCE, read).await.expect("an answer")
     }
 
-    /// Everything until the server ends the connection.
+    /// Reads everything until the server ends the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut all = vec![];
         let read = async { while self.0.read_buf(&mut all).await.is_ok_and(|count| count > 0) {} };
@@ -132,7 +132,7 @@ impl Wire {
         all
     }
 
-    /// Says this a byte at a time, and goes on until the server ends the connection.
+    /// Sends the bytes one at a time, again and again, until the server ends the connection. Returns what the server sent.
     pub async fn drip(mut self, bytes: &[u8]) -> Vec<u8> {
         let (mut read, mut write) = self.0.split();
         let mut all = vec![];

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use time::OffsetDateTime;
 
 use crate::accounts::Result;
-use crate::accounts::event::{self, Event};
+use crate::accounts::event::{self, Cause, Event};
 use crate::accounts::user::User;
 use crate::db::Db;
 
@@ -77,7 +77,7 @@ fn entries(events: Vec<Event>) -> Vec<Entry> {
             continue;
         }
         let mut at = entries.len();
-        if event.kind.is_by_anybody() {
+        if event.kind.cause() == Cause::Stranger {
             strangers += 1;
         } else {
             strangers = 0;
@@ -101,12 +101,12 @@ fn entries(events: Vec<Event>) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::event::Kind;
+    use crate::accounts::event::EventKind;
     use crate::chance;
 
     /// The entries of these events, newest first: kind, how many, and from how many addresses if not from one place.
-    fn told(events: &[(Kind, &str)]) -> Vec<(Kind, usize, Option<usize>)> {
-        let event = |(kind, ip): &(Kind, &str)| Event {
+    fn told(events: &[(EventKind, &str)]) -> Vec<(EventKind, usize, Option<usize>)> {
+        let event = |(kind, ip): &(EventKind, &str)| Event {
             id: chance::id(),
             at: OffsetDateTime::UNIX_EPOCH,
             kind: *kind,
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn only_neighbours_are_put_together() {
-        use Kind::{LogIn, LogInFailed};
+        use EventKind::{LogIn, LogInFailed};
         assert_eq!(
             told(&[(LogInFailed, "a"), (LogInFailed, "a"), (LogInFailed, "b"), (LogIn, "b"), (LogInFailed, "a")]),
             [(LogInFailed, 2, None), (LogInFailed, 1, None), (LogIn, 1, None), (LogInFailed, 1, None)]
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn strangers_get_three_entries_and_one_for_each_kind_between_two_of_the_owner() {
-        use Kind::{LimitHit, LogIn, LogInFailed, LogOut};
+        use EventKind::{LimitHit, LogIn, LogInFailed, LogOut};
         let (a, b) = ((LogInFailed, "a"), (LogInFailed, "b"));
         assert_eq!(
             told(&[a, b, a, b, (LimitHit, "a"), b, a, a, (LogOut, "o"), a, b, a, b, (LogIn, "o"), a]),

@@ -1,27 +1,25 @@
 //! `events`: what happened to an account, for its owner to look through, and for the operator in the log.
 //!
-//! A row is written in the transaction of its cause, and carries the number of the request, which is on every line
-//! that the request left in the log (OWASP, Logging Cheat Sheet).
+//! A row is written in the transaction of its cause, and has the request ID, which is on every line of the request in the
+//! log (OWASP, Logging Cheat Sheet).
 
 pub mod activity;
 
 use std::time::Instant;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::accounts::limit::Limits;
+use crate::accounts::limit::Admission;
 use crate::accounts::{Accounts, Asked, Result};
 use crate::chance;
 use crate::db::delete_in_batches;
-use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::throttle::Taken;
 
-/// Something that happened.
+/// An event.
 pub type Event = Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -31,7 +29,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub at: OffsetDateTime,
-    pub kind: Kind,
+    pub kind: EventKind,
     pub user_id: Option<Uuid>,
     pub ip: String,
     pub user_agent: String,
@@ -44,34 +42,8 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-impl Kind {
-    /// What anybody can cause who knows a name or an address, as often as they like.
-    const BY_ANYBODY: [Self; 4] = [Self::LogInFailed, Self::LimitHit, Self::ResetAsked, Self::CrossSiteRefused];
-
-    /// Returns whether anybody can cause it who knows a name or an address.
-    pub(in crate::accounts) fn is_by_anybody(self) -> bool {
-        Self::BY_ANYBODY.contains(&self)
-    }
-
-    /// Returns whether it was done by a command on the server, which has no browser and no address.
-    pub fn is_by_operator(self) -> bool {
-        matches!(
-            self,
-            Self::ResetLinkMade
-                | Self::UserCreated
-                | Self::UserDisabled
-                | Self::UserEnabled
-                | Self::UserDeleted
-                | Self::EmailSet
-                | Self::LoggedOut
-                | Self::KeysRotated
-                | Self::KeysDropped
-        )
-    }
-}
-
 impl Model {
-    /// Whether the same happened in the same browser at the same address.
+    /// Returns whether the same happened in the same browser at the same address.
     pub(in crate::accounts) fn is_like(&self, other: &Self) -> bool {
         (self.kind, &self.ip, &self.user_agent) == (other.kind, &other.ip, &other.user_agent)
     }
@@ -80,32 +52,32 @@ impl Model {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
-pub enum Kind {
+pub enum EventKind {
     /// The account was made.
     SignUp,
-    /// Somebody logged in with the password.
+    /// A user logged in with the password.
     LogIn,
     /// A program got a token with it.
     Token,
     /// The password was not right.
     LogInFailed,
-    /// There were so many of those that the next ones have to wait.
+    /// There were so many wrong passwords that the next attempts have to wait.
     LimitHit,
-    /// The person logged out.
+    /// The user logged out.
     LogOut,
-    /// A session was ended from another one.
+    /// The user logged a device out from another one.
     SessionEnded,
-    /// All other sessions were ended from one.
+    /// The user logged all other devices out.
     OthersEnded,
     /// The user said of a log-in that it was not theirs: it has ended, and no password opens the account.
     NotMe,
-    /// The password was changed by somebody who knew it.
+    /// The password was changed in a session, with the current one.
     PasswordChanged,
-    /// A reset link went out.
+    /// A reset link was emailed.
     ResetAsked,
     /// The password was changed with such a link.
     ResetDone,
-    /// Another site made the person's browser send a form.
+    /// A page of another site made the user's browser send a form.
     CrossSiteRefused,
     /// The operator made a reset link by a command.
     ResetLinkMade,
@@ -123,24 +95,75 @@ pub enum Kind {
     LoggedOut,
     /// The operator deleted the account by a command. Kept without the user.
     UserDeleted,
-    /// The operator put a fresh secret first.
+    /// The operator added a secret, which signs from now on.
     KeysRotated,
     /// The operator dropped old secrets.
     KeysDropped,
 }
 
-/// How long events are kept that are nobody's, which anybody can make as many of as they like.
-const NOBODYS_KEPT: Duration = Duration::days(7);
+impl EventKind {
+    /// Returns who can cause such an event.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::LogInFailed | Self::LimitHit | Self::ResetAsked | Self::CrossSiteRefused => Cause::Stranger,
+            Self::SignUp
+            | Self::LogIn
+            | Self::Token
+            | Self::LogOut
+            | Self::SessionEnded
+            | Self::OthersEnded
+            | Self::NotMe
+            | Self::PasswordChanged
+            | Self::ResetDone
+            | Self::LogInDisabled => Cause::Owner,
+            Self::ResetLinkMade
+            | Self::UserCreated
+            | Self::UserDisabled
+            | Self::UserEnabled
+            | Self::UserDeleted
+            | Self::EmailSet
+            | Self::LoggedOut
+            | Self::KeysRotated
+            | Self::KeysDropped => Cause::Operator,
+        }
+    }
 
-/// Notes what anybody can cause, unless there is too much of it: see [`flood::Events`]. What is left out is counted, with one
-/// line a minute in the log.
-pub(in crate::accounts) async fn record_of_stranger(
+    /// Returns whether the operator caused it by a command on the server, which has no browser and no address.
+    pub fn is_by_operator(self) -> bool {
+        self.cause() == Cause::Operator
+    }
+
+    /// Returns the kinds that strangers can cause.
+    fn of_strangers() -> impl Iterator<Item = Self> {
+        Self::iter().filter(|kind| kind.cause() == Cause::Stranger)
+    }
+}
+
+/// Who can cause an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Everybody who knows a name or an address, as often as they like.
+    Stranger,
+    /// The owner of the account, or an attacker who has the password, a session or the mailbox.
+    Owner,
+    /// The operator, by a command on the server, which has no browser and no address.
+    Operator,
+}
+
+/// How long events without an account are kept. Every stranger can cause as many of them as they like.
+const WITHOUT_ACCOUNT_KEPT: Duration = Duration::days(7);
+
+/// Notes an event that strangers can cause, unless there are too many of them ([`limit::strangers`]). Events that are left
+/// out are counted, and the log has one line a minute about them.
+///
+/// [`limit::strangers`]: crate::accounts::limit
+pub async fn record_of_stranger(
     conn: &impl ConnectionTrait,
-    (limits, metrics): (&Limits, &Metrics),
-    (kind, user): (Kind, Option<Uuid>),
+    Accounts { limits, metrics, .. }: &Accounts,
+    (kind, user): (EventKind, Option<Uuid>),
     asked: &Asked,
 ) -> Result<()> {
-    if !limits.is_on() || limits.events.admit(user, asked.at) {
+    if limits.admits_event(user, asked.at) {
         return record(conn, kind, user, asked).await;
     }
     static LEFT_OUT: Notice = Notice::new();
@@ -151,10 +174,10 @@ pub(in crate::accounts) async fn record_of_stranger(
     Ok(())
 }
 
-/// Notes what happened, in the table and in the log. Without a user it is for the operator only.
+/// Notes an event, in the table and in the log. An event without a user is for the operator only.
 pub(in crate::accounts) async fn record(
     conn: &impl ConnectionTrait,
-    kind: Kind,
+    kind: EventKind,
     user: Option<Uuid>,
     asked: &Asked,
 ) -> Result<()> {
@@ -163,15 +186,15 @@ pub(in crate::accounts) async fn record(
     Ok(())
 }
 
-/// Notes that a user was deleted. The row does not say which one, so that nothing of the user is left in the database;
-/// the log has the id.
+/// Notes that a user was deleted. The row does not say which one, so that nothing of the user is left in the database. The
+/// log has the id.
 pub(in crate::accounts) async fn record_deleted(conn: &impl ConnectionTrait, user: Uuid, asked: &Asked) -> Result<()> {
-    insert(conn, Kind::UserDeleted, None, asked).await?;
-    log(Kind::UserDeleted, Some(user), asked);
+    insert(conn, EventKind::UserDeleted, None, asked).await?;
+    log(EventKind::UserDeleted, Some(user), asked);
     Ok(())
 }
 
-async fn insert(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
+async fn insert(conn: &impl ConnectionTrait, kind: EventKind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
     let row = ActiveModel {
         id: Set(chance::id()),
         at: Set(asked.at),
@@ -185,7 +208,7 @@ async fn insert(conn: &impl ConnectionTrait, kind: Kind, user: Option<Uuid>, ask
     Ok(())
 }
 
-fn log(kind: Kind, user: Option<Uuid>, asked: &Asked) {
+fn log(kind: EventKind, user: Option<Uuid>, asked: &Asked) {
     info!(
         target: "latchkey::event",
         event = kind.to_value(),
@@ -196,57 +219,57 @@ fn log(kind: Kind, user: Option<Uuid>, asked: &Asked) {
     );
 }
 
-/// Notes a password that was not right, and that it was the last for now.
-pub(in crate::accounts) async fn record_miss(
-    Accounts { db, limits, metrics, .. }: &Accounts,
+/// Notes a wrong password, and that it was the last attempt for now.
+pub(in crate::accounts) async fn record_failure(
+    accounts: &Accounts,
     user: Option<Uuid>,
-    taken: Taken,
+    admission: Admission,
     asked: &Asked,
 ) -> Result<()> {
-    let tx = db.begin().await?;
-    record_of_stranger(&tx, (limits, metrics), (Kind::LogInFailed, user), asked).await?;
-    if taken.last {
-        record_of_stranger(&tx, (limits, metrics), (Kind::LimitHit, user), asked).await?;
+    let tx = accounts.db.begin().await?;
+    record_of_stranger(&tx, accounts, (EventKind::LogInFailed, user), asked).await?;
+    if admission.last {
+        record_of_stranger(&tx, accounts, (EventKind::LimitHit, user), asked).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-/// The newest events of the user, the newest first: those that anybody can cause, or the others.
+/// Returns the newest events of the user, the newest first: events that strangers can cause, or the others.
 pub(in crate::accounts) async fn newest(
     conn: &impl ConnectionTrait,
     user: Uuid,
-    by_anybody: bool,
+    of_strangers: bool,
     most: u64,
 ) -> Result<Vec<Event>> {
-    let kinds = Kind::BY_ANYBODY;
-    let these = if by_anybody { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
-    let those = Entity::find().filter(Column::UserId.eq(user)).filter(these);
-    Ok(those.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
+    let kinds = EventKind::of_strangers();
+    let sort = if of_strangers { Column::Kind.is_in(kinds) } else { Column::Kind.is_not_in(kinds) };
+    let events = Entity::find().filter(Column::UserId.eq(user)).filter(sort);
+    Ok(events.order_by_desc(Column::At).order_by_desc(Column::Id).limit(most).all(conn).await?)
 }
 
-/// Every event of the user that is kept, the newest first.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns every event of the user that is kept, the newest first.
 pub async fn all(conn: &impl ConnectionTrait, user: Uuid) -> Result<Vec<Event>> {
     let events = Entity::find().filter(Column::UserId.eq(user));
     Ok(events.order_by_desc(Column::At).order_by_desc(Column::Id).all(conn).await?)
 }
 
-/// The newest event of this kind in the user's account.
-pub(in crate::accounts) async fn last(conn: &impl ConnectionTrait, user: Uuid, kind: Kind) -> Result<Option<Event>> {
+/// Returns the newest event of this kind in the user's account.
+pub(in crate::accounts) async fn last(
+    conn: &impl ConnectionTrait,
+    user: Uuid,
+    kind: EventKind,
+) -> Result<Option<Event>> {
     let events = Entity::find().filter(Column::UserId.eq(user)).filter(Column::Kind.eq(kind));
     Ok(events.order_by_desc(Column::Id).one(conn).await?)
 }
 
-/// Deletes what is older than `kept`, and what anybody can cause, is nobody's and a week old; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the events that are older than `kept`, and events of strangers without an account that are a week old. Returns
+/// how many.
 pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {
-    let nobodys = Condition::all().add(Column::UserId.is_null()).add(Column::Kind.is_in(Kind::BY_ANYBODY));
-    let nobodys = nobodys.add(Column::At.lte(now - NOBODYS_KEPT));
-    let old = Condition::any().add(Column::At.lte(now - kept)).add(nobodys);
+    let of_strangers = Column::Kind.is_in(EventKind::of_strangers());
+    let without_account = Condition::all().add(Column::UserId.is_null()).add(of_strangers);
+    let without_account = without_account.add(Column::At.lte(now - WITHOUT_ACCOUNT_KEPT));
+    let old = Condition::any().add(Column::At.lte(now - kept)).add(without_account);
     Ok(delete_in_batches::<Entity>(conn, old).await?)
 }

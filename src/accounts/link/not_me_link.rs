@@ -5,9 +5,10 @@ use sea_orm::{QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::accounts::Result;
+use super::LinkTable;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
+use crate::accounts::{Asked, Result};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -52,6 +53,16 @@ impl Related<user::Entity> for Entity {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+impl LinkTable for Entity {
+    const TOKEN_DIGEST: Column = Column::TokenDigest;
+    const EXPIRES_AT: Column = Column::ExpiresAt;
+    const USED_AT: Column = Column::UsedAt;
+
+    fn email_at_issue(link: &Model) -> &str {
+        &link.email_at_issue
+    }
+}
+
 /// What the email told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
@@ -65,51 +76,60 @@ pub enum About {
 /// How long a link works.
 pub const LIFETIME: Duration = Duration::days(7);
 
-/// Makes a token, and a row like `link` for it. A second sending of the same email gets a row of its own, so that the
-/// link of the first one goes on working.
+/// What an email tells of, so that its link can say that it was not the owner.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The user.
+    pub user: Uuid,
+    /// The first session that the email tells of.
+    pub session: Uuid,
+    /// An id from the time at which it happened: of that session, if it is about a log-in.
+    pub act: Uuid,
+    /// What happened.
+    pub about: About,
+    /// How often.
+    pub times: usize,
+    /// When and from where, the first time.
+    pub asked: &'a Asked,
+}
+
+/// Makes a link for this report. A second sending of the same email gets a row of its own, so that the link of the first
+/// one goes on working.
 pub(in crate::accounts) async fn issue(
     conn: &impl ConnectionTrait,
-    link: ActiveModel,
+    (report, user): (&Report<'_>, &User),
     now: OffsetDateTime,
 ) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {
         id: Set(chance::id()),
+        user_id: Set(user.id),
         token_digest: Set(token.digest()),
+        email_at_issue: Set(user.email_canonical.clone()),
+        session_id: Set(report.session),
+        act_id: Set(report.act),
+        about: Set(report.about),
+        times: Set(i32::try_from(report.times).unwrap_or(i32::MAX)),
+        at: Set(report.asked.at),
+        ip: Set(report.asked.ip.clone()),
+        user_agent: Set(report.asked.user_agent.clone()),
         created_at: Set(now),
         expires_at: Set(now + LIFETIME),
         used_at: Set(None),
         ended: Set(0),
-        ..link
     };
     row.insert(conn).await?;
     Ok(token)
 }
 
-/// Takes back a token whose email certainly did not go out.
-pub(in crate::accounts) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
-    Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).exec(conn).await?;
-    Ok(())
-}
-
-/// Returns this link and its user, or `None` if it has expired or is the user's no more. A used link is returned too. Reads
-/// only: looking at a link never uses it, because mail scanners open links as well.
+/// Returns this link and its user, or `None` if it has expired or the user owns it no more. A used link is returned too.
+/// Reads only.
 pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     token: &Token,
     now: OffsetDateTime,
 ) -> Result<Option<(NotMeLink, User)>> {
-    let alive = Entity::find().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
-    let found = alive.find_also_related(user::Entity).one(conn).await?;
-    let found = found.and_then(|(link, user)| Some((link, user?)));
-    Ok(found.filter(|(link, user)| user.owns_link_to(&link.email_at_issue)))
-}
-
-/// Uses the link up: true for exactly one caller, however many try at once. One guarded UPDATE, as for reset tokens.
-pub(in crate::accounts) async fn redeem(conn: &impl ConnectionTrait, link: Uuid, now: OffsetDateTime) -> Result<bool> {
-    let update = Entity::update_many().col_expr(Column::UsedAt, Expr::value(now)).filter(Column::Id.eq(link));
-    let unused = update.filter(Column::UsedAt.is_null()).filter(Column::ExpiresAt.gt(now));
-    Ok(unused.exec(conn).await?.rows_affected == 1)
+    super::find::<Entity>(conn, token, now).await
 }
 
 /// Returns the first session that an email told this user of, as far as the link in it still works.
@@ -118,8 +138,8 @@ pub(in crate::accounts) async fn first_session(
     user: Uuid,
     now: OffsetDateTime,
 ) -> Result<Option<Uuid>> {
-    let theirs = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
-    Ok(theirs.order_by_asc(Column::SessionId).one(conn).await?.map(|link| link.session_id))
+    let links = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
+    Ok(links.order_by_asc(Column::SessionId).one(conn).await?.map(|link| link.session_id))
 }
 
 /// Deletes all links of the user.
@@ -136,10 +156,7 @@ pub(in crate::accounts) async fn note_ended(conn: &impl ConnectionTrait, link: U
     Ok(())
 }
 
-/// Deletes what has expired; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the links that have expired. Returns how many.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

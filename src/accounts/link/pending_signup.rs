@@ -1,4 +1,4 @@
-//! `pending_signups`: accounts that wait for the button on the mailed page. They reserve nothing.
+//! `pending_signups`: accounts that wait until the user confirms the address by the emailed link. They reserve no name.
 
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::accounts::Result;
 use crate::accounts::password::HashedPassword;
 use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::user::email::Email;
 use crate::chance;
 use crate::db::delete_in_batches;
 
-/// An account that is asked for and not yet confirmed.
+/// An account that was asked for and is not confirmed yet.
 pub type PendingSignup = Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -22,7 +23,7 @@ pub struct Model {
     pub id: Uuid,
     #[sea_orm(unique)]
     pub token_digest: Option<TokenDigest>,
-    pub email: String,
+    pub email: Email,
     pub email_canonical: String,
     pub username: String,
     pub username_canonical: String,
@@ -46,7 +47,7 @@ pub(in crate::accounts) async fn insert(conn: &impl ConnectionTrait, pending: Pe
     Ok(row.reset_all().insert(conn).await?)
 }
 
-/// The row, if it has not expired.
+/// Returns the row, if it has not expired.
 pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     id: Uuid,
@@ -55,7 +56,7 @@ pub(in crate::accounts) async fn find(
     Ok(Entity::find_by_id(id).filter(Column::ExpiresAt.gt(now)).one(conn).await?)
 }
 
-/// The row that this link belongs to, if it still works. Reads only.
+/// Returns the row that this link belongs to, if the link still works. Reads only.
 pub(in crate::accounts) async fn by_token(
     conn: &impl ConnectionTrait,
     token: &Token,
@@ -65,12 +66,12 @@ pub(in crate::accounts) async fn by_token(
     Ok(alive.one(conn).await?)
 }
 
-/// Makes the link for a letter that is about to go out.
+/// Makes the link for a letter that is about to be sent.
 ///
-/// A letter may go out twice, when the first try ended without an answer or a person asks for it again. The
-/// first link must go on working, so a row that has its link already gets a twin for the second.
+/// A letter may be sent twice: when the first attempt ended without an answer, or the user asks for it again. The first
+/// link must go on working, so a row that has its link already gets a twin for the second.
 ///
-/// It works for [`LIFETIME`] from now on: that is what its letter says, however late it comes.
+/// The link works for [`LIFETIME`] from now on: that is what its letter says, however late it is sent.
 pub(in crate::accounts) async fn issue(
     conn: &impl ConnectionTrait,
     pending: PendingSignup,
@@ -88,14 +89,14 @@ pub(in crate::accounts) async fn issue(
     Ok(token)
 }
 
-/// Takes the row away: true for exactly one caller, however many try at once.
+/// Deletes the row. Returns `true` for exactly one caller, however many try at once.
 pub(in crate::accounts) async fn redeem(
     conn: &impl ConnectionTrait,
     token: &Token,
     now: OffsetDateTime,
 ) -> Result<bool> {
-    let this = Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
-    Ok(this.exec(conn).await?.rows_affected == 1)
+    let delete = Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).filter(Column::ExpiresAt.gt(now));
+    Ok(delete.exec(conn).await?.rows_affected == 1)
 }
 
 /// Deletes every row for this address.
@@ -104,10 +105,7 @@ pub(in crate::accounts) async fn delete_all(conn: &impl ConnectionTrait, email_c
     Ok(())
 }
 
-/// Deletes what has expired; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the rows that have expired. Returns how many.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

@@ -1,4 +1,4 @@
-//! `reset_tokens`: the links that let people back in.
+//! `reset_tokens`: the links with which a user who forgot the password chooses a new one.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
@@ -6,13 +6,14 @@ use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::LinkTable;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
 use crate::accounts::{Result, keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
-/// A link that was mailed.
+/// A link that was emailed.
 pub type ResetToken = Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -45,20 +46,29 @@ impl Related<user::Entity> for Entity {
 
 impl ActiveModelBehavior for ActiveModel {}
 
+impl LinkTable for Entity {
+    const TOKEN_DIGEST: Column = Column::TokenDigest;
+    const EXPIRES_AT: Column = Column::ExpiresAt;
+    const USED_AT: Column = Column::UsedAt;
+
+    fn email_at_issue(link: &Model) -> &str {
+        &link.email_at_issue
+    }
+}
+
 /// How long a link works.
 pub const LIFETIME: Duration = Duration::hours(1);
-/// How many links of one user work at a time: whoever asks again because the first letter is slow may use
-/// whichever comes.
+/// How many links of one user work at a time. A user who asks again because the first email is slow may use any of them.
 const ALIVE_MAX: u64 = 3;
 
 /// Locks all links of the user until the transaction ends, where rows can be locked.
 pub(in crate::accounts) async fn lock_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
-    let theirs = Entity::find().filter(Column::UserId.eq(user)).order_by_asc(Column::Id);
-    theirs.lock(LockType::Update).all(conn).await?;
+    let links = Entity::find().filter(Column::UserId.eq(user)).order_by_asc(Column::Id);
+    links.lock(LockType::Update).all(conn).await?;
     Ok(())
 }
 
-/// Makes a token for the user; the oldest dies when there would be more than three.
+/// Makes a link for the user, and deletes the oldest one if there are more than three.
 pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {
@@ -76,55 +86,24 @@ pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User,
     Ok(token)
 }
 
-/// Takes back a token whose letter certainly did not go out.
-pub(in crate::accounts) async fn discard(conn: &impl ConnectionTrait, token: &Token) -> Result<()> {
-    Entity::delete_many().filter(Column::TokenDigest.eq(token.digest())).exec(conn).await?;
-    Ok(())
-}
-
-/// Whose link this is, if it still works; not if the account is disabled. Reads only: looking at a link never burns it.
+/// Returns the user whose password this link changes, or `None` if the link has expired or was used, or the account is
+/// disabled. Reads only.
 pub(in crate::accounts) async fn holder(
     conn: &impl ConnectionTrait,
     token: &Token,
     now: OffsetDateTime,
 ) -> Result<Option<User>> {
-    let alive = Entity::find()
-        .filter(Column::TokenDigest.eq(token.digest()))
-        .filter(Column::UsedAt.is_null())
-        .filter(Column::ExpiresAt.gt(now));
-    let found = alive.find_also_related(user::Entity).one(conn).await?;
-    Ok(found.and_then(|(row, user)| user.filter(|user| user.owns_link_to(&row.email_at_issue))))
+    let found = super::find::<Entity>(conn, token, now).await?;
+    Ok(found.and_then(|(link, user)| link.used_at.is_none().then_some(user)))
 }
 
-/// Uses the token up: true for exactly one caller, however many try at once.
-///
-/// One guarded UPDATE, not a look and then a write: between the two, a second request with the same link
-/// would pass the look as well.
-pub(in crate::accounts) async fn redeem(
-    conn: &impl ConnectionTrait,
-    token: &Token,
-    now: OffsetDateTime,
-) -> Result<bool> {
-    let done = Entity::update_many()
-        .col_expr(Column::UsedAt, Expr::value(now))
-        .filter(Column::TokenDigest.eq(token.digest()))
-        .filter(Column::UsedAt.is_null())
-        .filter(Column::ExpiresAt.gt(now))
-        .exec(conn)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-/// Kills every link of the user that has not been used.
+/// Deletes every link of the user that was not used.
 pub(in crate::accounts) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::UsedAt.is_null()).exec(conn).await?;
     Ok(())
 }
 
-/// Deletes what has expired; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the links that have expired. Returns how many.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

@@ -1,21 +1,23 @@
-//! `outbox`: letters to send. A letter is a row first, written in the transaction of its cause, so that
-//! neither can be lost without the other; the postman (`mail::postman`) sends it at least once.
+//! `outbox`: letters to send. A letter is a row first, written in the transaction of its cause, so that neither can be lost
+//! without the other. The postman (`mail::postman`) sends it at least once.
 
 pub mod letter;
+mod sort;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::accounts::context::Post;
 use crate::accounts::link::{not_me_link, pending_signup};
-use crate::accounts::outbox::letter::{Letter, Priority};
 use crate::accounts::user::User;
 use crate::accounts::user::email::Email;
-use crate::accounts::{Fault, Result, flood};
+use crate::accounts::{Fault, Result};
 use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
+use letter::{Letter, Priority};
 
 /// A row of the outbox.
 pub type OutboxRow = Model;
@@ -28,7 +30,7 @@ pub struct Model {
     pub id: Uuid,
     pub letter: String,
     pub data: Json,
-    pub to_address: String,
+    pub to_address: Email,
     pub locale: String,
     pub state: State,
     pub priority: Priority,
@@ -48,21 +50,21 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Where a letter is on its way.
+/// How far a letter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
 pub enum State {
     /// To be sent at `next_attempt_at`.
     Waiting,
-    /// The mail server took it.
+    /// The mail server has accepted it.
     Sent,
-    /// There was nobody to send it to.
+    /// There is no account to send it to.
     Dropped,
     /// Given up; `last_error` says why.
     Failed,
 }
 
-/// How long one attempt may take. A letter whose postman died is tried again after this.
+/// How long one attempt may take. A letter whose postman died is tried again after this time.
 pub const LEASE: Duration = Duration::seconds(30);
 /// The pauses after the first, second, … failed attempt; the last one repeats.
 const PAUSES: [Duration; 6] = [
@@ -73,67 +75,102 @@ const PAUSES: [Duration; 6] = [
     Duration::minutes(10),
     Duration::minutes(30),
 ];
-/// How long rows are kept after they are done with, for the operator to look at.
+/// How long letters are kept after they are done, for the operator to look at.
 const KEPT: Duration = Duration::days(30);
-/// How long rows are kept that had nobody to be sent to, which anybody can make as many of as they like.
+/// How long dropped letters are kept. Strangers can cause as many of them as they like.
 const DROPPED_KEPT: Duration = Duration::days(1);
-/// The most rows done with that a sweep leaves of those that strangers caused; the newest stay.
+/// How many of the letters of strangers that are done a sweep leaves; the newest stay.
 const STRANGERS_MAX: u64 = 10_000;
-/// What is kept of a mail server's words, in characters.
+/// How much of a mail server's words is kept, in characters.
 const ERROR_MAX: usize = 500;
 
-/// Writes a letter to `to`, an address as typed. Call it in the transaction of its cause.
-pub(in crate::accounts) async fn insert(
+/// Writes a letter. Call it in the transaction of its cause.
+pub(super) async fn insert(
     conn: &impl ConnectionTrait,
-    to: &str,
-    locale: Locale,
+    (to, locale): (&Email, Locale),
     letter: &Letter,
     now: OffsetDateTime,
-) -> Result<()> {
-    insert_for(conn, to, locale, letter, (now, now)).await
+) -> Result<Post> {
+    insert_for(conn, (to, locale), letter, (now, now)).await
 }
 
-/// As [`insert`], for a letter that goes out at the time `due`.
-pub(in crate::accounts) async fn insert_for(
+/// As [`insert`], for a letter that is sent at the time `due`.
+async fn insert_for(
     conn: &impl ConnectionTrait,
-    to: &str,
-    locale: Locale,
+    (to, locale): (&Email, Locale),
     letter: &Letter,
     (now, due): (OffsetDateTime, OffsetDateTime),
-) -> Result<()> {
-    let (kind, data) = letter.parts()?;
+) -> Result<Post> {
+    let ((kind, data), handling) = (letter.parts()?, letter.handling());
     let row = ActiveModel {
         id: Set(chance::id()),
         letter: Set(kind),
         data: Set(data),
-        to_address: Set(to.to_owned()),
+        to_address: Set(to.clone()),
         locale: Set(locale.tag().to_owned()),
         state: Set(State::Waiting),
-        priority: Set(letter.priority()),
+        priority: Set(handling.priority),
         attempts: Set(0),
         next_attempt_at: Set(due),
         leased_until: Set(None),
-        deadline: Set(due + letter.worth_sending()),
+        deadline: Set(due + handling.worth_sending),
         last_error: Set(None),
         created_at: Set(now),
         sent_at: Set(None),
     };
     row.insert(conn).await?;
-    Ok(())
+    Ok(Post::Letter)
+}
+
+/// Writes a letter with news to an owner, for its turn at the time `due`. If its turn is later, and a letter of the same
+/// kind waits for the same turn already, the news are added to that one by `add` instead.
+///
+/// A letter that the postman has tried to send may have arrived, so it stays as it is.
+pub(super) async fn insert_or_join(
+    conn: &impl ConnectionTrait,
+    (user, locale): (&User, Locale),
+    letter: &Letter,
+    (now, due): (OffsetDateTime, OffsetDateTime),
+    add: impl FnOnce(&mut Letter),
+) -> Result<Post> {
+    if due > now && join(conn, user, &letter.parts()?.0, add).await? {
+        return Ok(Post::Nothing);
+    }
+    insert_for(conn, (&user.email, user.letter_locale(locale)), letter, (now, due)).await
+}
+
+/// Adds news to a letter of this kind to this user that waits and was not tried yet. Returns whether there was one.
+async fn join(conn: &impl ConnectionTrait, user: &User, kind: &str, add: impl FnOnce(&mut Letter)) -> Result<bool> {
+    let untried = || {
+        let untried = Condition::all().add(Column::State.eq(State::Waiting)).add(Column::Attempts.eq(0));
+        untried.add(Column::Priority.eq(Priority::Owner))
+    };
+    let of_kind = Entity::find().filter(untried()).filter(Column::Letter.eq(kind));
+    // A letter for an earlier owner of the same address may wait there too.
+    for row in of_kind.filter(Column::ToAddress.eq(user.email.clone())).all(conn).await? {
+        let mut letter = row.letter()?;
+        if letter.handling().told.is_some_and(|(told, _)| told == user.id) {
+            add(&mut letter);
+            let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
+            let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row.id));
+            return Ok(update.exec(conn).await?.rows_affected == 1);
+        }
+    }
+    Ok(false)
 }
 
 impl Model {
-    /// The language of the letter, unless its recipient has chosen another one.
+    /// Returns the language of the letter, unless its recipient has chosen another one.
     pub fn locale(&self) -> Locale {
         self.locale.parse().unwrap_or_default()
     }
 
-    /// The number of the request that is its cause, in the log.
+    /// Returns the request ID of its cause.
     pub fn request_id(&self) -> Option<&str> {
         self.data["asked"]["request_id"].as_str()
     }
 
-    /// What the letter is about.
+    /// Returns what the letter is about.
     ///
     /// # Errors
     /// When a newer or broken program wrote the row.
@@ -149,84 +186,69 @@ fn due(now: OffsetDateTime) -> Condition {
     Condition::all().add(Column::State.eq(State::Waiting)).add(sorted).add(Column::NextAttemptAt.lte(now)).add(unleased)
 }
 
-/// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account overtakes
+/// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before
 /// all others.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
-    flood::sort(db, now).await?;
+    sort::sort(db, now).await?;
     loop {
         let next = Entity::find().filter(due(now)).order_by_asc(Column::Priority);
         let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
-        // Looked for where the postman need not wait in line with everybody who writes.
+        // Read by a reading connection, so that the postman does not wait for every request that writes.
         let Some(row) = next.one(db.read()).await? else { return Ok(None) };
         let changes =
             ActiveModel { attempts: Set(row.attempts + 1), leased_until: Set(Some(now + LEASE)), ..Default::default() };
         let taken = Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id));
-        // As it is now: log-ins may have joined it since it was looked for.
+        // The row as it is now: log-ins may have joined it since it was read.
         if let Some(row) = taken.exec_with_returning(db.write()).await?.pop() {
             return Ok(Some(row));
         }
     }
 }
 
-/// When the next letter will be due, if any waits.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns when the next letter will be due, if any waits.
 pub async fn next_due(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
     let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).order_by_asc(Column::NextAttemptAt);
     Ok(waiting.one(conn).await?.map(|row| row.leased_until.unwrap_or(row.next_attempt_at).max(row.next_attempt_at)))
 }
 
-/// How many letters there are.
+/// The numbers of letters.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// In each state.
+    /// How many are in each state.
     pub states: Vec<(String, i64)>,
-    /// When the one was written that has waited longest.
+    /// When the letter was written that has waited longest.
     pub oldest: Option<OffsetDateTime>,
 }
 
 /// Counts the letters.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn tally(conn: &impl ConnectionTrait) -> Result<Tally> {
     let all = Entity::find().select_only();
     // By the index alone: letters are kept for a month.
     let counted = all.clone().column(Column::State).expr(Column::State.count()).group_by(Column::State);
     let counted: Vec<(State, i64)> = counted.into_tuple().all(conn).await?;
-    let count = |state| counted.iter().find(|(those, _)| *those == state).map_or(0, |(_, count)| *count);
+    let count = |state| counted.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
     let states = State::iter().map(|state| (state.to_value(), count(state))).collect();
     let waiting = all.column(Column::CreatedAt).filter(Column::State.eq(State::Waiting));
     let oldest = waiting.order_by_asc(Column::CreatedAt).into_tuple().one(conn).await?;
     Ok(Tally { states, oldest })
 }
 
-/// The letter went out, or there was nobody to send it to.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Notes that the letter was sent, or that there is no account to send it to.
 pub async fn done(conn: &impl ConnectionTrait, row: &OutboxRow, state: State, now: OffsetDateTime) -> Result<()> {
     let sent_at = (state == State::Sent).then_some(now);
     let changes =
         ActiveModel { state: Set(state), sent_at: Set(sent_at), leased_until: Set(None), ..Default::default() };
-    this_attempt(row).set(changes).exec(conn).await?;
+    attempt(row).set(changes).exec(conn).await?;
     Ok(())
 }
 
-/// The row, as long as no other postman has taken it since.
-fn this_attempt(row: &OutboxRow) -> UpdateMany<Entity> {
+/// Selects the row, as long as no other postman has taken it since.
+fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(row.id)).filter(Column::Attempts.eq(row.attempts))
 }
 
-/// The letter did not go out: it is tried again after a pause, unless that is `hopeless` or past the
-/// deadline. Returns the state it is in now.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Notes that the letter was not sent. It is tried again after a pause, unless that is `hopeless` or past the deadline.
+/// Returns its state now.
 pub async fn failed(
     conn: &impl ConnectionTrait,
     row: &OutboxRow,
@@ -234,8 +256,8 @@ pub async fn failed(
     hopeless: bool,
     now: OffsetDateTime,
 ) -> Result<State> {
-    let tried = usize::try_from(row.attempts.max(1)).unwrap_or(1);
-    let next = now + PAUSES[(tried - 1).min(PAUSES.len() - 1)];
+    let attempts = usize::try_from(row.attempts.max(1)).unwrap_or(1);
+    let next = now + PAUSES[(attempts - 1).min(PAUSES.len() - 1)];
     let state = if hopeless || next >= row.deadline { State::Failed } else { State::Waiting };
     let changes = ActiveModel {
         state: Set(state),
@@ -244,15 +266,12 @@ pub async fn failed(
         last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
         ..Default::default()
     };
-    this_attempt(row).set(changes).exec(conn).await?;
+    attempt(row).set(changes).exec(conn).await?;
     Ok(state)
 }
 
-/// Gives back what other processes hold. For the start of the one process that a SQLite file has: whoever
-/// held a letter before is dead.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Releases the letters that other processes hold. This is for the start of the one process that a SQLite file has: a
+/// process that held a letter before has ended.
 pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::LeasedUntil, Expr::value(None::<OffsetDateTime>))
@@ -260,34 +279,6 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
         .exec(conn)
         .await?;
     Ok(())
-}
-
-/// An email in which news to an owner wait for their turn, as long as it has not been tried.
-fn untried() -> Condition {
-    let untried = Condition::all().add(Column::State.eq(State::Waiting)).add(Column::Attempts.eq(0));
-    untried.add(Column::Priority.eq(Priority::Owner))
-}
-
-/// Adds news to the email of this `kind` in which news of this user's account wait for their turn. Returns whether it did:
-/// not if none waits, or the postman has taken it meanwhile. An email that was tried may have arrived, so it stays as it is.
-pub(in crate::accounts) async fn join(
-    conn: &impl ConnectionTrait,
-    user: &User,
-    kind: &str,
-    add: impl FnOnce(&mut Letter),
-) -> Result<bool> {
-    let of_kind = Entity::find().filter(untried()).filter(Column::Letter.eq(kind));
-    // One that an earlier owner of the address has not got yet may wait there too.
-    for row in of_kind.filter(Column::ToAddress.eq(&user.email)).all(conn).await? {
-        let mut letter = row.letter()?;
-        if letter.user() == Some(user.id) {
-            add(&mut letter);
-            let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
-            let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row.id));
-            return Ok(update.exec(conn).await?.rows_affected == 1);
-        }
-    }
-    Ok(false)
 }
 
 /// Returns the sessions that emails told this user of, as far as the links in them may still work.
@@ -298,14 +289,9 @@ pub(in crate::accounts) async fn sessions_told_of(
 ) -> Result<Vec<Uuid>> {
     // A link is made when its email is sent, which may be a day after the row.
     let recent = Column::CreatedAt.gt(now - not_me_link::LIFETIME - pending_signup::LIFETIME);
-    let letters = Entity::find().filter(Column::ToAddress.eq(&user.email)).filter(recent).all(conn).await?;
-    let told = letters.iter().filter_map(|row| match row.letter().ok()? {
-        Letter::NewDevice { user: of, session, .. }
-        | Letter::NewDevices { user: of, session, .. }
-        | Letter::DevicesEnded { user: of, session, .. } => (of == user.id).then_some(session),
-        _ => None,
-    });
-    Ok(told.collect())
+    let letters = Entity::find().filter(Column::ToAddress.eq(user.email.clone())).filter(recent).all(conn).await?;
+    let told = letters.iter().filter_map(|row| row.letter().ok()?.handling().told);
+    Ok(told.filter(|(told, _)| *told == user.id).map(|(_, session)| session).collect())
 }
 
 /// Deletes every letter to the user's address, however it was typed, and those about the account that went to an address
@@ -314,27 +300,24 @@ pub(in crate::accounts) async fn sessions_told_of(
 /// It reads all rows, because canonical forms are computed in Rust only. A user is deleted seldom.
 pub(in crate::accounts) async fn forget(conn: &impl ConnectionTrait, user: &User) -> Result<()> {
     let all = Entity::find().select_only().columns([Column::Id, Column::ToAddress, Column::Data]);
-    let all: Vec<(Uuid, String, Json)> = all.into_tuple().all(conn).await?;
-    let same = |typed: &str| Email::parse(typed).is_ok_and(|email| email.canonical() == user.email_canonical);
+    let all: Vec<(Uuid, Email, Json)> = all.into_tuple().all(conn).await?;
+    let same = |to: &Email| to.canonical() == user.email_canonical;
     let about = |data: &Json| data["user"].as_str().is_some_and(|id| id == user.id.to_string());
-    let theirs = all.into_iter().filter(|(_, to, data)| same(to) || about(data));
-    let theirs: Vec<Uuid> = theirs.map(|(id, ..)| id).collect();
-    for some in theirs.chunks(500) {
-        Entity::delete_many().filter(Column::Id.is_in(some.iter().copied())).exec(conn).await?;
+    let letters = all.into_iter().filter(|(_, to, data)| same(to) || about(data));
+    let letters: Vec<Uuid> = letters.map(|(id, ..)| id).collect();
+    for batch in letters.chunks(500) {
+        Entity::delete_many().filter(Column::Id.is_in(batch.iter().copied())).exec(conn).await?;
     }
     Ok(())
 }
 
-/// Deletes what was done with long ago, and what there is too much of; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes letters that were done long ago, and those beyond the most. Returns how many.
 pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
     let done = Condition::all().add(Column::State.ne(State::Waiting));
     let old = done.clone().add(Column::CreatedAt.lte(now - KEPT));
     let dropped = Condition::all().add(Column::State.eq(State::Dropped)).add(Column::CreatedAt.lte(now - DROPPED_KEPT));
     let mut gone = Condition::any().add(old).add(dropped);
-    // A flood must not fill the disk with letters that are done with. The ids are in the order of time.
+    // A flood must not fill the disk with letters that are done. The ids are in the order of time.
     let strangers = done.add(Column::Priority.is_in([Priority::Unsorted, Priority::Stranger]));
     let newest = Entity::find().filter(strangers.clone()).order_by_desc(Column::Id);
     if let Some(first) = newest.offset(STRANGERS_MAX).one(db.read()).await? {

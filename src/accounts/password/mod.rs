@@ -1,5 +1,6 @@
 //! Passwords: the types that cannot be printed, and what makes a new one good enough.
 
+mod argon;
 pub mod hasher;
 mod own_names;
 
@@ -10,28 +11,27 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 use zxcvbn::feedback::Warning;
 
-/// A password as somebody typed it, in Unicode form NFKC, so that the same keys give the same password on
-/// every system (NIST SP 800-63B-4, 3.1.1.2). Wiped from memory when dropped; never printed.
+/// A password as it was typed, in Unicode form NFKC, so that the same keys give the same password on every system (NIST SP
+/// 800-63B-4, 3.1.1.2). It is wiped from memory when dropped, and never printed.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The most code points; longer ones are refused, never cut off.
+    /// The most code points. Longer passwords are refused, never cut off.
     pub const MAX: usize = 256;
 
-    /// Takes any text. Nothing is trimmed: a space is a character like any other.
+    /// Accepts any text. Nothing is trimmed: a space is a character like any other.
     pub fn new(typed: &str) -> Self {
-        // No honest password comes near 16 code points of NFKC for one typed; capping the input here
-        // bounds the work, and what is capped is far too long to be taken anyway.
+        // The limit bounds the work. A text that it cuts is far too long to be accepted.
         Self(Zeroizing::new(typed.nfkc().take(Self::MAX * 2).collect()))
     }
 
-    /// What is hashed. Too long a password gives nothing, so that it can match nothing.
+    /// Returns what is hashed. A password that is too long gives an empty text, so that it matches no password.
     pub(in crate::accounts) fn as_bytes(&self) -> &[u8] {
         if self.code_points() > Self::MAX { b"" } else { self.0.as_bytes() }
     }
 
-    /// Whether another password is the same text.
+    /// Returns whether another password is the same text.
     pub(in crate::accounts) fn is(&self, other: &Self) -> bool {
         self.0 == other.0
     }
@@ -41,9 +41,9 @@ impl Password {
     }
 }
 
-/// What `zxcvbn` makes of a text, by its first 32 characters: it tries every way to read `4@8({[<369` as letters, and
-/// takes seconds over a long run of those. What is strong so far does not become weak by more of it, unless that is the
-/// person's own names, which are judged apart.
+/// Estimates the strength of a text by its first 32 characters. `zxcvbn` tries every way to read `4@8({[<369` as letters, and
+/// takes seconds for a long run of these characters. A strong beginning does not become weak by more text, unless that is
+/// the user's own names, which are judged by themselves.
 fn estimate(text: &str, known: &[&str]) -> zxcvbn::Entropy {
     const JUDGED: usize = 32;
     let end = text.char_indices().nth(JUDGED).map_or(text.len(), |(at, _)| at);
@@ -61,15 +61,15 @@ impl fmt::Debug for Password {
 pub struct HashedPassword(pub(in crate::accounts) String);
 
 impl HashedPassword {
-    /// What is stored for an account that has no password at the moment. No password matches it.
+    /// Stored for an account that has no password at the moment. No password matches it.
     const NONE: &str = "!";
 
-    /// The account has no password.
+    /// Returns the hash of an account without a password.
     pub(in crate::accounts) fn none() -> Self {
         Self(Self::NONE.into())
     }
 
-    /// Whether the account has no password.
+    /// Returns whether the account has no password.
     pub(in crate::accounts) fn is_none(&self) -> bool {
         self.0 == Self::NONE
     }
@@ -84,40 +84,40 @@ impl fmt::Debug for HashedPassword {
 /// What a new password must be.
 #[derive(Clone, Debug)]
 pub struct PasswordPolicy {
-    /// The least code points.
+    /// The fewest code points.
     pub min_length: u32,
     /// A word that every attacker tries first.
     pub site_name: String,
 }
 
-/// A password that somebody may choose.
+/// A password that is good enough to be chosen.
 #[derive(Clone, Debug)]
 pub struct NewPassword(Password);
 
 /// Why a password may not be chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PasswordError {
-    /// Nothing was typed.
+    /// The text is empty.
     Empty,
-    /// Fewer code points than this.
+    /// It has fewer code points than this.
     TooShort(u32),
-    /// More than [`Password::MAX`] code points.
+    /// It has more than [`Password::MAX`] code points.
     TooLong,
-    /// It is the one that the account has already.
+    /// It is the password that the account has already.
     Same,
-    /// It arrived in a broken encoding, so that it could never be typed again.
+    /// It arrived in a broken encoding, so that the user could never type it again.
     Unreadable,
-    /// It would be found early by somebody guessing; perhaps with the reason.
+    /// An attacker who guesses would find it early. The reason is given if there is one.
     Guessable(Option<Warning>),
-    /// It is little more than names of the person or the site.
+    /// It is little more than names of the user or the site.
     OwnNames,
 }
 
 impl NewPassword {
-    /// Takes a password that is long enough and that `zxcvbn` scores 3 or more, with and without what an attacker
-    /// knows: the site's name and `about`, the person's own names and address. There are no rules of
-    /// composition (NIST SP 800-63B-4, 3.1.1.2: they make passwords worse). The estimate can take tens of
-    /// milliseconds: call it by [`Hasher::judge`](super::hasher::Hasher::judge).
+    /// Accepts a password that is long enough and that `zxcvbn` scores 3 or more, with and without what an attacker knows:
+    /// the site's name and `about`, the user's own names and address. There are no rules of composition (NIST SP
+    /// 800-63B-4, 3.1.1.2: they make passwords worse). The estimate can take tens of milliseconds: call it by
+    /// [`Hasher::judge`](hasher::Hasher::judge).
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -140,12 +140,12 @@ impl NewPassword {
         if length > Password::MAX {
             return Err(PasswordError::TooLong);
         }
-        const WORDS: usize = 8; // of a name; every further one is work for an attacker to order
+        const WORDS: usize = 8; // of a name; each further one would be work that an attacker can order
         let mut known = vec![policy.site_name.as_str()];
         known.extend(about.iter().flat_map(|text| text.split_whitespace().take(WORDS).chain([*text])));
         let names: Vec<&str> = about.iter().copied().chain([policy.site_name.as_str()]).collect();
-        // Alone or repeated, a long address of one's own would look strong to zxcvbn, which sees only the first part of
-        // it. So what is left of the whole password without own names must be strong by itself.
+        // The user's own long address, alone or repeated, would look strong to zxcvbn, which sees only its first part. So the
+        // rest of the whole password without own names must be strong by itself.
         if let Some(left) = own_names::taken_out(&password.0, &names)
             && estimate(&left, &known).score() < zxcvbn::Score::Three
         {
@@ -158,7 +158,7 @@ impl NewPassword {
         Ok(Self(password))
     }
 
-    /// The password, to be hashed.
+    /// Returns the password, to be hashed.
     pub fn into_inner(self) -> Password {
         self.0
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_passphrase_is_taken_as_it_is() {
+    fn a_long_passphrase_is_accepted_as_it_is() {
         for good in
             ["velvet otter bakes rye", "  spaces count too  9", "correcte Pferde 电池 订书", "パスワードは長い方がよい"]
         {

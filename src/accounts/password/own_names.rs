@@ -1,19 +1,19 @@
-//! What a password is worth without the names of the person who chooses it.
+//! What is left of a password without the names of the user who chooses it.
 
 use std::collections::HashSet;
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// The most letters of a name that are compared at a time. Fewer would be found in many honest passwords by chance; with
-/// more, a name could be cut short unseen.
+/// How many letters of a name are compared at a time. Fewer would be found in many honest passwords by chance. With more, a
+/// shortened name would not be found.
 const PIECE: usize = 5;
 
-/// Returns what is left of a password when the person's own names are taken out of it, or `None` when none is in it.
+/// Returns what is left of a password when the user's own names are taken out of it, or `None` when none is in it.
 ///
-/// An attacker who knows the person tries their address, their names and the parts of both first, forwards and backwards,
-/// cut short, with other separators, in other case and with digits for letters. The whole password is searched, and each
-/// place of it costs the same few look-ups, however long the password and the names are.
+/// An attacker who knows the user tries the address, the names and the parts of both first: forwards and backwards,
+/// shortened, with other separators, in other case and with digits for letters. The whole password is searched, and each
+/// place in it costs the same few look-ups, however long the password and the names are.
 pub fn taken_out(password: &str, names: &[&str]) -> Option<Zeroizing<String>> {
     let own = pieces(names);
     // The letters, and which character of the password each of them comes from.
@@ -34,7 +34,7 @@ pub fn taken_out(password: &str, names: &[&str]) -> Option<Zeroizing<String>> {
     is_own.contains(&true).then(|| Zeroizing::new(left.collect()))
 }
 
-/// The words of the names in pieces, forwards and backwards.
+/// Returns the words of the names in pieces, forwards and backwards.
 fn pieces(names: &[&str]) -> HashSet<Vec<char>> {
     let mut pieces = HashSet::new();
     for mut word in names.iter().flat_map(|name| words(name)) {
@@ -46,7 +46,8 @@ fn pieces(names: &[&str]) -> HashSet<Vec<char>> {
     pieces
 }
 
-/// The words of a name, and all of it as one word, folded. Short ones are left out: they are in every text by chance.
+/// Returns the words of a name, and the whole name as one word, folded. Short words are left out, because they are in every
+/// text by chance.
 fn words(name: &str) -> Vec<Vec<char>> {
     let word = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(fold).collect::<Vec<_>>();
     let parts = name.split(|c: char| !c.is_alphanumeric());
@@ -54,8 +55,8 @@ fn words(name: &str) -> Vec<Vec<char>> {
     parts.chain([name]).map(word).filter(long).collect()
 }
 
-/// A character without case and accents. Digits and signs that stand for letters are those letters; other signs are
-/// nothing.
+/// Returns a character without case and accents. Digits and signs that stand for letters become these letters. Other signs
+/// are left out.
 fn fold(c: char) -> impl Iterator<Item = char> {
     let letter = |c| match c {
         '4' | '@' => 'a',

@@ -1,14 +1,14 @@
-//! `devices`: the browsers that an account knows, because somebody has logged in to it there.
+//! `devices`: the browsers that an account knows, because its user has logged in with them.
 //!
-//! A cookie names the browser, and a row each account that was used in it. It opens nothing. A known browser's
-//! misses are counted by themselves, and a log-in from it needs no letter.
+//! A cookie holds the browser's device token, and a row names each account that was used with it. The token opens nothing.
+//! The failures of a known browser are counted by themselves, and a log-in from it needs no letter.
 
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::accounts::session::Kind;
+use crate::accounts::session::SessionKind;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::{Client, Result, keep_newest, user};
 use crate::chance;
@@ -31,25 +31,25 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// How many devices of one account are kept; the ones used last stay.
+/// How many devices of one account are kept; the ones that were used last stay.
 const MOST: u64 = 20;
-/// A browser in which nobody logs in for so long is a new one.
+/// After this time without a log-in, a browser is a new one.
 pub const LIFETIME: Duration = Duration::days(180);
 
-/// The row by which the account knows this browser, if it does. The work is the same for nobody's account.
+/// Returns the row by which the account knows this browser, if it does. The work is the same without an account.
 pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Option<Uuid>,
     now: OffsetDateTime,
 ) -> Result<Option<Uuid>> {
-    let this = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
-    let known = this.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
+    let rows = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
+    let known = rows.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
     Ok(known.one(conn).await?.map(|row| row.id))
 }
 
-/// Returns when somebody logged in to the account for the first time in the browser with this row: the time in its id
-/// (RFC 9562, 5.7).
+/// Returns when the browser with this row was used for the first log-in to the account: the time in the row's id (RFC 9562,
+/// 5.7).
 pub(in crate::accounts) fn first_seen_at(id: Uuid) -> OffsetDateTime {
     let seconds = id.get_timestamp().map_or(0, |timestamp| timestamp.to_unix().0);
     let seconds = i64::try_from(seconds).unwrap_or_default();
@@ -67,8 +67,8 @@ pub(in crate::accounts) async fn addresses(
     user::addresses(conn, rows.into_iter().map(|row| row.user_id)).await
 }
 
-/// Gives a browser another name, and all that is known of it with it. A name lives from log-in to log-in only:
-/// whoever planted or copied the old one is left behind.
+/// Gives a browser another device token, which takes over all rows of the old one. A device token lives from one log-in to
+/// the next only, so that an attacker who planted or copied the old one has nothing.
 pub(in crate::accounts) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
     let new = Token::random();
     if let Some(old) = old {
@@ -78,7 +78,7 @@ pub(in crate::accounts) async fn rename(conn: &impl ConnectionTrait, old: Option
     Ok(new)
 }
 
-/// Notes that this browser is the user's.
+/// Notes that the user has logged in with this browser.
 pub(in crate::accounts) async fn remember(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
@@ -86,8 +86,8 @@ pub(in crate::accounts) async fn remember(
     now: OffsetDateTime,
 ) -> Result<()> {
     let seen = ActiveModel { last_seen_at: Set(now), ..Default::default() };
-    let this = Entity::update_many().set(seen).filter(Column::TokenDigest.eq(device.clone()));
-    if this.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0 {
+    let update = Entity::update_many().set(seen).filter(Column::TokenDigest.eq(device.clone()));
+    if update.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0 {
         return Ok(());
     }
     let row = ActiveModel {
@@ -105,42 +105,39 @@ pub(in crate::accounts) async fn remember(
 /// its network.
 pub(in crate::accounts) async fn recognise(
     conn: &impl ConnectionTrait,
-    kind: Kind,
+    kind: SessionKind,
     user: Uuid,
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Token>> {
     match kind {
-        Kind::Browser => {
+        SessionKind::Browser => {
             let device = rename(conn, client.device.as_ref()).await?;
             remember(conn, &device.digest(), user, now).await?;
             Ok(Some(device))
         }
-        Kind::Api => {
-            remember(conn, &TokenDigest::of_programs(client), user, now).await?;
+        SessionKind::Api => {
+            remember(conn, &TokenDigest::of_programs(client.ip), user, now).await?;
             Ok(None)
         }
     }
 }
 
-/// Forgets every browser of the user but the one to keep.
+/// Forgets every browser of the user, except the one with the device token `keep`.
 pub(in crate::accounts) async fn forget_all(
     conn: &impl ConnectionTrait,
     user: Uuid,
     keep: Option<&Token>,
 ) -> Result<()> {
-    let mut those = Entity::delete_many().filter(Column::UserId.eq(user));
+    let mut delete = Entity::delete_many().filter(Column::UserId.eq(user));
     if let Some(keep) = keep {
-        those = those.filter(Column::TokenDigest.ne(keep.digest()));
+        delete = delete.filter(Column::TokenDigest.ne(keep.digest()));
     }
-    those.exec(conn).await?;
+    delete.exec(conn).await?;
     Ok(())
 }
 
-/// Deletes what has not been used for long; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the devices that were not used for [`LIFETIME`]. Returns how many.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     let old = Column::LastSeenAt.lte(now - LIFETIME);
     Ok(delete_in_batches::<Entity>(conn, old).await?)

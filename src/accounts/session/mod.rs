@@ -1,17 +1,21 @@
-//! `sessions`: who is logged in where. The row is the truth; a cookie or token without its row opens nothing.
+//! `sessions`: which browsers and programs are logged in. The row is the truth: without its row, a cookie or a token opens
+//! nothing.
 
 pub mod device;
 
+use std::net::IpAddr;
+
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{LockType, Query};
-use sea_orm::{Condition, Iterable, QueryOrder, Set};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::accounts::policy::{Lasting, Lifetimes};
 use crate::accounts::user::{self, User};
-use crate::accounts::{Client, Fault, Result, keep_newest};
+use crate::accounts::{Client, Result, keep_newest};
 use crate::chance;
-use crate::db::delete_in_batches;
+use crate::db::{Db, delete_in_batches};
+use crate::keys::Pointer;
 
 /// A browser or a program that is logged in.
 pub type Session = Model;
@@ -30,46 +34,18 @@ pub struct Model {
     pub remember: bool,
     pub ip: String,
     pub user_agent: String,
-    pub kind: Kind,
+    pub kind: SessionKind,
 }
 
-/// What is logged in. The other's token does not open it, even if it could be forged.
+/// What is logged in. A cookie does not open a program's session, and a bearer token does not open a browser's, even if an
+/// attacker could forge one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
-pub enum Kind {
+pub enum SessionKind {
     /// A browser, by its cookie.
     Browser,
     /// A program, by its bearer token.
     Api,
-}
-
-/// How long a new session lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lasting {
-    /// A browser's, until it is closed.
-    UntilClosed(Lifetime),
-    /// A browser's with “keep me logged in”.
-    Remembered(Lifetime),
-    /// A program's, for this long, used or not.
-    Token(Duration),
-}
-
-/// When a browser's session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetime {
-    /// This long after it was used last.
-    pub idle: Duration,
-    /// This long after the log-in, however much it is used.
-    pub absolute: Duration,
-}
-
-/// The lifetimes that the operator has chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// Of sessions that end with the browser.
-    pub until_closed: Lifetime,
-    /// Of those with “keep me logged in”.
-    pub remembered: Lifetime,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -87,151 +63,142 @@ impl Related<user::Entity> for Entity {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A session without “keep me logged in” that is not used for this long ends.
-pub const IDLE: Duration = Duration::hours(2);
-/// How many sessions of one kind one account has; the ones used last stay. Each kind by itself, so that a program that asks
-/// for a token each time never logs a person out.
+/// How many sessions of one kind one account has; the ones that were used last stay. Each kind is counted by itself, so that
+/// a program that asks for a new token each time never logs a user out.
 const MOST: u64 = 50;
 /// `last_seen_at` is written at most once in this time, so that reading a page is not a write.
 const SEEN_EVERY: Duration = Duration::minutes(5);
-/// What is kept of the browser's own description, in characters.
-const USER_AGENT_MAX: usize = 256;
 
-/// Starts a session, if the user's password is still the one in `user` and the account is not disabled. Every log-in gets a row of its own, so
-/// nobody can plant a session id on anybody (session fixation).
+impl Lasting {
+    fn kind(self) -> SessionKind {
+        match self {
+            Self::UntilClosed | Self::Remembered => SessionKind::Browser,
+            Self::Token => SessionKind::Api,
+        }
+    }
+}
+
+/// Starts a session, if the user's password is still the one in `user` and the account is not disabled. Every log-in gets a
+/// row of its own, so that an attacker cannot make a user continue a session whose id the attacker knows (session
+/// fixation).
 ///
-/// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was checked
-/// before it must not open anything after it: hence one statement that looks and writes, with the user's row
-/// locked where rows can be. The same holds for an account that is disabled meanwhile: all of its sessions were ended, and
-/// none may begin after that.
+/// Between the check of a password and its use lie 20 ms of hashing. A reset may end in them, and a password that was
+/// checked before it must not open anything after it. The same holds for an account that is disabled meanwhile: its
+/// sessions were ended, and none may begin after that. So the user is read again here, and locked until the transaction
+/// ends.
 pub(in crate::accounts) async fn start(
-    conn: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     user: &User,
-    lasting: Lasting,
+    (lasting, lifetimes): (Lasting, Lifetimes),
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
-    let remember = matches!(lasting, Lasting::Remembered(_));
-    let (kind, expires_at) = match lasting {
-        Lasting::Token(lifetime) => (Kind::Api, now + lifetime),
-        Lasting::UntilClosed(lifetime) | Lasting::Remembered(lifetime) => (Kind::Browser, lifetime.deadline(now, now)),
-    };
+    let still = user::still(tx, user.id, &user.hashed_password).await?;
+    if still.is_none_or(|user| user.is_disabled()) {
+        return Ok(None);
+    }
     let session = Session {
         id: chance::id(),
         user_id: user.id,
         created_at: now,
         authenticated_at: now,
         last_seen_at: now,
-        expires_at,
-        remember,
-        kind,
-        ip: client.ip.clone(),
-        user_agent: shortened(&client.user_agent),
+        expires_at: lifetimes.end_of(lasting, now),
+        remember: lasting == Lasting::Remembered,
+        kind: lasting.kind(),
+        ip: client.ip_text(),
+        user_agent: client.stored_user_agent(),
     };
-    let values = Column::iter().map(|column| Expr::val(session.get(column)));
-    let same_user = Query::select()
-        .exprs(values)
-        .from(user::Entity)
-        .and_where(user::Column::Id.eq(user.id))
-        .and_where(user::Column::HashedPassword.eq(user.hashed_password.clone()))
-        .and_where(user::Column::DisabledAt.is_null())
-        .lock(LockType::NoKeyUpdate)
-        .take();
-    let fault = |why: sea_orm::sea_query::error::Error| Fault::Internal(why.to_string());
-    let mut insert = Query::insert();
-    insert.into_table(Entity).columns(Column::iter()).select_from(same_user).map_err(fault)?;
-    if conn.execute(&insert).await?.rows_affected() != 1 {
-        return Ok(None);
-    }
-    let sessions = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(kind));
-    keep_newest::<Entity>(conn, sessions, (Column::LastSeenAt, Column::Id), MOST).await?;
+    session.clone().into_active_model().reset_all().insert(tx).await?;
+    let of_kind = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(session.kind));
+    keep_newest::<Entity>(tx, of_kind, (Column::LastSeenAt, Column::Id), MOST).await?;
     Ok(Some(session))
 }
 
-/// A browser's own description, no longer than we keep it.
-pub(in crate::accounts) fn shortened(user_agent: &str) -> String {
-    user_agent.chars().take(USER_AGENT_MAX).collect()
-}
-
-impl Lifetime {
-    fn deadline(self, created_at: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
-        (now + self.idle).min(created_at + self.absolute)
-    }
-}
-
-/// The session of this kind, if it has not ended, and its user: one joined query.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn find(
-    conn: &impl ConnectionTrait,
-    kind: Kind,
-    id: Uuid,
+/// Returns the session that a cookie or token points at, and its user, if it has not ended. Reads only: one joined query.
+pub(in crate::accounts) async fn find(
+    db: &Db,
+    kind: SessionKind,
+    pointer: Pointer,
     now: OffsetDateTime,
 ) -> Result<Option<(Session, User)>> {
-    let that = Entity::find_by_id(id).filter(Column::Kind.eq(kind)).filter(Column::ExpiresAt.gt(now));
-    let found = that.find_also_related(user::Entity).one(conn).await?;
-    Ok(found.and_then(|(session, user)| Some((session, user?))))
+    let alive = Entity::find_by_id(pointer.session).filter(Column::Kind.eq(kind)).filter(Column::ExpiresAt.gt(now));
+    let found = alive.find_also_related(user::Entity).one(db.read()).await?;
+    Ok(found.and_then(|(session, user)| Some((session, user.filter(|user| user.id == pointer.user)?))))
 }
 
-/// Notes that the session was used, from where, and moves its deadline, at most once in five minutes. Returns the
-/// renewed session when it did, which is when the cookie is to be renewed as well. Its deadline may have passed: it began
-/// when the lifetimes were longer.
+/// A session that goes on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The session.
+    pub session: Session,
+    /// Its user.
+    pub user: User,
+    /// Whether the session has a later deadline now. A browser's cookie is renewed with it.
+    pub renewed: bool,
+}
+
+/// Returns the session that a cookie or token points at, if it has not ended, and notes from where it was used.
 ///
-/// # Errors
-/// When the database is out of reach.
-pub async fn touch(
-    conn: &impl ConnectionTrait,
-    session: &Session,
+/// The row is the truth: without its row, a cookie or a token opens nothing. At most once in five minutes the row is
+/// written, and its deadline moves. The new deadline may have passed already, if the session began when the operator's
+/// lifetimes were longer.
+pub async fn resume(
+    db: &Db,
+    (kind, pointer): (SessionKind, Pointer),
     lifetimes: Lifetimes,
-    ip: impl FnOnce() -> String,
+    ip: impl FnOnce() -> Option<IpAddr>,
     now: OffsetDateTime,
-) -> Result<Option<Session>> {
+) -> Result<Option<Resumed>> {
+    let Some((session, user)) = find(db, kind, pointer, now).await? else { return Ok(None) };
     if now - session.last_seen_at < SEEN_EVERY {
-        return Ok(None);
+        return Ok(Some(Resumed { session, user, renewed: false }));
     }
     let expires_at = match session.kind {
-        Kind::Browser if session.remember => lifetimes.remembered.deadline(session.created_at, now),
-        Kind::Browser => lifetimes.until_closed.deadline(session.created_at, now),
-        Kind::Api => session.expires_at,
+        SessionKind::Browser if session.remember => lifetimes.remembered.deadline(session.created_at, now),
+        SessionKind::Browser => lifetimes.until_closed.deadline(session.created_at, now),
+        SessionKind::Api => session.expires_at,
     };
-    // An update of many, because the row may be gone by now, and that is no fault.
-    let renewed = Session { last_seen_at: now, expires_at, ip: ip(), ..session.clone() };
-    let row = ActiveModel {
+    let ip = ip().map(|ip| ip.to_string()).unwrap_or_default();
+    let seen = Session { last_seen_at: now, expires_at, ip, ..session };
+    let changes = ActiveModel {
         last_seen_at: Set(now),
         expires_at: Set(expires_at),
-        ip: Set(renewed.ip.clone()),
+        ip: Set(seen.ip.clone()),
         ..Default::default()
     };
-    let done = Entity::update_many().set(row).filter(Column::Id.eq(session.id)).exec(conn).await?;
-    Ok((done.rows_affected == 1).then_some(renewed))
+    // An update of many, because the row may be gone by now, and that is no fault.
+    let update = Entity::update_many().set(changes).filter(Column::Id.eq(seen.id));
+    let renewed = update.exec(db.write()).await?.rows_affected == 1;
+    Ok((expires_at > now).then_some(Resumed { session: seen, user, renewed }))
 }
 
-/// The sessions of the user that have not ended, the one used last first.
+/// Returns the sessions of the user that have not ended, the one that was used last first.
 pub(in crate::accounts) async fn all(
     conn: &impl ConnectionTrait,
     user: Uuid,
     now: OffsetDateTime,
 ) -> Result<Vec<Session>> {
-    let those = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
-    Ok(those.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
+    let open = Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now));
+    Ok(open.order_by_desc(Column::LastSeenAt).order_by_desc(Column::Id).all(conn).await?)
 }
 
-/// Ends one session of the user; true if it was there.
+/// Ends one session of the user. Returns whether it was there.
 pub(in crate::accounts) async fn end_one(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<bool> {
-    let that = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
-    Ok(that.exec(conn).await?.rows_affected > 0)
+    let delete = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.eq(id));
+    Ok(delete.exec(conn).await?.rows_affected > 0)
 }
 
-/// Ends a session of the user and all that began after it, as their ids say; returns how many.
+/// Ends a session of the user and all that began after it, by the order of their ids. Returns how many have ended.
 pub(in crate::accounts) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<u64> {
-    let these = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
-    Ok(these.exec(conn).await?.rows_affected)
+    let delete = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
+    Ok(delete.exec(conn).await?.rows_affected)
 }
 
-/// Ends every session of the user but this one, which gets another id: a copy of its cookie, wherever it is, then opens
-/// nothing (OWASP ASVS 5.0, 7.2.4). Its time of log-in stays, so that nobody prolongs it so. Returns `None` if it has
-/// ended meanwhile, else also how many others there were. Call it with the user's row locked: two sessions that end each other would wait for each other.
+/// Ends every session of the user but this one, which gets another id: a copy of its cookie then opens nothing (OWASP ASVS
+/// 5.0, 7.2.4). Its time of log-in stays, so that an attacker cannot prolong it in this way. Returns the session and how
+/// many others have ended, or `None` if it has ended meanwhile. Call it with the user's row locked. Otherwise two sessions
+/// that end each other would wait for each other.
 pub(in crate::accounts) async fn keep_only(
     conn: &impl ConnectionTrait,
     session: &Session,
@@ -247,10 +214,7 @@ pub(in crate::accounts) async fn keep_only(
 }
 
 /// Ends a session.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn end(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Entity::delete_by_id(id).exec(conn).await?;
     Ok(())
 }
@@ -263,44 +227,35 @@ pub(in crate::accounts) async fn end_all(conn: &impl ConnectionTrait, user: Uuid
     Ok(ended)
 }
 
-/// How many sessions of the user have not ended.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns how many sessions of the user have not ended.
 pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime) -> Result<u64> {
     Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::ExpiresAt.gt(now)).count(conn).await?)
 }
 
-/// Counts the sessions whose cookie or token may have been signed before `since`, at any time if there is none. Returns how
+/// Counts the sessions whose cookie or token may have been signed before `since`, or at any time without it. Returns how
 /// many there are and when the last of them ends, or `None` if there is none.
 ///
 /// A browser's cookie is signed when its session is used, an API token only once.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn signed_before(
     conn: &impl ConnectionTrait,
     since: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<Option<(u64, OffsetDateTime)>> {
-    let mut these = Entity::find().filter(Column::ExpiresAt.gt(now));
+    let mut sessions = Entity::find().filter(Column::ExpiresAt.gt(now));
     if let Some(since) = since {
-        // Times are whole seconds: what was signed in the same one may have been signed before.
+        // Times are whole seconds: a cookie that was signed in the same second may have been signed before.
         let of = |kind, signed: Column| Condition::all().add(Column::Kind.eq(kind)).add(signed.lte(since));
-        let browsers = of(Kind::Browser, Column::LastSeenAt);
-        these = these.filter(Condition::any().add(browsers).add(of(Kind::Api, Column::CreatedAt)));
+        let browsers = of(SessionKind::Browser, Column::LastSeenAt);
+        sessions = sessions.filter(Condition::any().add(browsers).add(of(SessionKind::Api, Column::CreatedAt)));
     }
-    let last = these.clone().order_by_desc(Column::ExpiresAt).one(conn).await?;
+    let last = sessions.clone().order_by_desc(Column::ExpiresAt).one(conn).await?;
     Ok(match last {
-        Some(session) => Some((these.count(conn).await?, session.expires_at)),
+        Some(session) => Some((sessions.count(conn).await?, session.expires_at)),
         None => None,
     })
 }
 
-/// Deletes what has expired; returns how many.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Deletes the sessions that have expired. Returns how many.
 pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
     Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
 }

@@ -3,7 +3,7 @@
 use unicode_security::mixed_script::AugmentedScriptSet;
 use unicode_security::skeleton;
 
-/// Whether a text mixes scripts in a way that no language does. The most that is allowed is “Highly Restrictive” (TS 39,
+/// Returns whether a text mixes scripts in a way that no language does. The most that is allowed is “Highly Restrictive” (TS 39,
 /// 5.2): one script, or Latin beside Chinese, Japanese or Korean. One Cyrillic letter in a Latin name is invisible.
 pub fn mixes_scripts(text: &str) -> bool {
     if !AugmentedScriptSet::for_str(text).is_empty() {
@@ -20,7 +20,7 @@ pub fn mixes_scripts(text: &str) -> bool {
     !(others.hanb || others.jpan || others.kore)
 }
 
-/// Whether a person could take `name`, as it was typed and in its canonical form, for `word`.
+/// Returns whether a reader could take a name, given as it was typed and in its canonical form, for `word`.
 pub fn looks_like((typed, canonical): (&str, &str), word: &str) -> bool {
     let mut forms = readings(canonical);
     // A capital I among small letters looks like a small L: “AlI”.
@@ -31,7 +31,7 @@ pub fn looks_like((typed, canonical): (&str, &str), word: &str) -> bool {
     forms.iter().any(|form| word.contains(form))
 }
 
-/// What a text looks like, and what it looks like to a person who reads its digits as letters: “r00t”, “adm1n”.
+/// Returns what a text looks like, and what it looks like to a reader who takes its digits for letters: “r00t”, “adm1n”.
 fn readings(text: &str) -> Vec<String> {
     let with_letters = |one: char| {
         let letter = move |c| match c {
@@ -48,8 +48,8 @@ fn readings(text: &str) -> Vec<String> {
     vec![look(text), with_letters('l'), with_letters('i')]
 }
 
-/// The skeleton of a text (TS 39, 4): two texts that look alike have one and the same. Separators, spaces and accents do
-/// not count here, nor does case: “Ad.Mín” speaks for the site as well as “admin” does.
+/// Returns the skeleton of a text (TS 39, 4): two texts that look alike have the same skeleton. Separators, spaces, accents
+/// and case do not count here: “Ad.Mín” looks as official as “admin”.
 fn look(text: &str) -> String {
     let small = text.to_lowercase();
     skeleton(&small).filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()

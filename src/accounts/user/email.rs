@@ -1,35 +1,36 @@
-//! E-mail addresses: what is taken, what is sent to, what counts as the same.
+//! Email addresses: which ones are accepted, what is sent to, and which of them are the same.
 
+use std::fmt;
+
+use sea_orm::DeriveValueType;
 use unicode_normalization::UnicodeNormalization;
 
-/// An address that a letter can be sent to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Email {
-    typed: String,
-    sendable: String,
-    canonical: String,
-}
+/// An address that an email can be sent to, as it was typed.
+///
+/// A stored address is an `Email` too, and is not checked again: it was checked by the rules of its time.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveValueType)]
+pub struct Email(String);
 
 /// Why a text is not an [`Email`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailError {
-    /// Nothing was typed.
+    /// The text is empty.
     Empty,
-    /// It has not the shape `name@example.com`.
+    /// The text has not the shape `name@example.com`.
     Shape,
-    /// It is longer than SMTP carries (RFC 5321, 4.5.3.1: 64 before the `@`, 254 in all).
+    /// The text is longer than SMTP carries (RFC 5321, 4.5.3.1: 64 before the `@`, 254 in all).
     TooLong,
 }
 
 impl Email {
-    /// Takes `dot-atom@domain` (RFC 5322, 3.4.1), letters of any script included; no quoted names, no
-    /// comments, no address literals, no domain without a dot.
+    /// Accepts `dot-atom@domain` (RFC 5322, 3.4.1), with letters of any script. Quoted names, comments, address literals
+    /// and domains without a dot are refused.
     ///
-    /// What is left out is where injection lives: spaces, commas, quotes, brackets and line breaks could
-    /// turn one recipient into two, or an address into a header.
+    /// What is refused is where injection lives: spaces, commas, quotes, brackets and line breaks could turn one recipient
+    /// into two, or an address into a header.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first thing that is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let text = text.trim();
         if text.is_empty() {
@@ -39,7 +40,8 @@ impl Email {
             return Err(EmailError::TooLong);
         }
         let (local, domain) = text.rsplit_once('@').ok_or(EmailError::Shape)?;
-        // Judged in the form that is kept and sent: it may hold what the typed one does not, such as U+0958 apart.
+        // The normal form is checked, because it is what is sent. It may hold characters that the typed form does not:
+        // U+0958 becomes two.
         let local: String = local.nfc().collect();
         let atom = |atom: &str| !atom.is_empty() && atom.chars().all(is_atom_char);
         if !local.split('.').all(atom) {
@@ -49,33 +51,46 @@ impl Email {
         if local.len() > 64 || local.len() + 1 + ascii.len() > 254 {
             return Err(EmailError::TooLong);
         }
-        Ok(Self {
-            sendable: format!("{local}@{}", if domain.is_ascii() { domain } else { &ascii }),
-            canonical: format!("{}@{ascii}", local.to_ascii_lowercase()),
-            typed: text.to_owned(),
-        })
+        Ok(Self(text.to_owned()))
     }
 
-    /// As it was typed: what pages and letters show.
+    /// Returns the address as it was typed: what pages and emails show.
     pub fn as_str(&self) -> &str {
-        &self.typed
+        &self.0
     }
 
-    /// What goes to the mail server: as typed, but for a domain of other letters, which goes in its ASCII form.
-    pub fn sendable(&self) -> &str {
-        &self.sendable
+    /// Returns what the mail server gets: the address as typed, but with a domain in its ASCII form.
+    pub fn sendable(&self) -> String {
+        let (local, domain) = self.parts();
+        let domain = if domain.is_ascii() { domain.to_owned() } else { ascii_or_same(domain) };
+        format!("{local}@{domain}")
     }
 
-    /// Two addresses with one canonical form are one account. Only the domain and the case of ASCII
-    /// letters are levelled: taking dots or `+tags` out would join the mailboxes of different people.
-    pub fn canonical(&self) -> &str {
-        &self.canonical
+    /// Returns the form in which addresses are compared: two addresses with one canonical form are one account.
+    ///
+    /// Only the domain and the case of ASCII letters are made equal. Removing dots or `+tags` would join the mailboxes of
+    /// different users.
+    pub fn canonical(&self) -> String {
+        let (local, domain) = self.parts();
+        format!("{}@{}", local.to_ascii_lowercase(), ascii_or_same(domain))
     }
 
-    /// The part before the `@`, which is too easy to guess as a password.
-    pub fn local_part(&self) -> &str {
-        self.typed.rsplit_once('@').map_or(&self.typed, |(local, _)| local)
+    /// Returns the part before the `@` in its normal form, and the domain as typed.
+    fn parts(&self) -> (String, &str) {
+        let (local, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
+        (local.nfc().collect(), domain)
     }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Returns the domain in ASCII, or the same text if it is no domain by today's rules.
+fn ascii_or_same(domain: &str) -> String {
+    ascii_domain(domain).unwrap_or_else(|| domain.to_owned())
 }
 
 fn is_atom_char(c: char) -> bool {
@@ -96,7 +111,7 @@ mod tests {
     use super::*;
 
     fn canonical(text: &str) -> String {
-        Email::parse(text).unwrap_or_else(|why| panic!("{text}: {why:?}")).canonical().to_owned()
+        Email::parse(text).unwrap_or_else(|why| panic!("{text}: {why:?}")).canonical()
     }
 
     #[test]
@@ -105,7 +120,6 @@ mod tests {
         assert_eq!(email.as_str(), "Sam.Smith+shop@Bücher.Example");
         assert_eq!(email.sendable(), "Sam.Smith+shop@xn--bcher-kva.example");
         assert_eq!(email.canonical(), "sam.smith+shop@xn--bcher-kva.example");
-        assert_eq!(email.local_part(), "Sam.Smith+shop");
         assert_eq!(Email::parse("Sam@Example.com").expect("an address").sendable(), "Sam@Example.com");
         assert_ne!(canonical("sam.smith@example.com"), canonical("samsmith@example.com"));
         assert_eq!(canonical("用户@例子.中国"), "用户@xn--fsqu00a.xn--fiqs8s");
@@ -145,7 +159,7 @@ mod tests {
             "a@b%0d%0aBcc:.com",
             "sam@exam_ple.com",
             "\u{fffd}@example.com",
-            "\u{958}@example.com", // which is two characters once it is in its normal form
+            "\u{958}@example.com", // its normal form has two characters
         ] {
             assert_eq!(Email::parse(text), Err(EmailError::Shape), "{text:?}");
         }
@@ -169,7 +183,7 @@ mod tests {
             if let Ok(email) = Email::parse(&text) {
                 prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()), "as typed");
                 for form in [email.sendable(), email.canonical()] {
-                    let again = Email::parse(form);
+                    let again = Email::parse(&form);
                     prop_assert_eq!(again.as_ref().map(Email::canonical), Ok(email.canonical()), "{}", form);
                     prop_assert_eq!(form.matches('@').count(), 1);
                     let odd = |c: char| c.is_control() || c.is_whitespace() || ",;:<>()[]\"\\".contains(c);
@@ -182,7 +196,7 @@ mod tests {
         fn the_case_of_ascii_letters_makes_no_other_account(
             text in r"[a-zA-Z.+!-~]{1,6}@[a-zA-Z-]{1,6}\.[a-zA-Z]{2,3}"
         ) {
-            let canonical = |text: &str| Email::parse(text).map(|email| email.canonical().to_owned());
+            let canonical = |text: &str| Email::parse(text).map(|email| email.canonical());
             if let Ok(email) = canonical(&text) {
                 prop_assert_eq!(canonical(&text.to_ascii_uppercase()), Ok(email.clone()));
                 prop_assert_eq!(canonical(&text.to_ascii_lowercase()), Ok(email));

@@ -1,4 +1,4 @@
-//! `users`: the people.
+//! `users`: the users, and how they are looked up.
 
 mod confusable;
 pub mod email;
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::LockType;
-use sea_orm::{QuerySelect, Set, SqlErr};
+use sea_orm::{IntoActiveModel, QuerySelect, Set, SqlErr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,9 +16,10 @@ use crate::accounts::Result;
 use crate::accounts::password::HashedPassword;
 use crate::accounts::user::email::Email;
 use crate::accounts::user::username::Username;
+use crate::chance;
 use crate::locale::Locale;
 
-/// A person with an account.
+/// A user.
 pub type User = Model;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -27,7 +28,7 @@ pub type User = Model;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    pub email: String,
+    pub email: Email,
     #[sea_orm(unique)]
     pub email_canonical: String,
     pub username: String,
@@ -44,7 +45,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Whether any password opens the account. After “this was not me” none does, until a reset by email.
+    /// Returns whether any password opens the account. After “this was not me” none does, until a reset by email.
     pub fn has_password(&self) -> bool {
         !self.hashed_password.is_none()
     }
@@ -54,26 +55,27 @@ impl Model {
         self.disabled_at.is_some()
     }
 
-    /// Whether a link that was mailed to this canonical address still belongs to the user: the account has that address, and
-    /// is not disabled. The reader of an older mailbox need not be the owner.
+    /// Returns whether a link that was sent to this canonical address still belongs to the user: the account has that address,
+    /// and is not disabled. The reader of an older mailbox need not be the owner.
     pub(in crate::accounts) fn owns_link_to(&self, email_at_issue: &str) -> bool {
         self.email_canonical == email_at_issue && !self.is_disabled()
     }
 
-    /// What an attacker would know of the user, and try in a password: address and names.
-    pub fn about(&self) -> [&str; 3] {
-        [&self.email, &self.username, &self.full_name]
+    /// Returns what an attacker would know of the user, and try in a password: address and names.
+    pub(in crate::accounts) fn about(&self) -> [&str; 3] {
+        [self.email.as_str(), &self.username, &self.full_name]
     }
 
-    /// The language that the user has chosen, if it is one that we have.
+    /// Returns the language that the user has chosen, if Latchkey has it.
     pub fn locale(&self) -> Option<Locale> {
         self.locale.as_deref()?.parse().ok()
     }
 
-    /// The language to write to the user in: the one they have chosen, else the one in which they made the
-    /// account. Whoever asks for a letter to somebody else has no say in it.
-    pub fn letter_locale(&self) -> Option<Locale> {
-        self.locale().or_else(|| self.first_locale.as_deref()?.parse().ok())
+    /// Returns the language to write to the user in: the one that the user has chosen, or else the one of the sign-up, or else
+    /// that of the request. A stranger who asks for an email to the user does not choose its language.
+    pub fn letter_locale(&self, of_request: Locale) -> Locale {
+        let first = || self.first_locale.as_deref()?.parse().ok();
+        self.locale().or_else(first).unwrap_or(of_request)
     }
 }
 
@@ -83,7 +85,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Which of a user's names somebody else has already.
+/// A name that another user has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The address.
@@ -92,21 +94,42 @@ pub enum Taken {
     Username,
 }
 
-impl Taken {
-    /// The name of its field in forms, at both doors.
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Username => "username",
-        }
-    }
+/// A user who does not exist yet.
+#[derive(Debug)]
+pub(in crate::accounts) struct NewUser {
+    pub email: Email,
+    pub username: Username,
+    pub full_name: String,
+    pub hashed_password: HashedPassword,
+    /// The language that the user has chosen, if any.
+    pub locale: Option<Locale>,
+    /// The language of the sign-up.
+    pub first_locale: Locale,
 }
 
-/// Adds a user. The unique columns are the judge: a look before the insert could not see a twin that is
-/// being inserted at the same moment.
-pub(in crate::accounts) async fn insert(conn: &impl ConnectionTrait, user: User) -> Result<Result<User, Taken>> {
-    let row: ActiveModel = user.into();
-    match row.reset_all().insert(conn).await {
+/// Adds a user. The unique columns decide whether a name is taken: a read before the insert could not see another user who
+/// is inserted at the same moment.
+pub(in crate::accounts) async fn insert(
+    conn: &impl ConnectionTrait,
+    new: NewUser,
+    now: OffsetDateTime,
+) -> Result<Result<User, Taken>> {
+    let user = User {
+        id: chance::id(),
+        email_canonical: new.email.canonical(),
+        email: new.email,
+        username: new.username.as_str().to_owned(),
+        username_canonical: new.username.canonical().to_owned(),
+        full_name: new.full_name,
+        hashed_password: new.hashed_password,
+        created_at: now,
+        updated_at: now,
+        locale: new.locale.map(|locale| locale.tag().to_owned()),
+        first_locale: Some(new.first_locale.tag().to_owned()),
+        password_changed_at: None,
+        disabled_at: None,
+    };
+    match user.into_active_model().reset_all().insert(conn).await {
         Ok(user) => Ok(Ok(user)),
         Err(error) => Ok(Err(taken(error)?)),
     }
@@ -121,26 +144,20 @@ fn taken(error: DbErr) -> Result<Taken> {
     }
 }
 
-/// The user with this id.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns the user with this id.
 pub async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
     Ok(Entity::find_by_id(id).one(conn).await?)
 }
 
-/// The user with this address.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns the user with this address.
 pub async fn by_email(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
     Ok(Entity::find().filter(Column::EmailCanonical.eq(email.canonical())).one(conn).await?)
 }
 
-/// The user with this address, locked until the transaction ends where rows can be locked.
+/// Returns the user with this address, locked until the transaction ends where rows can be locked.
 pub(in crate::accounts) async fn by_email_locked(conn: &impl ConnectionTrait, email: &Email) -> Result<Option<User>> {
-    let this = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
-    Ok(this.lock(LockType::NoKeyUpdate).one(conn).await?)
+    let rows = Entity::find().filter(Column::EmailCanonical.eq(email.canonical()));
+    Ok(rows.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
 /// Returns the canonical addresses of these users.
@@ -163,19 +180,12 @@ pub(in crate::accounts) async fn with_account(
     Ok(found.into_iter().collect())
 }
 
-/// The user with this username.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns the user with this username.
 pub async fn by_username(conn: &impl ConnectionTrait, username: &Username) -> Result<Option<User>> {
     Ok(Entity::find().filter(Column::UsernameCanonical.eq(username.canonical())).one(conn).await?)
 }
 
-/// The user whom a person means who types an address or a username. No username holds an `@`, so the two
-/// never meet.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns the user with this address or username. No username has an `@`, so a text is never both.
 pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option<User>> {
     if let Ok(email) = Email::parse(login) {
         by_email(conn, &email).await
@@ -186,9 +196,9 @@ pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option
     }
 }
 
-/// The user, if the password is still this one; locked until the transaction ends where rows can be locked.
+/// Returns the user if the password is still this one, locked until the transaction ends where rows can be locked.
 ///
-/// Between a password's check and its use lie 20 ms of hashing. A reset may end in them, and what was
+/// Between the check of a password and its use lie 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it.
 pub(in crate::accounts) async fn still(
     conn: &impl ConnectionTrait,
@@ -205,7 +215,7 @@ pub(in crate::accounts) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> 
     Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
-/// Puts a newer kind of hash of the same password in the place of the one in `user`, if it is still there.
+/// Replaces the hash in `user` by a newer kind of hash of the same password, if it is still there. Returns whether it was.
 pub(in crate::accounts) async fn renew_hash(
     conn: &impl ConnectionTrait,
     user: &User,
@@ -236,7 +246,7 @@ pub(in crate::accounts) async fn set_password(
     Ok(())
 }
 
-/// Disables the user's account, or enables it with `None`; true for exactly one caller.
+/// Disables the user's account, or enables it with `None`. Returns `true` for exactly one caller.
 pub(in crate::accounts) async fn set_disabled(
     conn: &impl ConnectionTrait,
     id: Uuid,
@@ -249,7 +259,7 @@ pub(in crate::accounts) async fn set_disabled(
     Ok(update.exec(conn).await?.rows_affected == 1)
 }
 
-/// Gives the user another address. As in [`insert`], the unique column is the judge.
+/// Gives the user another address. As in [`insert`], the unique column decides whether it is taken.
 pub(in crate::accounts) async fn set_email(
     conn: &impl ConnectionTrait,
     id: Uuid,
@@ -258,8 +268,8 @@ pub(in crate::accounts) async fn set_email(
 ) -> Result<Result<(), Taken>> {
     let row = ActiveModel {
         id: Set(id),
-        email: Set(email.as_str().to_owned()),
-        email_canonical: Set(email.canonical().to_owned()),
+        email: Set(email.clone()),
+        email_canonical: Set(email.canonical()),
         updated_at: Set(now),
         ..Default::default()
     };
@@ -269,10 +279,10 @@ pub(in crate::accounts) async fn set_email(
     }
 }
 
-/// Takes the user's password away, so that none opens the account; true for exactly one caller.
+/// Takes the user's password away, so that none opens the account. Returns `true` for exactly one caller.
 ///
-/// The stored hash itself goes, and no flag beside it is set: every statement that compares the hash, such as the start
-/// of a session, then refuses the old password without knowing about this.
+/// The stored hash itself is deleted, instead of a flag beside it being set. So every statement that compares the hash, such
+/// as the start of a session, refuses the old password without knowing about this.
 pub(in crate::accounts) async fn take_password(
     conn: &impl ConnectionTrait,
     id: Uuid,
@@ -284,28 +294,20 @@ pub(in crate::accounts) async fn take_password(
     Ok(update.exec(conn).await?.rows_affected == 1)
 }
 
-/// Every user, in the order of their arrival.
-///
-/// # Errors
-/// When the database is out of reach.
+/// Returns every user, in the order of sign-up.
 pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<User>> {
     use sea_orm::QueryOrder;
     Ok(Entity::find().order_by_asc(Column::Id).all(conn).await?)
 }
 
 /// Returns whether there is any user.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn any(conn: &impl ConnectionTrait) -> Result<bool> {
     Ok(Entity::find().one(conn).await?.is_some())
 }
 
-/// Deletes the user, and with them their sessions and links.
-///
-/// # Errors
-/// When the database is out of reach.
-pub async fn delete(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+/// Deletes the user's row, and with it the user's sessions, links and events (by the foreign keys). It is a part of
+/// [`operator::delete`](crate::accounts::operator::delete), which deletes what other tables hold of the user.
+pub(in crate::accounts) async fn delete_row(conn: &impl ConnectionTrait, id: Uuid) -> Result<()> {
     Entity::delete_by_id(id).exec(conn).await?;
     Ok(())
 }

@@ -16,23 +16,23 @@ pub struct Username {
 /// Why a text is not a [`Username`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsernameError {
-    /// Nothing was typed.
+    /// The text is empty.
     Empty,
-    /// Fewer than 3 characters.
+    /// It has fewer than 3 characters.
     TooShort,
-    /// More than 32 characters.
+    /// It has more than 32 characters.
     TooLong,
-    /// It holds something else than letters, digits and `-_.`, or begins or ends with one of those three.
+    /// It has a character that is no letter, no digit and none of `-_.`, or it begins or ends with one of these three.
     Characters,
-    /// It would pass for the site itself.
+    /// It would look like a name of the site itself.
     Reserved,
-    /// It looks like a name that is reserved, or like the site's.
+    /// It looks like a reserved name, or like the site's name.
     LooksReserved,
-    /// It has letters of scripts that no language mixes.
+    /// It mixes letters of scripts that no language mixes.
     MixesScripts,
 }
 
-/// Names that would let a person speak for the site, or that mean something in an address.
+/// Names with which a user could seem to speak for the site, or that mean something in an address.
 const RESERVED: &[&str] = &[
     "abuse",
     "account",
@@ -84,9 +84,9 @@ impl Username {
     /// The most characters.
     pub const MAX: usize = 32;
 
-    /// Takes the name of a new account on the site of this name. An attacker who looks like the site, or like anybody
-    /// else by letters of another script, is believed what they say. Only new names are judged so: people whose name was
-    /// taken before it came under these rules must still be able to log in.
+    /// Accepts the username of a new account. An attacker whose name looks like the site's, or like another user's by letters
+    /// of another script, is believed. Only new names are judged by this: users who chose their name before a rule must
+    /// still be able to log in.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -105,7 +105,12 @@ impl Username {
         Ok(name)
     }
 
-    /// Takes a name after the rules of RFC 8265, 3.3 (`UsernameCaseMapped`), narrowed to what reads well.
+    /// A name as two columns store it. It is not checked again: it was checked by the rules of its time.
+    pub(in crate::accounts) fn stored(typed: String, canonical: String) -> Self {
+        Self { typed, canonical }
+    }
+
+    /// Accepts a name by the rules of RFC 8265, 3.3 (`UsernameCaseMapped`), and fewer characters than they allow.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -119,8 +124,8 @@ impl Username {
         }
         let canonical = UsernameCaseMapped::enforce(text).map_err(|_| UsernameError::Characters)?;
         let typed = UsernameCasePreserved::enforce(text).map_err(|_| UsernameError::Characters)?;
-        // Not every mapping ends in a form of its own kind (RFC 8264, 7): Cherokee capitals turn into small letters that
-        // the rules refuse, and nobody could log in as that.
+        // Not every mapping gives a text that the rules accept (RFC 8264, 7). Cherokee capitals become small letters that the
+        // rules refuse, and with such a name the user could not log in.
         if UsernameCaseMapped::enforce(canonical.as_ref()).as_deref() != Ok(canonical.as_ref()) {
             return Err(UsernameError::Characters);
         }
@@ -137,32 +142,33 @@ impl Username {
         Ok(Self { typed: typed.into_owned(), canonical: canonical.into_owned() })
     }
 
-    /// As it was typed: what pages show.
+    /// Returns the name as it was typed: what pages show.
     pub fn as_str(&self) -> &str {
         &self.typed
     }
 
-    /// Two names with one canonical form are one account.
+    /// Returns the form in which names are compared: two names with one canonical form are one account.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
 }
 
-/// Marks belong to the letter before them (Devanagari, Thai, …); PRECIS has let only sound ones through.
+/// Returns whether a character is a mark, which belongs to the letter before it (Devanagari, Thai, …). PRECIS lets only valid
+/// marks through.
 fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c)
 }
 
-/// How a person wants to be called; may be empty. Shown as text everywhere, never in a letter.
+/// The name that a user is called by. It may be empty. Pages show it as text; letters never do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FullName(String);
 
 /// Why a text is not a [`FullName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FullNameError {
-    /// More than 100 characters.
+    /// It has more than 100 characters.
     TooLong,
-    /// It holds a control character, or one that turns the direction of the text around it.
+    /// It has a control character, or one that changes the direction of the text around it.
     Characters,
 }
 
@@ -170,7 +176,7 @@ impl FullName {
     /// The most characters.
     pub const MAX: usize = 100;
 
-    /// Takes any text of one line; spaces around it and runs of spaces in it are levelled.
+    /// Accepts any text of one line. Spaces around it are removed, and several spaces in it become one.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -185,14 +191,14 @@ impl FullName {
         Ok(Self(name))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Controls, what a broken encoding leaves behind, and the marks that reorder a line so that it reads as
-/// something else (Trojan Source).
+/// Returns whether a character is a control, a sign of a broken encoding, or a mark that reorders a line so that it reads
+/// differently (Trojan Source).
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{fffd}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')

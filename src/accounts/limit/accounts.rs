@@ -1,0 +1,318 @@
+//! `limits`: what was attempted at one account, or sent to one address, lately. Stored in the database, so that a restart
+//! forgives nothing and several machines count together.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, OnConflict};
+use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::rate::Rate;
+use super::{Admission, TooMany};
+use crate::accounts::user::User;
+use crate::accounts::user::email::Email;
+use crate::accounts::user::username::Username;
+use crate::accounts::{Client, Result};
+use crate::db::{Db, delete_in_batches};
+use crate::keys::Fingerprint;
+use crate::networks;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "limits")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: String,
+    #[sea_orm(column_name = "whole_at")]
+    pub refilled_at: i64,
+    #[sea_orm(column_name = "misses")]
+    pub failures: i32,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Passwords from browsers that the account does not know, all of them together: ten, then one in three minutes.
+const STRANGERS: Rate = Rate { burst: 10, every: Duration::minutes(3) };
+/// Those that were tried with one of the account's two names: half as many.
+const NAME: Rate = Rate { burst: 5, every: Duration::minutes(6) };
+/// Passwords from one browser that the account knows, or that is logged in.
+const OWN: Rate = Rate { burst: 20, every: Duration::minutes(1) };
+/// After this many failures in a row, waiting does not help any more (NIST SP 800-63B-4, 3.2.2).
+const FAILURES_MAX: i32 = 100;
+/// As [`FAILURES_MAX`], with one of the account's two names.
+const NAME_FAILURES_MAX: i32 = 50;
+/// Letters of one kind to one address: three, then one an hour. A reset link works for an hour. So a user whose request
+/// is refused has a link that works, even if a stranger asked for it.
+const LETTERS: Rate = Rate { burst: 3, every: Duration::hours(1) };
+/// The first letter of a sign-up that a client asks for to an address. It is sent whatever other clients have asked for.
+const FIRST_SIGNUP_LETTER: Rate = Rate { burst: 1, every: Duration::hours(3) };
+/// These first letters to one address, of all clients together. Without a bound, an attacker with many addresses could
+/// send 100 000 of them to one mailbox in a day. Each of fifty links is good for the owner, because the password is chosen
+/// where the link is opened.
+const FIRST_SIGNUP_LETTERS: Rate = Rate { burst: 50, every: Duration::minutes(10) };
+/// Further letters of sign-ups that a client asks for to an address: with the first three, then one an hour.
+const MORE_SIGNUP_LETTERS: Rate = Rate { burst: 2, every: Duration::hours(1) };
+/// Letters of sign-ups to one address, of all clients together.
+const SIGNUP_LETTERS: Rate = Rate { burst: 10, every: Duration::hours(1) };
+/// How long a bucket is kept after it is refilled, for the sake of its failures.
+const KEPT: Duration = Duration::days(30);
+/// The most buckets that a sweep leaves. Beyond that, the sweep deletes the buckets with the fewest failures, and of these
+/// the ones that have been quiet the longest.
+const MOST: u64 = 100_000;
+
+/// Letters to an account that are limited by kind.
+#[derive(Clone, Copy, Debug, EnumIter)]
+pub(in crate::accounts) enum Mailed {
+    /// The link to a new password.
+    Reset,
+    /// About a log-in from an unknown browser.
+    NewDevice,
+    /// About devices that were logged out in a browser that is new to the account.
+    DevicesEnded,
+}
+
+impl Mailed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset-letter",
+            Self::NewDevice => "new-device-letter",
+            Self::DevicesEnded => "devices-ended-letter",
+        }
+    }
+}
+
+/// Counts what is attempted at accounts, unless the limits are off.
+#[derive(Debug)]
+pub(in crate::accounts) struct AccountLimits {
+    on: bool,
+    names: Fingerprint,
+}
+
+/// A bucket of attempts. Its name in the table is a keyed digest: users type passwords into the wrong field, and the names
+/// that were tried are private.
+#[derive(Debug)]
+pub(in crate::accounts) struct Bucket {
+    key: String,
+    rate: Rate,
+    failures_max: Option<i32>,
+}
+
+impl Bucket {
+    /// The same bucket with room for one more attempt, which is taken before its time for something that waits until then.
+    fn one_ahead(self) -> Self {
+        Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
+    }
+}
+
+impl AccountLimits {
+    pub(super) fn new(on: bool, names: Fingerprint) -> Self {
+        Self { on, names }
+    }
+
+    fn bucket(&self, what: &str, who: &str, rate: Rate, failures_max: Option<i32>) -> Bucket {
+        Bucket { key: self.names.of(&[what, who]), rate, failures_max }
+    }
+
+    /// Log-ins from browsers that the account does not know: with this name, and to the account.
+    ///
+    /// Each name has a bucket of its own. If the two names of an account shared one, an attacker who uses up `sam` could
+    /// find out which address is Sam's: the one that has to wait too. The attempts for both names together never exceed
+    /// what the account's bucket allows, so that bucket never gives the other name away either. A name without an account
+    /// has two buckets as well, so that neither the answer nor the work tells who has an account.
+    pub fn strangers(&self, user: Option<Uuid>, login: &str) -> [Bucket; 2] {
+        [self.name(&canonical(login)), self.account(&account(user, login))]
+    }
+
+    fn name(&self, canonical: &str) -> Bucket {
+        self.bucket("log-in with a name", canonical, NAME, Some(NAME_FAILURES_MAX))
+    }
+
+    fn account(&self, account: &str) -> Bucket {
+        self.bucket("log-in", account, STRANGERS, Some(FAILURES_MAX))
+    }
+
+    /// Log-ins from this browser to an account that knows it. The browser has a bucket of its own, so that a stranger's
+    /// guesses never keep the owner out (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
+    pub fn device(&self, device: Uuid) -> [Bucket; 1] {
+        [self.bucket("device", &device.to_string(), OWN, Some(FAILURES_MAX))]
+    }
+
+    /// The current password, on a page of a user who is logged in. A stolen session must not become a place to guess it.
+    pub fn current_password(&self, user: Uuid) -> [Bucket; 1] {
+        [self.bucket("current-password", &user.to_string(), OWN, Some(FAILURES_MAX))]
+    }
+
+    /// Letters of one kind to one canonical address.
+    pub fn letters(&self, letter: Mailed, to: &str) -> [Bucket; 1] {
+        [self.bucket(letter.name(), to, LETTERS, None)]
+    }
+
+    /// The first letter of a sign-up that this client asks for to this address, and further ones: letters of this client,
+    /// and letters of all clients. Here a /48 is one client. Otherwise each of its 65 536 networks could have letters sent.
+    pub fn signup_letters(&self, to: &Email, client: &Client) -> [[Bucket; 2]; 2] {
+        let to = to.canonical();
+        let network = client.ip.map(|ip| networks::widest(ip).to_string()).unwrap_or_default();
+        let from = format!("{network} {to}");
+        let own = |what, rate| self.bucket(what, &from, rate, None);
+        let all = |what, rate| self.bucket(what, &to, rate, None);
+        [
+            [
+                own("first signup-letter of a client", FIRST_SIGNUP_LETTER),
+                all("first signup-letters", FIRST_SIGNUP_LETTERS),
+            ],
+            [own("signup-letter of a client", MORE_SIGNUP_LETTERS), all("signup-letter", SIGNUP_LETTERS)],
+        ]
+    }
+
+    /// Takes one attempt from each of the buckets, or from none of them.
+    pub async fn take(&self, db: &Db, buckets: &[Bucket], now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
+        let mut last = false;
+        for (n, bucket) in buckets.iter().enumerate() {
+            match self.take_one(db, bucket, now).await? {
+                Ok(taken) => last |= taken.last,
+                Err(too_many) => {
+                    self.give_back(db.write(), &buckets[..n]).await?;
+                    return Ok(Err(too_many));
+                }
+            }
+        }
+        Ok(Ok(Admission { last }))
+    }
+
+    /// Takes one attempt. Of a hundred attempts at once, no more succeed than of a hundred in turn.
+    async fn take_one(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
+        if !self.on {
+            return Ok(Ok(Admission { last: false }));
+        }
+        let Bucket { key, rate, failures_max } = bucket;
+        loop {
+            let before = Entity::find_by_id(key).one(db.read()).await?;
+            let found = before.is_some();
+            let (old, failed) = before.map_or((0, 0), |row| (row.refilled_at, row.failures));
+            if failures_max.is_some_and(|most| failed >= most) {
+                return Ok(Err(TooMany::Closed));
+            }
+            let refilled_at = match rate.take(old, now) {
+                Ok(refilled_at) => refilled_at,
+                Err(wait) => return Ok(Err(TooMany::Account(wait))),
+            };
+            // A letter is no failure. The sweep keeps buckets with failures longer than the others, however many others
+            // there are.
+            let failures = failures_max.map_or(0, |_| failed + 1);
+            let row = ActiveModel { key: Set(key.clone()), refilled_at: Set(refilled_at), failures: Set(failures) };
+            // The write is guarded by what was read. If another request was faster, it has taken this attempt or has
+            // forgiven the failures, and this one reads again. A bucket has so few attempts that the loop ends soon.
+            let done = if found {
+                let update = Entity::update_many().set(row).filter(Column::Key.eq(key));
+                let unchanged = update.filter(Column::RefilledAt.eq(old)).filter(Column::Failures.eq(failed));
+                unchanged.exec(db.write()).await?.rows_affected
+            } else {
+                let absent = OnConflict::column(Column::Key).do_nothing().to_owned();
+                Entity::insert(row).on_conflict(absent).exec_without_returning(db.write()).await?
+            };
+            if done == 1 {
+                let last = failures_max.is_some_and(|most| failures == most || failures.unsigned_abs() == rate.burst);
+                return Ok(Ok(Admission { last }));
+            }
+        }
+    }
+
+    /// Forgets the failures, because the password was right. The attempt stays taken: otherwise a right password would be
+    /// a way to keep the hashing threads busy, and a program that asks for tokens would give its successful attempts to an
+    /// attacker.
+    pub async fn forgive(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
+        let row = ActiveModel { failures: Set(0), ..Default::default() };
+        Entity::update_many().set(row).filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        Ok(())
+    }
+
+    /// Gives an attempt back to each of the buckets.
+    pub async fn give_back(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
+        let less = |column: Column, by: i64| ExprTrait::sub(Expr::col(column), by);
+        for Bucket { key, rate, failures_max } in buckets {
+            let mut update = Entity::update_many()
+                .col_expr(Column::RefilledAt, less(Column::RefilledAt, rate.every.whole_seconds()))
+                .filter(Column::Key.eq(key));
+            if failures_max.is_some() {
+                // Unless a right password has forgiven it meanwhile.
+                update = update.col_expr(Column::Failures, less(Column::Failures, 1)).filter(Column::Failures.gt(0));
+            }
+            update.exec(conn).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the turn of one letter of this kind to the user, and returns when it may be sent: now, or when the limit
+    /// allows it. In the latter case the turn belongs to the letter in which the news of this kind waits (`outbox::join`).
+    pub async fn turn(&self, db: &Db, letter: Mailed, user: &User, now: OffsetDateTime) -> Result<OffsetDateTime> {
+        let bucket = self.letters(letter, &user.email_canonical);
+        let Err(too_many) = self.take(db, &bucket, now).await? else { return Ok(now) };
+        // Refused if the letter that waits has taken this turn already. Then what happened now joins that letter.
+        let _ = self.take(db, &bucket.map(Bucket::one_ahead), now).await?;
+        Ok(now + too_many.wait())
+    }
+
+    /// Refills the bucket of the letters of this kind to the user.
+    pub async fn allow(&self, conn: &impl ConnectionTrait, letter: Mailed, user: &User) -> Result<()> {
+        self.refill(conn, &self.letters(letter, &user.email_canonical)).await
+    }
+
+    /// Refills the buckets of strangers: nobody has guessed at the new password yet.
+    pub async fn allow_strangers(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+        let names = [&user.username_canonical, &user.email_canonical].map(|name| self.name(name));
+        self.refill(conn, &names).await?;
+        self.refill(conn, &[self.account(&account(Some(user.id), ""))]).await
+    }
+
+    /// Refills every bucket of the account: its owner has proven to read its email.
+    pub async fn allow_all(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+        self.allow_strangers(conn, user).await?;
+        self.refill(conn, &self.current_password(user.id)).await?;
+        for letter in Mailed::iter() {
+            self.allow(conn, letter, user).await?;
+        }
+        Ok(())
+    }
+
+    async fn refill(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
+        Entity::delete_many().filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        Ok(())
+    }
+}
+
+fn keys(buckets: &[Bucket]) -> impl Iterator<Item = &str> {
+    buckets.iter().map(|bucket| bucket.key.as_str())
+}
+
+/// Returns what the attempts at an account are counted under: its id, or the name that was typed where there is no
+/// account. No name that can be typed is equal to an id in this form.
+fn account(user: Option<Uuid>, login: &str) -> String {
+    user.map_or_else(|| format!("nobody {}", canonical(login)), |user| format!("user {user}"))
+}
+
+/// Returns a name in the form in which it is compared: an address, a username, or the text itself where it is neither.
+pub(in crate::accounts) fn canonical(login: &str) -> String {
+    match (Email::parse(login), Username::parse(login)) {
+        (Ok(email), _) => email.canonical(),
+        (_, Ok(username)) => username.canonical().to_owned(),
+        _ => login.to_owned(),
+    }
+}
+
+/// Deletes the buckets that were quiet for a long time, and those beyond the most; returns how many.
+pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
+    let quiet = (now - KEPT).unix_timestamp();
+    let mut gone = Condition::any().add(Column::RefilledAt.lte(quiet));
+    let ranked = Entity::find().order_by_desc(Column::Failures).order_by_desc(Column::RefilledAt);
+    // Sorted by a reading connection, so that the only writing one does not wait for it.
+    if let Some(first) = ranked.offset(MOST).one(db.read()).await? {
+        let as_many =
+            Condition::all().add(Column::Failures.eq(first.failures)).add(Column::RefilledAt.lte(first.refilled_at));
+        gone = gone.add(Column::Failures.lt(first.failures)).add(as_many);
+    }
+    Ok(delete_in_batches::<Entity>(db.write(), gone).await?)
+}

@@ -1,0 +1,290 @@
+//! What clients attempt. Counted in memory, so that a flood is refused before it costs a statement.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+use time::{Duration, OffsetDateTime};
+
+use super::rate::Rate;
+use super::{Admission, TooMany};
+use crate::networks::networks;
+
+/// What a client does that is limited, whatever account it is about. The rates are generous, because an office or a whole
+/// provider may share one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A password that is not right. The attempt of a right one is given back.
+    LogIn,
+    /// A password in a browser that the account knows, also a right one. Otherwise an attacker with many accounts of their
+    /// own in one browser could keep the hashing threads busy.
+    KnownLogIn,
+    /// A form that asks for an account, or for its email once more.
+    SignUp,
+    /// A form that asks for an email.
+    Letter,
+    /// A form that asks for an email, from a browser that the account of the address knows.
+    OwnLetter,
+    /// A form behind a link in an email, and the logging out of a device.
+    Link,
+    /// A form whose session has ended, which is kept until the next log-in.
+    Draft,
+    /// A line about a client that is refused.
+    Note,
+}
+
+impl Action {
+    /// How often one client may do it: one IPv4 address, or one IPv6 /64.
+    fn rate(self) -> Rate {
+        match self {
+            Self::LogIn | Self::Link | Self::Draft => Rate { burst: 30, every: Duration::seconds(20) },
+            Self::KnownLogIn => Rate { burst: 300, every: Duration::seconds(1) },
+            Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
+            Self::SignUp | Self::Letter | Self::OwnLetter => Rate { burst: 30, every: Duration::seconds(120) },
+        }
+    }
+
+    /// How often all clients together may do it, where each time leaves rows in the database. With the caps of the sweeps
+    /// these rates bound what strangers can write in a day and what the tables hold (ARCHITECTURE.md, “Floods”). They are
+    /// far above what a site needs. Otherwise a small botnet could use them up, and no new user could sign up. A botnet
+    /// that asks for emails needs 6000 addresses for that, because each address may ask once in two minutes.
+    ///
+    /// Log-ins have none, because the queue for the hash bounds them. Links have none, because they leave no row. A
+    /// browser that the account knows has none, because a flood of strangers must not keep the owner from a reset.
+    fn rate_of_the_site(self) -> Option<Rate> {
+        match self {
+            Self::SignUp => Some(Rate { burst: 2000, every: Duration::milliseconds(200) }),
+            Self::Letter | Self::Draft => Some(Rate { burst: 10_000, every: Duration::milliseconds(20) }),
+            Self::LogIn | Self::KnownLogIn | Self::Link | Self::OwnLetter | Self::Note => None,
+        }
+    }
+}
+
+/// Counts what clients attempt.
+#[derive(Debug)]
+pub struct ClientLimits {
+    on: bool,
+    buckets: Mutex<Buckets>,
+}
+
+/// When each bucket is refilled, in Unix milliseconds.
+#[derive(Debug, Default)]
+struct Buckets {
+    networks: HashMap<(Action, IpNet), Counter>,
+    site: HashMap<Action, i64>,
+    swept_at: i64,
+}
+
+/// What is stored of a network.
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    /// When its bucket is refilled, in Unix milliseconds.
+    refilled_at: i64,
+    /// When the network counts as a newcomer again: as soon as one client would. The bucket of a /48 is refilled 32 times
+    /// as fast as one client's. If that counted, 19 networks of this size would keep every newcomer out of the site.
+    newcomer_at: i64,
+}
+
+impl ClientLimits {
+    /// Counts nothing unless it is `on`.
+    pub(super) fn new(on: bool) -> Self {
+        Self { on, buckets: Mutex::default() }
+    }
+
+    /// Takes one attempt of the client, from all of its networks at once ([`crate::networks`]). Clients without an address
+    /// count as one client.
+    ///
+    /// # Errors
+    /// How long the client has to wait. Nothing is taken then.
+    pub fn take(&self, action: Action, ip: Option<IpAddr>, now: OffsetDateTime) -> Result<Admission, TooMany> {
+        if !self.on {
+            return Ok(Admission { last: false });
+        }
+        self.lock().take(action, ip, in_ms(now))
+    }
+
+    /// Gives an attempt back.
+    pub(in crate::accounts) fn give_back(&self, action: Action, ip: Option<IpAddr>) {
+        self.lock().give_back(action, ip);
+    }
+
+    /// Forgets the clients whose buckets are refilled.
+    pub fn sweep(&self, now: OffsetDateTime) {
+        self.lock().sweep(in_ms(now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Buckets {
+    /// The most counters that are stored, about 5 MB. Beyond that, new clients are not counted. If they were refused, a
+    /// botnet of this size could lock out every other client. What uncounted clients can do is bounded by the site's own
+    /// bucket and by the queue for the hash.
+    const MOST: usize = 1 << 16;
+
+    fn take(&mut self, action: Action, ip: Option<IpAddr>, now: i64) -> Result<Admission, TooMany> {
+        // Looks at all buckets once a second at most, or in a flood of new addresses each request would do it.
+        if self.networks.len() >= Self::MOST && now - self.swept_at >= 1000 {
+            self.sweep(now);
+        }
+        let (mut taken, mut last, mut newcomer) = (Vec::with_capacity(3), false, false);
+        for (network, clients) in networks(address(ip)) {
+            let (key, rate) = ((action, network), action.rate().times(clients));
+            let known = self.networks.get(&key).copied();
+            let before = known.map_or(0, |counter| counter.refilled_at);
+            let refilled_at = rate.take_in_ms(0, before, now).map_err(TooMany::Client)?;
+            last |= rate.take_in_ms(0, refilled_at, now).is_err();
+            // The last one, which is the largest network, decides.
+            newcomer = known.is_none_or(|counter| counter.newcomer_at <= now);
+            taken.push((key, Counter { refilled_at, newcomer_at: now + action.rate().every_ms() }));
+        }
+        let room = Self::MOST.saturating_sub(self.networks.len());
+        let uncounted = taken.iter().filter(|(key, _)| !self.networks.contains_key(key)).count() > room;
+        if uncounted && action == Action::Note {
+            return Err(TooMany::Client(action.rate().every));
+        }
+        if let Some(rate) = action.rate_of_the_site() {
+            // Half of the site's attempts are kept for clients that have asked for nothing lately. So the clients of a flood
+            // slow each other down, and not the user who forgot a password. An uncounted client is no newcomer.
+            let left = if newcomer && !uncounted { 0 } else { rate.burst / 2 };
+            let site = self.site.entry(action).or_default();
+            *site = rate.take_in_ms(left, *site, now).map_err(TooMany::Site)?;
+        }
+        if !uncounted {
+            self.networks.extend(taken);
+        }
+        Ok(Admission { last })
+    }
+
+    fn give_back(&mut self, action: Action, ip: Option<IpAddr>) {
+        for (network, clients) in networks(address(ip)) {
+            if let Some(counter) = self.networks.get_mut(&(action, network)) {
+                counter.refilled_at -= action.rate().times(clients).every_ms();
+            }
+        }
+        if let Some((refilled_at, rate)) = self.site.get_mut(&action).zip(action.rate_of_the_site()) {
+            *refilled_at -= rate.every_ms();
+        }
+    }
+
+    fn sweep(&mut self, now: i64) {
+        self.networks.retain(|_, counter| counter.refilled_at.max(counter.newcomer_at) > now);
+        self.networks.shrink_to_fit();
+        self.swept_at = now;
+    }
+}
+
+fn in_ms(now: OffsetDateTime) -> i64 {
+    i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The address that a client is counted by. Clients without an address share one.
+fn address(ip: Option<IpAddr>) -> IpAddr {
+    ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_800_000_000 + seconds).expect("a time")
+    }
+
+    /// The limits under test, by addresses as text.
+    struct Tested(ClientLimits);
+
+    impl Tested {
+        fn new() -> Self {
+            Self(ClientLimits::new(true))
+        }
+
+        fn take(&self, action: Action, ip: &str, now: OffsetDateTime) -> Result<Admission, TooMany> {
+            self.0.take(action, Some(ip.parse().expect("an address")), now)
+        }
+
+        fn give_back(&self, action: Action, ip: &str) {
+            self.0.give_back(action, Some(ip.parse().expect("an address")));
+        }
+
+        fn counters(&self) -> usize {
+            self.0.lock().networks.len()
+        }
+    }
+
+    #[test]
+    fn a_client_is_an_ipv4_address_or_an_ipv6_network() {
+        for (a, b, same) in [
+            ("203.0.113.9", "203.0.113.9", true),
+            ("203.0.113.9", "::ffff:203.0.113.9", true),
+            ("203.0.113.9", "203.0.113.8", false),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::1", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+        ] {
+            let limits = Tested::new();
+            while limits.take(Action::LogIn, a, at(0)).is_ok() {}
+            assert_eq!(limits.take(Action::LogIn, b, at(0)).is_err(), same, "{a} {b}");
+            assert!(limits.take(Action::SignUp, a, at(0)).is_ok(), "each action has counters of its own");
+            limits.give_back(Action::LogIn, a);
+            assert!(limits.take(Action::LogIn, a, at(0)).is_ok(), "what is given back can be taken");
+        }
+    }
+
+    #[test]
+    fn what_one_network_refuses_is_taken_from_none() {
+        let limits = Tested::new();
+        let ip = |n: usize| format!("2001:db8:1:{n:x}::1");
+        // Four clients use the /56 up. The fifth is refused, and loses nothing by it.
+        for n in 0..4 {
+            while limits.take(Action::LogIn, &ip(n), at(0)).is_ok() {}
+        }
+        for _ in 0..100 {
+            assert_eq!(limits.take(Action::LogIn, &ip(4), at(0)), Err(TooMany::Client(Duration::seconds(5))));
+        }
+        limits.give_back(Action::LogIn, &ip(0));
+        assert_eq!(limits.take(Action::LogIn, &ip(4), at(0)), Ok(Admission { last: true }));
+        // All that is left of its own, as soon as the /56 is refilled.
+        let left = (0..100).filter(|_| limits.take(Action::LogIn, &ip(4), at(600)).is_ok()).count();
+        assert_eq!(left, 30);
+        assert!(limits.take(Action::LogIn, "2001:db8:1:100::1", at(600)).is_ok(), "another /56 in this /48");
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_memory_than_planned_and_keeps_no_client_out() {
+        let limits = Tested::new();
+        let ip = |n: usize| format!("{}.{}.{}.{}", n >> 24, n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff);
+        for n in 0..Buckets::MOST + 5000 {
+            assert!(limits.take(Action::LogIn, &ip(n), at(0)).is_ok());
+        }
+        assert_eq!(limits.counters(), Buckets::MOST);
+        while limits.take(Action::LogIn, &ip(0), at(0)).is_ok() {}
+        assert!(limits.take(Action::LogIn, "203.0.113.9", at(0)).is_ok());
+        assert!(limits.take(Action::Note, "203.0.113.9", at(0)).is_err(), "what is written about them has a bound");
+        // Counters that are refilled make room by themselves.
+        assert!(limits.take(Action::LogIn, "203.0.113.9", at(30)).is_ok());
+        assert_eq!(limits.counters(), 2);
+        limits.0.sweep(at(3600));
+        assert_eq!(limits.counters(), 0);
+    }
+
+    #[test]
+    fn a_large_network_is_no_newcomer_sooner_than_one_client() {
+        let limits = Tested::new();
+        let sign_up = |ip: &str, seconds| limits.take(Action::SignUp, ip, at(seconds));
+        let newcomers = |first: u32, count: u32, seconds| {
+            for n in first..first + count {
+                assert!(sign_up(&format!("198.18.{}.{}", n / 250, n % 250), seconds).is_ok());
+            }
+        };
+        newcomers(0, 1000, 0); // half of the site's attempts
+        assert!(sign_up("2001:db8:1::1", 0).is_ok(), "a newcomer");
+        newcomers(1000, 20, 4); // what was refilled meanwhile
+        assert!(matches!(sign_up("2001:db8:1:2::1", 4), Err(TooMany::Site(_))), "its /48 has asked before");
+        assert!(sign_up("2001:db8:2::1", 4).is_ok());
+        newcomers(1020, 580, 120);
+        assert!(sign_up("2001:db8:1:3::1", 120).is_ok(), "a newcomer again");
+    }
+}

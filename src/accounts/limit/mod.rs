@@ -1,0 +1,75 @@
+//! How often something may be attempted: by a client, whatever account it is about ([`clients`], in memory), and at one
+//! account or address, whichever client asks ([`accounts`], in the database).
+//!
+//! An attempt is taken before the work, not after it. Otherwise a thousand attempts at once would all find the bucket
+//! as it was before the first of them.
+
+pub mod accounts;
+pub mod clients;
+mod rate;
+mod strangers;
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::keys::Fingerprint;
+use accounts::AccountLimits;
+use clients::ClientLimits;
+use strangers::StrangersEvents;
+
+/// All counters of the site.
+#[derive(Debug)]
+pub struct Limits {
+    on: bool,
+    /// What clients attempt.
+    pub clients: ClientLimits,
+    /// What is attempted at accounts.
+    pub(in crate::accounts) accounts: AccountLimits,
+    events: StrangersEvents,
+}
+
+impl Limits {
+    /// Counts nothing unless it is `on`, and counts at accounts under names that only this key makes.
+    pub fn new(on: bool, names: Fingerprint) -> Self {
+        let (clients, accounts) = (ClientLimits::new(on), AccountLimits::new(on, names));
+        Self { on, clients, accounts, events: StrangersEvents::default() }
+    }
+
+    /// Returns whether one more event that strangers can cause is written, for this account or for none.
+    pub(in crate::accounts) fn admits_event(&self, user: Option<Uuid>, now: OffsetDateTime) -> bool {
+        !self.on || self.events.admit(user, now)
+    }
+}
+
+/// An attempt that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether it was the last one for now.
+    pub last: bool,
+}
+
+/// Why an attempt was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// The client, or a network that it is in, has used up its attempts, at whatever account.
+    Client(Duration),
+    /// All clients together have used up the attempts of the site.
+    Site(Duration),
+    /// The attempts at the account are used up. A reset refills them at once.
+    Account(Duration),
+    /// So many attempts have failed in a row that waiting does not help. Only a reset does, or a browser that the account
+    /// knows.
+    Closed,
+}
+
+impl TooMany {
+    /// How long to wait. A closed account is worth another look in an hour: its owner may have opened it.
+    pub fn wait(self) -> Duration {
+        match self {
+            Self::Client(wait) | Self::Account(wait) => wait,
+            // Not sooner than other clients that are told that the site is busy.
+            Self::Site(wait) => wait.max(Duration::seconds(5)),
+            Self::Closed => Duration::HOUR,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The headers of every answer, failures included.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::app::App;
+
+const CLOSED: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), \
+                      geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+                      picture-in-picture=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()";
+
+const FIXED: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // Not no-referrer: with that, Chromium sends `Origin: null` on our own forms.
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), CLOSED),
+];
+
+/// Two years (RFC 6797, 6.1).
+const HSTS: &str = "max-age=63072000";
+const HSTS_WITH_SUBDOMAINS: &str = "max-age=63072000; includeSubDomains";
+
+/// Returns the policy of every page that sets none itself: it loads our own files only, has no inline code, and is shown
+/// in no frame. So what an attacker smuggles into a page cannot run, load or send anything.
+pub fn content_security_policy(app: &App) -> HeaderValue {
+    // Chromium applies `form-action` to the redirect that answers a form too, and a log-in leads home.
+    let home = app.settings.home_url.as_ref().map_or_else(String::new, |home| format!(" {}", home.origin()));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'{home}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).expect("an origin is ASCII")
+}
+
+/// Adds the headers to an answer. A handler that has set a policy, frame or cache header itself keeps its own.
+pub fn add(app: &App, policy: &HeaderValue, request_id: &str, headers: &mut HeaderMap) {
+    headers.reserve(FIXED.len() + 5); // once, instead of several times
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
+    for (name, value) in FIXED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if app.public_url.is_trustworthy() {
+        headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+    }
+    // For browsers that do not know `frame-ancestors` (clickjacking; RFC 7034).
+    headers.entry(header::X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));
+    // A browser never keeps the pages of an account, so “back” after a log-out shows the log-in.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.public_url.is_https() {
+        let hsts = if app.settings.hsts_subdomains { HSTS_WITH_SUBDOMAINS } else { HSTS };
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(hsts));
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}

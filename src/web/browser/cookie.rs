@@ -1,0 +1,148 @@
+//! Our cookies: their names, their attributes, and which of them are read.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use time::Duration;
+use tower_cookies::{Cookie, Cookies};
+use tower_sessions::cookie::SameSite;
+
+use crate::app::App;
+
+/// What a cookie's name begins with on https.
+const PREFIX: &str = "__Host-";
+
+listed! {
+    /// A cookie of ours, and its name on https.
+    ///
+    /// Browsers take a cookie whose name begins with `__Host-` only over TLS, only for `/` and only from this very host,
+    /// so that a sister host cannot plant one (RFC 6265bis, 4.1.3.2). On http (loopback) the names have no prefix, and a
+    /// name without it is never read on https.
+    pub enum Name {
+        /// The JWT that points at the session.
+        Session = "__Host-latchkey_session",
+        /// The ID of the visit.
+        Visit = "__Host-latchkey_visit",
+        /// The token of a reset link, for the form behind it.
+        ResetLink = "__Host-latchkey_reset",
+        /// The token of a sign-up link, for the form behind it.
+        SignupLink = "__Host-latchkey_signup",
+        /// The language that was chosen in this browser.
+        Language = "__Host-latchkey_lang",
+        /// The device token, once a user has logged in here. It opens nothing.
+        Device = "__Host-latchkey_device",
+        /// The token of a link that says “this was not me”, for its pages.
+        NotMeLink = "__Host-latchkey_not_me",
+        /// The address that was typed last, so that it need not be typed twice.
+        Typed = "__Host-latchkey_typed",
+    }
+}
+
+impl Name {
+    /// Returns the name on this site.
+    pub fn on(self, app: &App) -> &'static str {
+        let secure = self.text();
+        if app.public_url.is_https() { secure } else { secure.strip_prefix(PREFIX).unwrap_or(secure) }
+    }
+}
+
+/// Sets a cookie. Without `max_age` the browser deletes it when it is closed.
+pub fn set(cookies: &Cookies, app: &App, name: Name, value: String, max_age: Option<Duration>) {
+    let mut cookie = Cookie::build((name.on(app), value))
+        .http_only(true)
+        .secure(app.public_url.is_https())
+        // Lax, not Strict: Strict is not sent after a click in a webmail, where every link of ours is.
+        .same_site(SameSite::Lax)
+        .path("/")
+        .build();
+    cookie.set_max_age(max_age);
+    cookies.add(cookie);
+}
+
+/// Returns the cookie's value.
+pub fn get(cookies: &Cookies, app: &App, name: Name) -> Option<String> {
+    cookies.get(name.on(app)).map(|cookie| cookie.value().to_owned())
+}
+
+/// Makes the browser delete a cookie.
+pub fn remove(cookies: &Cookies, app: &App, name: Name) {
+    if cookies.get(name.on(app)).is_some() {
+        let gone = Cookie::build((name.on(app), "")).secure(app.public_url.is_https()).path("/").build();
+        cookies.remove(gone);
+    }
+}
+
+/// Returns the value under exactly this name, if it came once.
+pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = pairs(headers).filter(|(sent, _)| *sent == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// Returns whether the request carries any cookie of ours.
+pub fn any(app: &App, headers: &HeaderMap) -> bool {
+    pairs(headers).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
+}
+
+/// Removes all cookies but our own: spelt as we spell them, each of them once.
+///
+/// A name that comes twice counts as missing. Otherwise, an attacker who can plant a cookie beside ours could choose which
+/// of the two we see (cookie tossing). `__Host%2Dlatchkey_session` is not ours either: a browser lets a sister host set
+/// a cookie of that name, and only a reader that decodes names would take it for the real one.
+pub fn keep_ours(app: &App, headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
+    let only = |name: &str| value(headers, name).map(|value| format!("{name}={value}"));
+    let ours: Vec<String> = Name::ALL.iter().filter_map(|name| only(name.on(app))).collect();
+    match HeaderValue::from_str(&ours.join("; ")) {
+        Ok(ours) if !ours.is_empty() => headers.insert(header::COOKIE, ours),
+        _ => headers.remove(header::COOKIE),
+    };
+}
+
+/// Adds `Secure` to every cookie that is sent on https. tower-sessions deletes its cookie without that word, and browsers
+/// then keep a cookie whose name begins with `__Host-`.
+pub fn make_secure(app: &App, headers: &mut HeaderMap) {
+    if !app.public_url.is_https() || !headers.contains_key(header::SET_COOKIE) {
+        return;
+    }
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().map(secure).collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
+fn secure(cookie: &HeaderValue) -> HeaderValue {
+    match cookie.to_str() {
+        Ok(text) if !text.contains("; Secure") => {
+            HeaderValue::from_str(&format!("{text}; Secure")).unwrap_or(cookie.clone())
+        }
+        _ => cookie.clone(),
+    }
+}
+
+/// Returns the name and the value of each cookie of a request, as they were sent.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let all = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()).flat_map(|line| line.split(';'));
+    all.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_that_no_sister_host_can_set() {
+        for name in Name::ALL {
+            assert!(name.text().starts_with(PREFIX), "{name:?} must begin with {PREFIX}");
+            assert_eq!(
+                Name::ALL.iter().filter(|other| other.text() == name.text()).count(),
+                1,
+                "{name:?} is not unique"
+            );
+        }
+    }
+}

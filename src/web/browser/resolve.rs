@@ -1,0 +1,57 @@
+//! What a page must know of a request, found once, before any of its extractors runs: the user who is logged in, the
+//! language, and the flash. Extractors only read it, so the order of a handler's arguments means nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower_cookies::Cookies;
+
+use super::identity::{self, Resolved};
+use super::language;
+use super::visit::{Shown, Visit};
+use crate::app::App;
+use crate::gate::client::Language;
+use crate::gate::error::Error;
+
+/// Resolves a request and leaves what it found with it. A flash that a page has shown is deleted afterwards; a redirect
+/// leaves it for the page that it leads to.
+pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    if let Err(response) = resolve(&mut parts, &app).await {
+        return response;
+    }
+    let visit = Visit::of(&parts);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if let (Some(Shown), Ok(visit)) = (response.extensions().get(), visit) {
+        visit.forget_flash().await;
+    }
+    response
+}
+
+/// # Errors
+/// The redirect of `?lang=`, or a failure.
+async fn resolve(parts: &mut Parts, app: &App) -> Result<(), Response> {
+    let cookies = parts.extensions.get::<Cookies>().cloned();
+    let cookies = cookies.ok_or_else(|| Error::internal("no layer of cookies").into_response())?;
+    if let Some(redirect) = language::switch(parts, &cookies, app) {
+        return Err(redirect);
+    }
+    let user = identity::find(parts, &cookies, app).await.map_err(IntoResponse::into_response)?;
+    if let Some(current) = &user {
+        parts.extensions.insert(language::of_user(Language::of(parts), &current.user));
+    }
+    // A form answers with a redirect, or with itself. The flash is for a page that is opened.
+    let flash = match parts.method {
+        Method::GET => {
+            let visit = Visit::of(parts).map_err(IntoResponse::into_response)?;
+            visit.flash_left().await.map_err(IntoResponse::into_response)?
+        }
+        _ => None,
+    };
+    parts.extensions.insert(Resolved { user, flash });
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What every page shows around its own content.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Extension, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::accounts::user::User;
+use crate::app::App;
+use crate::config::Signup;
+use crate::gate::client::Language;
+use crate::gate::error::{Error, Explained};
+use crate::locale::{Locale, Translation};
+use crate::look::Look;
+use crate::web::browser::identity::Resolved;
+use crate::web::browser::language;
+use crate::web::browser::replay;
+use crate::web::browser::visit::{Flash, Shown};
+
+/// The frame of a page, in the language of the request, with its user and its flash.
+pub struct Page {
+    /// The site's name.
+    pub site: String,
+    /// The language.
+    pub locale: Locale,
+    /// The words of that language.
+    pub t: &'static Translation,
+    /// The username of the user who is logged in, for the header.
+    pub user: Option<String>,
+    /// The beginning of the links to other languages, which lead to this page.
+    pub in_other_languages: String,
+    /// The style sheet, the script, the icon and the logo.
+    pub look: Arc<Look>,
+    /// What just happened.
+    pub flash: Option<Flash>,
+    /// Whether emails are kept in the development mailbox.
+    pub dev_mailbox: bool,
+    /// Whether the site runs without TLS on a private network, which every page then says.
+    pub insecure_lan: bool,
+    /// Whether visitors may create an account.
+    pub signup: bool,
+    password_min_length: u32,
+}
+
+impl Page {
+    /// Returns the frame of a page without a user and without a flash.
+    pub fn plain(app: &App, locale: Locale) -> Self {
+        Self {
+            site: app.settings.site_name.clone(),
+            locale,
+            t: locale.t(),
+            user: None,
+            in_other_languages: "?lang=".to_owned(),
+            look: app.look.clone(),
+            flash: None,
+            dev_mailbox: app.settings.dev_mailbox().is_some(),
+            insecure_lan: app.settings.insecure_lan,
+            signup: app.settings.signup != Signup::Closed,
+            password_min_length: app.settings.password_min_length,
+        }
+    }
+
+    /// Returns the same frame for a user who is logged in.
+    pub fn signed_in(self, user: &User) -> Self {
+        Self { user: Some(user.username.clone()), ..self }
+    }
+
+    /// Returns the hint that says what a password must be.
+    pub fn password_hint(&self) -> String {
+        self.t.password_hint(self.password_min_length)
+    }
+
+    /// Returns a time as `<time datetime>` has it.
+    pub fn machine(&self, at: &OffsetDateTime) -> String {
+        at.format(&Rfc3339).unwrap_or_default()
+    }
+
+    /// Returns a new ID for a form, which tells a double click from a form that is sent a second time.
+    pub fn form_id(&self) -> String {
+        replay::form_id()
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Page {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
+        let Resolved { user, flash } = Resolved::of(parts)?;
+        let mut page = Self { flash, ..Self::plain(app, Language::of(parts).locale) };
+        page.user = user.map(|current| current.user.username);
+        let query = parts.uri.query().filter(|query| parts.method == Method::GET && query.len() <= language::QUERY_MAX);
+        if let Some(query) = query {
+            page.in_other_languages = format!("?{query}&lang=");
+        }
+        Ok(page)
+    }
+}
+
+/// Renders a page.
+///
+/// # Errors
+/// None that our templates can cause. Askama's signature has them.
+pub fn html(status: StatusCode, locale: Locale, page: &impl Template) -> Result<Response, Error> {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_LANGUAGE, locale.tag()),
+        (header::VARY, "Accept-Language, Cookie"),
+    ];
+    Ok((status, headers, Extension(Explained), Extension(Shown), page.render()?).into_response())
+}

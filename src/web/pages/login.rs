@@ -1,0 +1,167 @@
+//! Logging in and out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use tower_cookies::Cookies;
+use zeroize::Zeroizing;
+
+use crate::accounts::Client;
+use crate::accounts::login::{self, Credentials, LogIn};
+use crate::accounts::password::Password;
+use crate::accounts::policy::Lasting;
+use crate::app::App;
+use crate::gate::error::Error;
+use crate::gate::form::{Form, Query, form};
+use crate::locale::{Locale, Translation};
+use crate::urls::{self, Next};
+use crate::web::browser::Browser;
+use crate::web::browser::cookie::{self, Name};
+use crate::web::browser::identity::{self, CurrentUser, Guest, NextQuery};
+use crate::web::browser::typed;
+use crate::web::browser::visit::Flash;
+use crate::web::frame::page::{Page, html};
+use crate::web::frame::problems::Problems;
+
+/// What a browser deletes at log-out: what a page has stored, in case an attacker ever got a script into one.
+///
+/// Not `"cookies"`: browsers then delete the cookies of every host under the same domain, those of sister sites included.
+/// Of ours they delete the device cookie, without which the browser is unknown to the account, and the visit that shows
+/// “you are logged out”. The session cookie is removed by name. Not `"cache"`, for which browsers search their whole cache
+/// while the page waits; our pages are `no-store` already.
+const CLEARED: [(HeaderName, &str); 1] = [(HeaderName::from_static("clear-site-data"), "\"storage\"")];
+
+/// After this number of failed attempts the page offers the reset.
+const FAILURES_TO_OFFER: u8 = 3;
+
+#[derive(Template)]
+#[template(path = "login/login.html")]
+struct LoginPage {
+    page: Page,
+    problems: Problems,
+    login: String,
+    remember: bool,
+    next: Option<Next>,
+    misses: u8,
+}
+
+impl LoginPage {
+    fn offer_reset(&self) -> bool {
+        self.misses >= FAILURES_TO_OFFER
+    }
+}
+
+/// GET /login
+pub async fn show(
+    State(app): State<Arc<App>>,
+    _: Guest,
+    Query(NextQuery { next }): Query<NextQuery>,
+    Extension(cookies): Extension<Cookies>,
+    page: Page,
+) -> Result<Response, Error> {
+    let (problems, login) = (Problems::default(), typed::address(&cookies, &app));
+    html(StatusCode::OK, page.locale, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
+}
+
+form! {
+    /// The form that logs in.
+    pub struct LoginForm {
+        /// An email address or a username.
+        login: String,
+        password: Zeroizing<String>,
+        /// Whether the session outlives the closing of the browser.
+        remember: bool,
+        /// The page to go on to.
+        next: Option<Next>,
+        /// How many attempts on this page have failed so far.
+        misses: Option<u8>,
+    }
+}
+
+impl LoginForm {
+    fn missing(&self, t: &Translation) -> Problems {
+        let mut problems = Problems::default();
+        if self.login.trim().is_empty() {
+            problems.add(Self::login, t.login_empty());
+        }
+        if self.password.is_empty() {
+            problems.add(Self::password, t.password_needed());
+        }
+        problems
+    }
+
+    /// Returns the page with this form and its problems.
+    fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
+        let Self { login, password: _, remember, next, misses } = self;
+        let mut page = Page::plain(app, locale);
+        if let Some(next) = &next {
+            page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
+        }
+        let page = LoginPage { page, problems, login, remember, next, misses: misses.unwrap_or(0) };
+        html(StatusCode::UNPROCESSABLE_ENTITY, locale, &page)
+    }
+}
+
+/// POST /login
+pub async fn log_in(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Browser { cookies, visit }: Browser,
+    Form(mut form): Form<LoginForm>,
+) -> Result<Response, Error> {
+    let (locale, t) = (client.locale, client.locale.t());
+    let missing = form.missing(t);
+    if !missing.is_empty() {
+        // No attempt and no failure: nothing was guessed.
+        return form.again(&app, locale, missing);
+    }
+    let lasting = if form.remember { Lasting::Remembered } else { Lasting::UntilClosed };
+    let credentials = Credentials { login: &form.login, password: Password::new(&form.password) };
+    let logged_in = match login::log_in(&app.accounts, credentials, lasting, &client, app.now()).await? {
+        LogIn::Succeeded(logged_in) => logged_in,
+        LogIn::Failed => {
+            typed::remember(&cookies, &app, &form.login);
+            form.misses = Some(form.misses.unwrap_or(0).saturating_add(1));
+            let problems = Problems::one(LoginForm::login, t.wrong_log_in()).mark(LoginForm::password);
+            return form.again(&app, locale, problems);
+        }
+        LogIn::Disabled => return form.again(&app, locale, Problems::one(LoginForm::login, t.account_disabled())),
+    };
+    visit.rotate().await;
+    typed::forget(&cookies, &app);
+    identity::log_in(&cookies, &app, &logged_in).await?;
+    Ok(match (&form.next, &app.settings.home_url) {
+        (None, Some(home)) => Redirect::to(home.as_str()).into_response(),
+        _ => identity::onward(form.next),
+    })
+}
+
+form! {
+    /// The form that logs out.
+    pub struct LogOutForm {
+        /// The page to go on to.
+        next: Option<Next>,
+    }
+}
+
+/// POST /logout. It does not ask for a log-in, so that a second click finds the same page. With `next` it goes on there.
+pub async fn log_out(
+    State(app): State<Arc<App>>,
+    user: Option<CurrentUser>,
+    client: Client,
+    Browser { cookies, visit }: Browser,
+    Form(LogOutForm { next }): Form<LogOutForm>,
+) -> Result<Response, Error> {
+    if let Some(CurrentUser { session, .. }) = user {
+        login::log_out(&app.accounts, &session, &client, app.now()).await?;
+        visit.rotate().await;
+        // Only for a user who was logged in. A flash for every client would let a client fill the database.
+        visit.flash(Flash::LoggedOut).await;
+    }
+    cookie::remove(&cookies, &app, Name::Session);
+    let cleared = app.public_url.is_trustworthy().then_some(CLEARED);
+    Ok((cleared, Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str))).into_response())
+}

@@ -1,0 +1,11 @@
+//! The pages, one file for each feature.
+
+pub mod dev_mailbox;
+pub mod docs;
+pub mod home;
+pub mod login;
+pub mod not_me;
+pub mod password_reset;
+pub mod profile;
+pub mod security;
+pub mod signup;

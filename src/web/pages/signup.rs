@@ -1,0 +1,314 @@
+//! Creating an account: the form, the page behind the link in the email, and its button.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use time::Duration;
+use tower_cookies::Cookies;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::accounts::Client;
+use crate::accounts::login::LoggedIn;
+use crate::accounts::session::SessionKind;
+use crate::accounts::signup::{self, Confirmation, Confirmed, Opened, SignUp, SignupProblem, Typed};
+use crate::accounts::user::Taken;
+use crate::app::App;
+use crate::config::Signup;
+use crate::gate::error::Error;
+use crate::gate::form::{Came, FieldName, Form, Query, form};
+use crate::locale::Locale;
+use crate::urls;
+use crate::web::browser::Browser;
+use crate::web::browser::identity::{self, CurrentUser, Guest};
+use crate::web::browser::link::{Link, LinkQuery};
+use crate::web::browser::typed;
+use crate::web::browser::visit::{Flash, Sent, Visit};
+use crate::web::frame::page::{Page, html};
+use crate::web::frame::problems::Problems;
+use crate::words::Words;
+
+/// The time after which the same email can be sent again.
+pub const SEND_AGAIN_AFTER: Duration = Duration::seconds(60);
+
+#[derive(Template)]
+#[template(path = "signup/signup.html")]
+struct SignupPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+    username: String,
+    full_name: String,
+}
+
+#[derive(Template)]
+#[template(path = "signup/closed.html")]
+struct ClosedPage {
+    page: Page,
+}
+
+/// Returns the page of a site that accepts no sign-ups.
+fn closed(page: Page) -> Result<Response, Error> {
+    html(StatusCode::FORBIDDEN, page.locale, &ClosedPage { page })
+}
+
+form! {
+    /// The query of the sign-up page.
+    pub struct SignupQuery {
+        /// Whether the form has what was typed in this browser before, because the user wants to correct it.
+        again: Came,
+    }
+}
+
+/// GET /signup. With `again`, the form has what was typed in this browser before, so that a wrong address can be corrected.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    _: Guest,
+    Query(query): Query<SignupQuery>,
+    visit: Visit,
+    page: Page,
+) -> Result<Response, Error> {
+    if app.settings.signup == Signup::Closed {
+        return closed(page);
+    }
+    let begun = match began(&visit).await?.filter(|_| query.again.0) {
+        Some(pending) => signup::begun(&app.db, pending, app.now()).await?,
+        None => None,
+    };
+    let typed = begun.map(|begun| (begun.email.to_string(), begun.username, begun.full_name));
+    let ((email, username, full_name), problems) = (typed.unwrap_or_default(), Problems::default());
+    html(StatusCode::OK, page.locale, &SignupPage { page, problems, email, username, full_name })
+}
+
+form! {
+    /// The form that creates an account.
+    pub struct SignupForm {
+        email: String,
+        username: String,
+        full_name: String,
+        password: Zeroizing<String>,
+    }
+}
+
+impl SignupForm {
+    fn typed(&self) -> Typed<'_> {
+        let Self { email, username, full_name, password } = self;
+        Typed { email, username, full_name, password, complete: true }
+    }
+
+    /// Returns the page with this form and its problems.
+    fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
+        let Self { email, username, full_name, password: _ } = self;
+        let page = SignupPage { page: Page::plain(app, locale), problems, email, username, full_name };
+        html(StatusCode::UNPROCESSABLE_ENTITY, locale, &page)
+    }
+}
+
+/// POST /signup
+pub async fn ask(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Browser { cookies, visit }: Browser,
+    Form(form): Form<SignupForm>,
+) -> Result<Response, Error> {
+    let now = app.now();
+    match signup::sign_up(&app.accounts, form.typed(), SessionKind::Browser, &client, now).await? {
+        SignUp::Begun(pending) => {
+            visit.remember_signup(&Sent { email: form.email, pending: Some(pending.id), at: now }).await;
+            Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
+        }
+        SignUp::Created(_, logged_in) => {
+            visit.rotate().await;
+            welcome(&app, logged_in, &cookies, &visit).await?;
+            Ok(Redirect::to(urls::PROFILE).into_response())
+        }
+        SignUp::Closed => closed(Page::plain(&app, client.locale)),
+        SignUp::Invalid(invalid) => {
+            let mut problems = Problems::default();
+            for problem in invalid {
+                problems.add(field_of(&problem), problem.words(client.locale.t()));
+            }
+            form.again(&app, client.locale, problems)
+        }
+    }
+}
+
+/// Returns the field that has the problem.
+fn field_of(problem: &SignupProblem) -> FieldName {
+    match problem {
+        SignupProblem::Email(_) | SignupProblem::Taken(Taken::Email) => SignupForm::email,
+        SignupProblem::Username(_) | SignupProblem::Taken(Taken::Username) => SignupForm::username,
+        SignupProblem::FullName(_) => SignupForm::full_name,
+        SignupProblem::Password(_) => SignupForm::password,
+    }
+}
+
+/// Gives the browser of a new user the cookies of its session.
+async fn welcome(app: &App, logged_in: Option<Box<LoggedIn>>, cookies: &Cookies, visit: &Visit) -> Result<(), Error> {
+    if let Some(logged_in) = logged_in {
+        identity::log_in(cookies, app, &logged_in).await?;
+        visit.flash(Flash::Welcome).await;
+    }
+    Ok(())
+}
+
+#[derive(Template)]
+#[template(path = "signup/sent.html")]
+struct SentPage {
+    page: Page,
+    email: Option<String>,
+}
+
+/// GET /signup/sent
+pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
+    let email = visit.signup().await?.map(|sent| sent.email);
+    html(StatusCode::OK, page.locale, &SentPage { page, email })
+}
+
+/// POST /signup/resend
+pub async fn ask_again(State(app): State<Arc<App>>, client: Client, visit: Visit) -> Result<Response, Error> {
+    let now = app.now();
+    if let Some(sent) = visit.signup().await?
+        && let Some(pending) = sent.pending
+    {
+        if now - sent.at < SEND_AGAIN_AFTER {
+            visit.flash(Flash::SentJustNow).await;
+        } else {
+            signup::ask_again(&app.accounts, pending, &client, now).await?;
+            visit.remember_signup(&Sent { at: now, ..sent }).await;
+            visit.flash(Flash::SentAgain).await;
+        }
+    }
+    Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "signup/confirm.html")]
+struct ConfirmPage {
+    page: Page,
+    problems: Problems,
+    email: String,
+    username: String,
+    /// Whether the page asks for another username, because this one was taken meanwhile.
+    taken: bool,
+    /// Whether the page asks for the password, because another browser began the sign-up.
+    elsewhere: bool,
+}
+
+impl ConfirmPage {
+    /// Returns the page for this sign-up. `typed` is another username that the user has typed, if any.
+    fn new(page: Page, Opened { pending, began_here }: Opened, typed: Option<&str>) -> Self {
+        let (email, taken, elsewhere) = (pending.email.to_string(), typed.is_some(), !began_here);
+        let username = typed.map_or(pending.username, str::to_owned);
+        Self { page, problems: Problems::default(), email, username, taken, elsewhere }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "signup/gone.html")]
+struct GonePage {
+    page: Page,
+}
+
+/// GET /signup/confirm. With a token, it puts the token into a cookie and goes on to the address without it, so that it stays
+/// out of the history and of `Referer`. Without, it shows the button. A GET never uses up the link.
+pub async fn show_confirm(
+    State(app): State<Arc<App>>,
+    Query(LinkQuery { token }): Query<LinkQuery>,
+    Browser { cookies, visit }: Browser,
+    current: Option<CurrentUser>,
+    page: Page,
+) -> Result<Response, Error> {
+    if !token.is_empty() {
+        return Ok(Link::Signup.keep(&cookies, &app, &token));
+    }
+    match opened(&app, &cookies, began(&visit).await?).await? {
+        Some(opened) => html(StatusCode::OK, page.locale, &ConfirmPage::new(page, opened, None)),
+        // An old link, most often of the account that is logged in.
+        None if current.is_some() => {
+            Link::Signup.forget(&cookies, &app);
+            Ok(Redirect::to(urls::PROFILE).into_response())
+        }
+        None => gone(&app, &cookies, page),
+    }
+}
+
+/// Shows the page of a link that no longer works, and deletes its cookie.
+fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+    Link::Signup.forget(cookies, app);
+    html(StatusCode::GONE, page.locale, &GonePage { page })
+}
+
+/// Returns the ID of the sign-up that this browser began.
+async fn began(visit: &Visit) -> Result<Option<Uuid>, Error> {
+    Ok(visit.signup().await?.and_then(|sent| sent.pending))
+}
+
+/// Returns the sign-up whose link was opened in this browser.
+async fn opened(app: &App, cookies: &Cookies, began: Option<Uuid>) -> Result<Option<Opened>, Error> {
+    let Some(token) = Link::Signup.token(cookies, app) else { return Ok(None) };
+    Ok(signup::opened(&app.db, &token, began, app.now()).await?)
+}
+
+form! {
+    /// The form that confirms a sign-up.
+    pub struct ConfirmForm {
+        /// Another username, if the first one was taken meanwhile.
+        username: String,
+        /// The password, if another browser began the sign-up.
+        password: Zeroizing<String>,
+    }
+}
+
+/// POST /signup/confirm
+pub async fn confirm(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Browser { cookies, visit }: Browser,
+    Form(form): Form<ConfirmForm>,
+) -> Result<Response, Error> {
+    let began = began(&visit).await?;
+    let page = Page::plain(&app, client.locale);
+    let token = Link::Signup.token(&cookies, &app);
+    let username = Some(form.username.as_str()).filter(|typed| !typed.is_empty());
+    let confirmation = Confirmation { token: token.as_ref(), began, username, password: &form.password };
+    let (opened, problems) = match signup::confirm(&app.accounts, confirmation, &client, app.now()).await? {
+        Confirmed::LoggedIn(logged_in) => {
+            forget(&app, &cookies, &visit).await;
+            welcome(&app, Some(logged_in), &cookies, &visit).await?;
+            return Ok(Redirect::to(urls::PROFILE).into_response());
+        }
+        Confirmed::Created(user, device) => {
+            forget(&app, &cookies, &visit).await;
+            identity::name_device(&cookies, &app, device.as_ref());
+            visit.flash(Flash::AccountCreated).await;
+            typed::remember(&cookies, &app, user.email.as_str());
+            return Ok(Redirect::to(urls::LOGIN).into_response());
+        }
+        Confirmed::Gone => return gone(&app, &cookies, page),
+        Confirmed::Closed => return closed(page),
+        Confirmed::Invalid(opened, problems) => (opened, problems),
+        Confirmed::UsernameTaken(opened) => {
+            let problems = Problems::one(ConfirmForm::username, page.t.username_just_taken());
+            let page = ConfirmPage { taken: true, problems, ..ConfirmPage::new(page, *opened, username) };
+            return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
+        }
+    };
+    let mut page = ConfirmPage::new(page, *opened, username);
+    for problem in problems {
+        let field =
+            if let SignupProblem::Password(_) = problem { ConfirmForm::password } else { ConfirmForm::username };
+        page.problems.add(field, problem.words(page.page.t));
+    }
+    html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page)
+}
+
+/// Forgets a sign-up that is confirmed. The visit gets another id, because another user may be logged in now.
+async fn forget(app: &App, cookies: &Cookies, visit: &Visit) {
+    Link::Signup.forget(cookies, app);
+    visit.forget_signup().await;
+    visit.rotate().await;
+}
