@@ -17,6 +17,7 @@ struct Workshop {
 
 impl Workshop {
     async fn open() -> Self {
+        crate::needs("Python");
         let server = Process::serving(&[("LATCHKEY_RATE_LIMITS", "off")]).await;
         Self { server, dir: tempfile::tempdir().unwrap() }
     }

@@ -52,6 +52,12 @@ mod visit;
 mod weight;
 mod wire;
 
+/// Notes that a test needs another program. `./check quick` promises to start none, so the test fails there.
+fn needs(program: &str) {
+    let quick = std::env::var_os("LATCHKEY_CHECK_QUICK").is_some();
+    assert!(!quick, "this test needs {program}: add its module to the list in ./check, or run it without quick");
+}
+
 /// A password that zxcvbn accepts.
 const OTTER: &str = "velvet otter bakes rye";
 /// Another password that zxcvbn accepts.

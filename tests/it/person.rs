@@ -123,6 +123,7 @@ impl Person {
 
     /// Returns a person at this site, whose Chromium has these flags too.
     pub async fn on(site: &str, language: &str, (width, script): (u32, Script), flags: &[&str]) -> Self {
+        crate::needs("Chromium");
         let seat = SEATS.acquire().await.unwrap();
         let chromedriver = Chromedriver::start();
         let profile = tempfile::tempdir().unwrap();

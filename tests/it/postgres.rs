@@ -28,6 +28,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        crate::needs("PostgreSQL");
         let dir = tempfile::tempdir().unwrap();
         make_certificate(dir.path());
         if getuid().is_root() {

@@ -46,6 +46,7 @@ impl MailServer {
 
     pub async fn start_with(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        crate::needs("Python");
         let mut command = Command::new("/usr/bin/python3");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smtp_server.py")).args(arguments);
         if ["tls", "starttls"].contains(&arguments[0]) {
