@@ -27,7 +27,7 @@ use client::{Language, RequestId};
 use error::Error;
 
 /// How long a request may take in all, including its body and the wait for the hash.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the language of a request before its user is known.
 type ToLanguage = fn(&App, &HeaderMap) -> Language;

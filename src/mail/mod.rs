@@ -1,5 +1,6 @@
 //! Mail: what letters say ([`letters`]), when they are sent ([`postman`]), and how they are sent ([`Mailer`]).
 
+mod compose;
 pub mod letters;
 pub mod postman;
 mod probe;

@@ -22,6 +22,7 @@ use crate::accounts::outbox;
 use crate::app::App;
 use crate::config::{Config, LogFormat, Settings};
 use crate::db::Db;
+use crate::gate::HANDLER_TIMEOUT;
 use crate::mail::{Mailer, postman};
 use crate::net::{ConnectionLimits, Crowd, accept, redirect};
 use crate::served::Served;
@@ -33,6 +34,7 @@ pub use sockets::Sockets;
 const SCRAPERS: usize = 16;
 /// How long requests in progress may take after the stop. It is more than a request may take at all.
 const STOP_WITHIN: Duration = Duration::from_secs(35);
+const _: () = assert!(STOP_WITHIN.as_secs() > HANDLER_TIMEOUT.as_secs());
 /// How long the database may take to close. It is more than SQLite waits for other processes.
 const CLOSE_WITHIN: Duration = Duration::from_secs(8);
 /// The warning when the database could not be closed.
