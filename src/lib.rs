@@ -1,19 +1,20 @@
 //! Latchkey: accounts for a site, in one binary.
 //!
-//! The floors of the house; imports run downward only, which `tests/it/house.rs` checks:
+//! The floors of the house. Imports run downward only, which `tests/it/house.rs` checks:
 //!
 //! ```text
 //! 4   main
-//! 3   cli  server                           run once / serve for ever
-//! 2   web  api  mail                        the doors and the postman; none imports another
-//! 1¾  gate                                  what every request passes, by whichever door
-//! 1½  app  visit_store                      shared state; tower-sessions over SeaORM
+//! 3   cli > server                          runs one command; serves until it is stopped
+//! 2   web  api  mail                        the two doors and the postman; none imports another
+//! 1¾  gate                                  what every request passes, at either door
+//! 1½  app  visit_store                      the shared state; the table of visits, for tower-sessions
 //! 1¼  words                                 errors and browsers as users read them
-//! 1   accounts                              what is true: sea-orm, argon2; no axum, askama, lettre
-//! 0   look > config > keys > secret         the site's files and colours; settings; keys
-//!     chance clock db locale metrics urls   randomness, time, the database, languages, counters, paths
-//!     net > networks                        the accept loop; the networks that a client counts in
-//!     outside                               addresses of other sites, which the operator names
+//! 1   accounts                              what is true of accounts: sea-orm, argon2; no axum, askama, lettre
+//! 0   look > config > keys > secret         the site's files and colours; the settings; the keys; the secret
+//!     net > urls > lan                      the accept loop; paths and addresses; which hosts are private
+//!     networks                              the networks that a client counts in
+//!     chance clock db locale metrics        randomness, time, the database, languages, counters
+//!     outside                               addresses of other sites, which the operator sets
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
 //!     served                                what a server leaves in the data folder for commands
 //! ```
