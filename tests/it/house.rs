@@ -162,16 +162,31 @@ fn a_circle_is_seen() {
     assert_eq!(imports_inside(&["none".to_owned()], &[]), Imports::new());
 }
 
+/// Returns the modules in a folder: the names of its files and folders.
+fn modules(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.trim_end_matches(".rs").to_owned()).filter(|name| name != "mod").collect()
+}
+
 #[test]
 fn each_feature_has_one_name_on_every_floor() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for feature in ["signup", "login", "password_reset", "profile", "security", "not_me"] {
-        let (file, room) = (format!("src/accounts/{feature}.rs"), format!("src/accounts/{feature}/mod.rs"));
-        assert!(root.join(&file).exists() || root.join(&room).exists(), "{file} or {room}");
-        for place in
-            [format!("src/web/pages/{feature}.rs"), format!("templates/{feature}"), format!("tests/it/{feature}.rs")]
-        {
-            assert!(root.join(&place).exists(), "{place}");
+    // Pages of no feature of accounts.
+    let others = ["home", "dev_mailbox", "docs"].map(str::to_owned).into();
+    for feature in modules("src/web/pages").difference(&others) {
+        for floor in ["src/accounts", "templates", "tests/it"] {
+            assert!(modules(floor).contains(feature), "{floor} has no {feature}, which src/web/pages has");
+        }
+    }
+}
+
+#[test]
+fn no_test_file_is_left_out() {
+    let main = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/main.rs")).unwrap();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+            assert!(main.contains(&format!("\nmod {module};\n")), "tests/it/main.rs has no mod {module}");
         }
     }
 }

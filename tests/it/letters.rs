@@ -1,6 +1,8 @@
 //! The full text of each letter in each language, in `tests/it/snapshots`. After an intended change,
 //! `INSTA_UPDATE=always cargo test letters` writes the snapshots again, and the diff shows what users will read.
 
+use std::collections::BTreeSet;
+
 use latchkey::accounts::Asked;
 use latchkey::locale::Locale;
 use latchkey::look::theme::Theme;
@@ -54,6 +56,18 @@ fn each_letter_in_each_language_equals_its_snapshot() {
             insta::assert_snapshot!(format!("{name}-{locale}"), format!("{subject}\n\n{text}\n\n{html}"));
         }
     }
+}
+
+#[test]
+fn each_letter_has_a_snapshot() {
+    let parts = ["layout", "parts"];
+    let templates = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/letters")).unwrap();
+    let names = templates.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let letters: BTreeSet<_> = names.filter_map(|name| Some(name.strip_suffix(".txt")?.to_owned())).collect();
+    let rendered: BTreeSet<_> = each_letter(Locale::En).map(|(name, _)| name.to_owned()).into();
+    let is_missing = |name: &&String| !parts.contains(&name.as_str()) && !rendered.contains(*name);
+    let missing: Vec<_> = letters.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "each_letter does not have {missing:?}");
 }
 
 #[test]
