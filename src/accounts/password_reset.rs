@@ -64,6 +64,9 @@ pub async fn issue(
     now: OffsetDateTime,
 ) -> Result<Option<(User, Token)>> {
     let tx = accounts.db.begin().await?;
+    // The oldest link may have to go. Links are locked before the user, as in a reset by one of them.
+    let Some(user) = user::by_email(&tx, email).await? else { return Ok(None) };
+    reset_token::lock_all(&tx, user.id).await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
     let user = user::by_email_locked(&tx, email).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
@@ -134,6 +137,8 @@ pub async fn reset(
     let hashed_password = hasher.hash(new).await?;
 
     let tx = db.begin().await?;
+    // All links in one order, before this one: two resets with two links of one user would wait for each other.
+    reset_token::lock_all(&tx, user.id).await?;
     if !link::redeem::<reset_token::Entity>(&tx, &token.digest(), now).await? {
         return Ok(Reset::Gone);
     }

@@ -53,7 +53,7 @@ pub(super) async fn replace(
     now: OffsetDateTime,
 ) -> Result<Replaced> {
     // Links first, then the user: two transactions that lock in different orders wait for each other.
-    reset_token::kill_all(tx, user.id).await?;
+    reset_token::lock_all(tx, user.id).await?;
     // The new password took 20 ms to hash. What was true before it may not be true any more.
     let still = match proof {
         Proof::Link(_) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
@@ -62,6 +62,8 @@ pub(super) async fn replace(
     if still.is_none() {
         return Ok(Replaced::UserChanged);
     }
+    // Only now, with the user locked: a link that was made while this waited for the user dies too.
+    reset_token::kill_all(tx, user.id).await?;
     user::set_password(tx, user.id, hashed_password, now).await?;
     let (session, device, kind) = match proof {
         Proof::Link(by) => {

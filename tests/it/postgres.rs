@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use latchkey::db::Db;
 use rustix::process::{Pid, Signal, getuid, kill_process};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
 
 use crate::OTTER;
 use crate::process::{Process, free_port, try_to_serve, until};
 use crate::smtp::make_certificate;
 
+const HERONS: &str = "seven herons paint slowly";
 /// A secret that all servers of one database share.
 const SECRET: &str = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
 
@@ -144,6 +145,66 @@ async fn an_operator_looks_after_users() {
     done(&process, &["user", "log-out", "dora"]);
     assert!(!dora.is_logged_in().await);
     assert_eq!(done(&process, &["user", "events", "dora"]).lines().count(), 9);
+}
+
+/// Returns the number that a query counts.
+async fn count(db: &Db, query: &str) -> i64 {
+    let query = Statement::from_string(DbBackend::Postgres, query);
+    db.read().query_one_raw(query).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+}
+
+/// Waits until so many statements wait for a lock.
+async fn until_locked_out(db: &Db, statements: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    until("they wait", async || (count(db, waiting).await == statements).then_some(())).await;
+}
+
+const ALIVE: &str = "SELECT count(*) FROM reset_tokens WHERE used_at IS NULL";
+
+#[tokio::test]
+async fn a_reset_kills_a_link_that_is_made_while_it_waits_for_the_user() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.someone("sam", OTTER).await;
+    let link = process.run(&["user", "reset-link", "sam"]).out.trim().to_owned();
+    let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
+
+    // The postman makes another link: it has locked the user, and its row is not committed yet.
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("SELECT 1 FROM users FOR NO KEY UPDATE").await.unwrap();
+    let insert = "INSERT INTO reset_tokens SELECT gen_random_uuid(), user_id, 'another', email_at_issue, created_at, \
+                  expires_at, NULL FROM reset_tokens";
+    tx.execute_unprepared(insert).await.unwrap();
+    let mut browser = process.browser();
+    let reset = tokio::spawn(async move { browser.reset(&link, HERONS).await.path });
+    until_locked_out(&db, 1).await;
+    tx.commit().await.unwrap();
+    assert_eq!(reset.await.unwrap(), "/login");
+    assert_eq!(count(&db, ALIVE).await, 0);
+}
+
+#[tokio::test]
+async fn a_reset_and_the_postman_who_makes_a_link_do_not_wait_for_each_other() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.someone("sam", OTTER).await;
+    // With one more link, the oldest of them has to go.
+    let links: Vec<_> = (0..3).map(|_| process.run(&["user", "reset-link", "sam"]).out.trim().to_owned()).collect();
+    let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
+
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("SELECT 1 FROM users FOR NO KEY UPDATE").await.unwrap();
+    process.browser().ask_reset("sam@example.com").await;
+    until_locked_out(&db, 1).await; // the postman
+    let (mut browser, link) = (process.browser(), links[2].clone());
+    let reset = tokio::spawn(async move { browser.reset(&link, HERONS).await });
+    until_locked_out(&db, 2).await;
+    tx.commit().await.unwrap();
+    let page = reset.await.unwrap();
+    assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/login"));
+    assert_eq!(count(&db, ALIVE).await, 0, "the link of the postman is older than the reset");
 }
 
 #[tokio::test]
