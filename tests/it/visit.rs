@@ -58,6 +58,10 @@ async fn a_flash_waits_for_a_page_and_is_shown_once() {
         let page = sam.send(reqwest::Method::GET, path, |request| request).await;
         assert!(page.status == 303 || page.status == 404, "{path}: {}", page.status);
     }
+    // Neither shows a flash: a form that comes back with a problem, and the answer to a HEAD.
+    let long = [("full_name", "x".repeat(101))];
+    assert_eq!(sam.post("/profile/name", &long).await.status, 422);
+    assert_eq!(sam.send(reqwest::Method::HEAD, "/profile", |request| request).await.status, 200);
     assert_eq!(sam.open("/profile").await.flash(), "Your name was changed.");
     assert_eq!(sam.open("/profile").await.flash(), "");
     assert_eq!(rows(&app).await, 0);

@@ -24,9 +24,11 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     if let Err(response) = resolve(&mut parts, &app).await {
         return response;
     }
+    let has_flash = Resolved::of(&parts).is_ok_and(|resolved| resolved.flash.is_some());
     let visit = Visit::of(&parts);
     let response = next.run(Request::from_parts(parts, body)).await;
-    if let (Some(Shown), Ok(visit)) = (response.extensions().get(), visit) {
+    // A page that had no flash, such as a form that comes back with a problem, leaves it for the next one.
+    if let (true, Some(Shown), Ok(visit)) = (has_flash, response.extensions().get(), visit) {
         visit.forget_flash().await;
     }
     response
