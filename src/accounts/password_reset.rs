@@ -16,14 +16,15 @@ use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 use crate::db::Db;
 
-/// Asks for a link to a new password, to an address as it was typed. A text that is no address costs an attempt too.
+/// Asks for a link to a new password, to an address as it was typed. A text that is no address costs an attempt too, and so
+/// does a request for a letter that was `sent_just_now`, which is not sent again.
 ///
 /// The address is not looked up here: whatever it is, one row is inserted. So neither the answer nor its time tells whether
 /// it has an account (OWASP, Forgot Password Cheat Sheet). Of many requests in a row only some are written, and the answer is
 /// the same.
 pub async fn ask(
     accounts: &Accounts,
-    typed: &str,
+    (typed, sent_just_now): (&str, bool),
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Result<Email, EmailError>> {
@@ -34,7 +35,9 @@ pub async fn ask(
         Err(_) => false,
     };
     accounts.admit(if known { Action::OwnLetter } else { Action::Letter }, client, now).await?;
-    if let Ok(email) = &email {
+    if let Ok(email) = &email
+        && !sent_just_now
+    {
         metrics.resets.asked.inc();
         if limits.accounts.take(db, &limits.accounts.letters(Mailed::Reset, &email.canonical()), now).await?.is_ok() {
             let letter = Letter::ResetPassword { asked: Asked::new(client, now) };

@@ -66,7 +66,7 @@ pub async fn ask(
         Some(email) => (email, Problems::new(client.locale.t())),
         None => (request.email, problems),
     };
-    let asked = password_reset::ask(&app.accounts, &typed, &client, app.now()).await?;
+    let asked = password_reset::ask(&app.accounts, (&typed, false), &client, app.now()).await?;
     if problems.note(field!(ResetRequest, email), asked).is_none() {
         return Err(problems.into());
     }

@@ -264,6 +264,17 @@ async fn every_form_that_costs_something_is_limited_at_both_doors() {
 }
 
 #[tokio::test]
+async fn a_letter_that_is_asked_for_again_too_soon_costs_an_attempt_too() {
+    let app = TestApp::start().await;
+    let mut browser = app.browser();
+    let again = [("email", "sam@example.com"), ("again", "1")];
+    for n in 0..30 {
+        assert_eq!(browser.post("/forgot-password", &again).await.status, 303, "{n}");
+    }
+    browser.post("/forgot-password", &again).await.assert_framed(429);
+}
+
+#[tokio::test]
 async fn three_letters_go_to_one_address_and_then_one_an_hour_with_the_same_answer() {
     let app = TestApp::start().await;
     app.someone("sam", OTTER).await;

@@ -47,7 +47,7 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     // A server ends between taking the letter and sending it.
     let now = latchkey::clock::Clock::default().now();
     let email = Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), now)
+    latchkey::accounts::password_reset::ask(&accounts, (email.as_str(), false), &Default::default(), now)
         .await
         .unwrap()
         .unwrap();
@@ -115,7 +115,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
     let dir = app.stop().await;
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
     let email = Email::parse("sam@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), long_ago)
+    latchkey::accounts::password_reset::ask(&accounts, (email.as_str(), false), &Default::default(), long_ago)
         .await
         .unwrap()
         .unwrap();
@@ -173,7 +173,7 @@ async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_withou
     write_rows(db, like("reset_password"), 3000, nobodys).await;
     let now = latchkey::clock::Clock::default().now();
     let email = Email::parse("SAM@example.com").unwrap();
-    latchkey::accounts::password_reset::ask(&accounts, email.as_str(), &Default::default(), now)
+    latchkey::accounts::password_reset::ask(&accounts, (email.as_str(), false), &Default::default(), now)
         .await
         .unwrap()
         .unwrap();

@@ -76,22 +76,19 @@ pub async fn ask(
     Form(AskForm { email: typed, again }): Form<AskForm>,
 ) -> Result<Response, Error> {
     let now = app.now();
-    if again {
-        let before = visit.reset().await?.filter(|sent| sent.email == typed);
-        if before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER) {
-            visit.flash(Flash::SentJustNow).await;
-            return Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response());
-        }
-    }
-    if let Err(why) = password_reset::ask(&app.accounts, &typed, &client, now).await? {
+    let before = if again { visit.reset().await?.filter(|sent| sent.email == typed) } else { None };
+    let just_now = before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER);
+    if let Err(why) = password_reset::ask(&app.accounts, (&typed, just_now), &client, now).await? {
         let page = Page::plain(&app, client.locale);
         let problems = Problems::one(AskForm::email, why.words(page.t));
         return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &AskPage { page, problems, email: typed });
     }
     if again {
-        visit.flash(Flash::SentAgain).await;
+        visit.flash(if just_now { Flash::SentJustNow } else { Flash::SentAgain }).await;
     }
-    visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
+    if !just_now {
+        visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
+    }
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }
 
