@@ -42,7 +42,7 @@ impl Program<'_> {
 
     /// Returns a token of Sam, who has just confirmed the address.
     async fn token(&self) -> String {
-        self.app.someone("sam", OTTER).await;
+        self.app.user("sam", OTTER).await;
         self.logs_in("sam", OTTER).await.1["access_token"].as_str().unwrap().to_owned()
     }
 
@@ -103,7 +103,7 @@ async fn a_site_with_open_sign_up_creates_it_at_once_and_a_closed_one_says_so() 
 async fn a_token_tells_who_its_owner_is() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for login in ["sam", "SAM@example.com"] {
         let (status, body) = program.logs_in(login, OTTER).await;
         assert_eq!(status, 200);
@@ -125,7 +125,7 @@ async fn a_token_tells_who_its_owner_is() {
 async fn a_grant_that_is_not_the_password_is_refused_as_oauth_says() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let asked = |fields: &[(&str, &str)]| {
         let sam = [("username", "sam"), ("password", OTTER)];
         answer(program.asks(Method::POST, "/token").form(&[&sam[..], fields].concat()))
@@ -271,7 +271,7 @@ async fn a_reset_by_the_door_ends_tokens_and_sessions() {
 async fn a_page_of_another_site_cannot_spend_its_visitors_attempts() {
     let app = TestApp::start().await;
     let program = Program::of(&app);
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let own = app.url.as_str();
     // These are more attempts than a client has. The form of any page may be sent here without a preflight.
     for n in 0..40 {

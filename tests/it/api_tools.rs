@@ -39,7 +39,7 @@ impl Workshop {
 
     /// Creates Sam's account and returns a token of it.
     async fn token(&self) -> String {
-        self.server.someone("sam", OTTER).await;
+        self.server.user("sam", OTTER).await;
         let form = [("username", "sam"), ("password", OTTER)];
         let asked = reqwest::Client::new().post(format!("{}/token", self.server.url)).form(&form).send();
         let token: Value = asked.await.unwrap().json().await.unwrap();
@@ -79,7 +79,7 @@ async fn a_generated_client_lives_the_whole_life_of_an_account() {
 #[tokio::test]
 async fn an_oauth_client_gets_a_token_and_uses_it() {
     let workshop = Workshop::open().await;
-    workshop.server.someone("sam", OTTER).await;
+    workshop.server.user("sam", OTTER).await;
     workshop.run("python", &[&ours("oauth.py"), &workshop.server.url, "sam", OTTER]);
 }
 

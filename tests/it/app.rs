@@ -147,7 +147,7 @@ impl TestApp {
     }
 
     /// Signs a user up and confirms by the link in the email. Returns the browser, in which the user is logged in.
-    pub async fn someone(&self, name: &str, password: &str) -> Browser {
+    pub async fn user(&self, name: &str, password: &str) -> Browser {
         let mut browser = self.browser();
         let address = format!("{name}@example.com");
         let sent = browser.open("/signup").await.form("/signup");

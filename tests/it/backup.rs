@@ -15,7 +15,7 @@ fn wal(process: &Process) -> u64 {
 #[tokio::test]
 async fn a_database_that_was_copied_alone_after_a_stop_holds_every_user() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.stop().await;
     assert_eq!(wal(&process), 0);
     fs::create_dir(process.path("elsewhere")).unwrap();
@@ -27,7 +27,7 @@ async fn a_database_that_was_copied_alone_after_a_stop_holds_every_user() {
 #[tokio::test]
 async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_complete() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let _open = process.db().await;
     process.stop().await;
     assert_eq!(wal(&process), 0);
@@ -36,7 +36,7 @@ async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_
 #[tokio::test]
 async fn a_command_that_writes_leaves_the_file_complete_where_no_server_runs() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.stop().await;
     for command in [&["user", "reset-link", "sam"][..], &["migrate"], &["keys", "rotate"]] {
         assert_eq!(process.run(command).code, Some(0), "{command:?}");
@@ -53,7 +53,7 @@ fn warnings(process: &Process, word: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_secret_that_is_made_anew_beside_users_is_a_loud_warning() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.stop().await;
     process.start().await;
     process.stop().await;
@@ -94,7 +94,7 @@ fn readme(heading: &str) -> Vec<String> {
 async fn the_lines_of_the_readme_back_up_a_running_server_and_restore_it() {
     let [back_up, restore] = &readme("Back up and restore")[..] else { panic!("two blocks") };
     let mut process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     let lines = |lines: &str| {
         let shell = Command::new("sh").args(["-ec", lines]).current_dir(process.path("")).output().unwrap();
         assert!(shell.status.success(), "{lines}: {shell:?}");
@@ -108,7 +108,7 @@ async fn the_lines_of_the_readme_back_up_a_running_server_and_restore_it() {
         assert!(Command::new("sh").args(["-c", lines]).current_dir(process.path("")).status().unwrap().success());
         process.start().await;
     }
-    process.someone("ada", OTTER).await;
+    process.user("ada", OTTER).await;
     process.stop().await;
     let shell = Command::new("sh").args(["-ec", restore]).current_dir(process.path("")).output().unwrap();
     assert!(shell.status.success(), "{restore}: {shell:?}");

@@ -43,7 +43,7 @@ fn assert_calm(page: &Page, what: &str) {
 
 /// Returns a browser that can open every form: it is logged in and has opened a reset link.
 async fn everywhere(app: &TestApp) -> Browser {
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     sam.open(&link).await;
     sam
@@ -170,7 +170,7 @@ async fn a_body_that_is_not_a_form_or_is_too_large_is_refused() {
 #[tokio::test]
 async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_and_not_saved() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let name = sam.open("/profile/name").await.form("/profile/name").fill("full_name", "New <b>");
     let language = sam.open("/profile/language").await.form("/profile/language").fill("language", "zh-CN");
     let password = sam.open("/profile/password").await.form("/profile/password");
@@ -197,7 +197,7 @@ async fn a_form_posted_after_the_session_ended_is_found_filled_after_the_log_in_
 #[tokio::test]
 async fn a_device_that_was_to_be_logged_out_after_the_session_ended_is_still_there_and_the_page_says_so() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut elsewhere = app.browser();
     elsewhere.log_in("sam", OTTER).await;
     let form = sam.open("/profile/security").await.form("/profile/security/log-out");

@@ -92,7 +92,7 @@ async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     sam.presses("/login").await;
     sam.sees("form[action='/logout']").await;
 
-    app.someone("alex", OTTER).await;
+    app.user("alex", OTTER).await;
     sam.driver.goto(app.reset_link("alex@example.com", 2).await).await.unwrap();
     sam.presses("/logout").await;
     sam.sees("form[action='/reset-password']").await;
@@ -192,7 +192,7 @@ async fn back_after_an_error_shows_the_form() {
 #[tokio::test]
 async fn times_are_in_the_time_zone_of_the_browser_and_in_utc_without_script() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for (script, language, zone) in
         [(Script::On, "en-GB", "Asia/Tokyo"), (Script::On, "zh-CN", "Asia/Tokyo"), (Script::Off, "en", "Asia/Tokyo")]
     {
@@ -226,7 +226,7 @@ async fn a_log_in_leads_to_the_home_url_on_another_site() {
     let elsewhere = TestApp::start().await;
     let home = format!("{}/docs", elsewhere.url);
     let app = TestApp::start_with(&["--home-url", &home]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let sam = Person::at(&app, DESK, Script::On).await;
     sam.opens("/login").await;
     sam.types("login", "sam").await;
@@ -246,7 +246,7 @@ async fn cookies(person: &Person) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn a_log_out_clears_what_was_stored_and_the_account_still_knows_the_browser() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let sam = Person::at(&app, DESK, Script::On).await;
     sam.opens("/login").await;
     sam.takes("footer a[hreflang=zh-CN]").await;
@@ -295,7 +295,7 @@ async fn a_double_click_signs_up_once_without_script_too() {
 
 async fn log_in_by_keyboard(script: Script) {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = Person::at(&app, DESK, script).await;
     sam.hands = Hands::Keyboard;
     sam.opens("/login").await;

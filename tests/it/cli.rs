@@ -185,8 +185,8 @@ fn a_flag_wins_over_its_variable_wherever_it_stands() {
 #[tokio::test]
 async fn an_operator_looks_after_users_while_the_site_runs() {
     let process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
-    process.someone("ada", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
+    process.user("ada", OTTER).await;
 
     let list = process.run(&["user", "list"]);
     assert_eq!((list.code, list.out.lines().count()), (Some(0), 2), "{list:?}");
@@ -215,13 +215,13 @@ async fn an_operator_looks_after_users_while_the_site_runs() {
     assert!(!lost.is_logged_in().await);
     assert_eq!(lost.log_in("sam", HERON).await.status, 422);
     assert_eq!(process.run(&["user", "list"]).out.lines().count(), 1);
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
 }
 
 #[tokio::test]
 async fn what_an_operator_does_is_an_event() {
     let process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     let before = event::Entity::find().all(process.db().await.read()).await.unwrap();
     let id = before[0].user_id.unwrap().to_string();
     let noted = |arguments: &[&str], event: &str, user: bool| {
@@ -271,7 +271,7 @@ async fn a_fresh_secret_does_not_wait_for_the_database() {
 async fn a_deleted_user_leaves_no_address_behind() {
     let process = Process::serving(&[]).await;
     for (name, typed) in [("sam", "SAM@Example.com"), ("ada", "ada@example.com")] {
-        process.someone(name, OTTER).await;
+        process.user(name, OTTER).await;
         // The visit and the outbox have the address as it was typed.
         process.browser().ask_reset(typed).await;
         process.link(&format!("{name}@example.com"), 2).await;
@@ -318,7 +318,7 @@ async fn migrate_makes_a_database_that_serve_takes_over() {
     let mode = |name: &str| fs::metadata(process.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!([mode("data"), mode("data/latchkey.db"), mode("data/secret")], [0o700, 0o600, 0o600]);
     process.start().await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     assert_eq!(process.run(&["migrate"]).code, Some(0), "beside a running server too");
     assert!(process.browser().log_in("sam", OTTER).await.status.is_success());
 }

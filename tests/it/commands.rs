@@ -66,7 +66,7 @@ fn a_command_leaves_a_file_that_is_no_database_of_ours_alone() {
 #[tokio::test]
 async fn the_settings_of_the_server_can_come_from_a_file() {
     let process = Process::serving(&[("LATCHKEY_DATA_DIR", "elsewhere")]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let lines = [
         "# the server's settings",
         "",
@@ -147,7 +147,7 @@ fn a_line_of_the_file_that_is_no_setting_is_named() {
 #[tokio::test]
 async fn a_command_knows_the_address_that_the_server_has_from_its_settings() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let link = |process: &Process| bare(process, &["user", "reset-link", "sam"]).out;
     assert!(link(&process).starts_with(&process.url), "{}", link(&process));
     process.stop().await;
@@ -172,7 +172,7 @@ async fn a_command_knows_the_address_that_the_server_has_from_its_settings() {
 #[tokio::test]
 async fn no_link_is_made_while_the_address_of_the_site_is_unknown() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.stop().await;
     fs::remove_file(process.path("data/server.json")).unwrap();
     refused(&bare(&process, &["user", "reset-link", "sam"]), 1, &["LATCHKEY_PUBLIC_URL", "--env-file", "data"]);
@@ -183,7 +183,7 @@ async fn no_link_is_made_while_the_address_of_the_site_is_unknown() {
 #[tokio::test]
 async fn a_user_is_deleted_only_on_a_yes() {
     let process = Process::serving(&[]).await;
-    process.someone("dora", OTTER).await;
+    process.user("dora", OTTER).await;
     let delete = || process.command(&["user", "delete", "dora"]);
     for answer in ["n\n", "", "y\n"] {
         let ran = answered(delete(), answer);
@@ -213,8 +213,8 @@ async fn a_user_is_deleted_only_on_a_yes() {
 #[tokio::test]
 async fn lists_are_one_json_document_for_programs() {
     let process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
-    process.someone("ada", OTTER).await;
+    process.user("sam", OTTER).await;
+    process.user("ada", OTTER).await;
     let json = |arguments: &[&str]| -> Value {
         let ran = process.run(&[arguments, &["--json"]].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");

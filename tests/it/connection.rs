@@ -266,7 +266,7 @@ async fn a_head_in_endless_pieces_ends_the_connection() {
 #[tokio::test]
 async fn users_log_in_over_http_2() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let health = over_http2().get(format!("{}/healthz", app.url)).send().await.unwrap();
     assert_eq!(health.version(), reqwest::Version::HTTP_2);
     let mut sam = Browser::over(over_http2(), &app.url);
@@ -339,7 +339,7 @@ fn allow_many_files() {
 async fn a_thousand_slow_connections_do_not_delay_a_user() {
     allow_many_files();
     let app = app(&["--rate-limits", "off"], ConnectionLimits::default()).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut slow = vec![];
     for _ in 0..1000 {
         let mut wire = Wire::to(&app.url).await;
@@ -356,7 +356,7 @@ async fn a_client_that_asks_and_leaves_costs_no_hash() {
     let app =
         app(&["--hash-memory", "65536", "--hash-passes", "20", "--rate-limits", "off"], ConnectionLimits::default())
             .await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let body = "login=sam&password=velvet+otter+bakes+rye";
     let form = "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin";
     let post =

@@ -24,7 +24,7 @@ async fn profile(app: &TestApp, lines: &[String]) -> u16 {
 #[tokio::test]
 async fn the_session_cookie_is_one_cookie_of_one_name_and_one_value() {
     let app = TestApp::start().await;
-    let sam = app.someone("sam", OTTER).await;
+    let sam = app.user("sam", OTTER).await;
     let real = &sam.cookies[SESSION];
     let crowd: Vec<String> = (0..100).map(|n| format!("c{n}=v{n}")).collect();
     let crowd = crowd.join("; ");
@@ -88,8 +88,8 @@ async fn on_https_a_cookie_has_the_name_that_no_sister_host_can_set() {
 #[tokio::test]
 async fn what_was_planted_before_a_log_in_is_not_what_is_logged_in_after_it() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
-    let mut eve = app.someone("eve", HERON).await;
+    app.user("sam", OTTER).await;
+    let mut eve = app.user("eve", HERON).await;
     eve.ask_reset("eve@example.com").await; // this gives her a visit
     let planted = eve.cookies.clone();
     let reset = app.reset_link("sam@example.com", 2).await;
@@ -141,7 +141,7 @@ async fn the_id_of_a_visit_is_never_one_that_the_browser_sent() {
 #[tokio::test]
 async fn the_cookie_of_a_reset_link_lives_15_minutes() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     let page = sam.send(Method::GET, &link, |request| request).await;

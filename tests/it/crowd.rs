@@ -183,7 +183,7 @@ async fn heads_count_as_decoded_and_bodies_as_far_as_they_have_come() {
 #[tokio::test]
 async fn a_value_that_is_longer_than_any_honest_one_is_not_shown_again() {
     let app = TestApp::start().await;
-    app.someone("sam", crate::OTTER).await;
+    app.user("sam", crate::OTTER).await;
     let mut sam = app.browser();
     sam.log_in("sam", crate::OTTER).await;
     // HTML writes each of these as five characters.

@@ -13,7 +13,7 @@ const SUBJECT: &str = "New log-in to your Latchkey account";
 #[tokio::test]
 async fn a_log_in_in_a_new_browser_is_reported_by_letter_and_in_a_known_one_is_not() {
     let app = TestApp::start().await;
-    let mut home = app.someone("sam", OTTER).await;
+    let mut home = app.user("sam", OTTER).await;
     for _ in 0..2 {
         home.log_out().await;
         assert_eq!(home.log_in("sam", OTTER).await.path, "/profile");
@@ -52,8 +52,8 @@ async fn the_first_log_in_in_an_unknown_browser_is_reported_even_if_the_account_
 #[tokio::test]
 async fn two_users_of_one_browser_are_both_known() {
     let app = TestApp::start().await;
-    let mut shared = app.someone("sam", OTTER).await;
-    app.someone("ada", OTTER).await;
+    let mut shared = app.user("sam", OTTER).await;
+    app.user("ada", OTTER).await;
     for _ in 0..2 {
         for name in ["ada", "sam"] {
             shared.log_out().await;
@@ -92,7 +92,7 @@ const BEHIND_A_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
 #[tokio::test]
 async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_it() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 8).await;
     assert_eq!(app.letters_to("sam@example.com", 4).await.len(), 4, "sign-up and three log-ins");
     assert_eq!(waiting(&app).await.len(), 1, "the others wait in one email");
@@ -132,7 +132,7 @@ async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_
 #[tokio::test]
 async fn one_log_in_beyond_the_limit_is_reported_an_hour_later() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 4).await;
     app.letters_to("sam@example.com", 4).await;
     app.app.clock.advance(Duration::hours(1));
@@ -145,7 +145,7 @@ async fn one_log_in_beyond_the_limit_is_reported_an_hour_later() {
 #[tokio::test]
 async fn a_waiting_email_about_log_ins_survives_a_restart_and_is_sent_once() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 5).await;
     app.letters_to("sam@example.com", 4).await;
     let url = app.url.clone();
@@ -162,7 +162,7 @@ async fn a_waiting_email_about_log_ins_survives_a_restart_and_is_sent_once() {
 #[tokio::test]
 async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 10).await;
     for n in 11..=16 {
         app.app.clock.advance(Duration::minutes(6));
@@ -181,7 +181,7 @@ async fn one_email_lists_ten_log_ins_and_counts_the_rest() {
 #[tokio::test]
 async fn log_ins_at_the_same_moment_wait_in_one_email() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 3).await;
     futures_util::future::join_all((4..9).map(|n| log_in_elsewhere(&app, n, 1))).await;
     let rows = waiting(&app).await;
@@ -192,7 +192,7 @@ async fn log_ins_at_the_same_moment_wait_in_one_email() {
 #[tokio::test]
 async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     log_in_elsewhere(&app, 1, 5).await;
     app.letters_to("sam@example.com", 4).await;
     let incoming = app.dir.path().join("mailbox/.incoming");
@@ -219,7 +219,7 @@ async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
 #[tokio::test]
 async fn the_first_token_that_a_program_gets_is_reported_by_letter() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for _ in 0..3 {
         let form = [("username", "sam"), ("password", OTTER)];
         let token = reqwest::Client::new().post(format!("{}/token", app.url)).form(&form).send().await.unwrap();
@@ -234,7 +234,7 @@ async fn the_first_token_that_a_program_gets_is_reported_by_letter() {
 #[tokio::test]
 async fn after_a_reset_no_browser_is_known() {
     let app = TestApp::start().await;
-    let mut eve = app.someone("sam", OTTER).await;
+    let mut eve = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     sam.reset(&link, HERON).await;
@@ -251,7 +251,7 @@ async fn an_account_keeps_the_twenty_newest_devices_and_the_fifty_newest_session
     use latchkey::accounts::session::{self, device};
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    let mut first = app.someone("sam", OTTER).await;
+    let mut first = app.user("sam", OTTER).await;
     let mut second = app.browser();
     second.log_in("sam", OTTER).await;
     let form = [("username", "sam"), ("password", OTTER)];

@@ -32,7 +32,7 @@ async fn a_visitor_reads_about_the_api_in_their_language() {
 #[tokio::test]
 async fn a_user_reads_in_the_language_that_they_have_saved() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/language").await.form("/profile/language");
     sam.submit(form.fill("language", "zh-CN")).await;
     assert!(!sam.cookies.contains_key("latchkey_lang"));

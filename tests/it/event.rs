@@ -15,7 +15,7 @@ async fn events(app: &TestApp) -> Vec<Event> {
 #[tokio::test]
 async fn a_whole_life_is_noted_with_the_id_of_each_request() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     sam.log_out().await;
@@ -46,7 +46,7 @@ async fn a_whole_life_is_noted_with_the_id_of_each_request() {
 #[tokio::test]
 async fn a_user_reads_what_happened_with_browser_address_and_time() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut eve = app.browser();
     eve.user_agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
     for n in 0..10 {
@@ -67,7 +67,7 @@ async fn a_user_reads_what_happened_with_browser_address_and_time() {
         assert!(activity.contains(words), "{words}: {activity}");
     }
     // Events of another user are not shown.
-    let mut ada = app.someone("ada", OTTER).await;
+    let mut ada = app.user("ada", OTTER).await;
     assert!(!ada.open("/profile/security").await.html.contains("ailed log-in"));
 }
 
@@ -88,7 +88,7 @@ async fn guess(app: &TestApp, ip: String) {
 #[tokio::test]
 async fn only_the_same_in_a_row_is_one_line_with_its_count_and_first_and_last_time() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for (ip, minutes) in [("203.0.113.1", 0), ("203.0.113.1", 7), ("203.0.113.2", 2), ("203.0.113.1", 3)] {
         app.app.clock.advance(time::Duration::minutes(minutes));
         guess(&app, ip.to_owned()).await;
@@ -108,7 +108,7 @@ async fn only_the_same_in_a_row_is_one_line_with_its_count_and_first_and_last_ti
 #[tokio::test]
 async fn guesses_from_thirty_addresses_leave_the_owners_own_events_on_the_first_page() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8", "--rate-limits", "off"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for _ in 0..4 {
         sam.log_out().await;
         sam.log_in("sam", OTTER).await;
@@ -131,7 +131,7 @@ async fn guesses_from_thirty_addresses_leave_the_owners_own_events_on_the_first_
 #[tokio::test]
 async fn recent_activity_has_pages_of_twenty() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for _ in 0..15 {
         sam.log_out().await;
         sam.log_in("sam", OTTER).await;
@@ -161,7 +161,7 @@ async fn guesses_at_names_without_an_account_are_noted_for_the_operator() {
 #[tokio::test]
 async fn a_form_of_another_site_is_noted_a_few_times_and_shown_to_the_user_of_the_cookie() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for _ in 0..8 {
         let foreign = |request: reqwest::RequestBuilder| request.header("sec-fetch-site", "same-site");
         sam.send(reqwest::Method::POST, "/logout", foreign).await.assert_framed(403);
@@ -183,7 +183,7 @@ async fn a_client_that_uses_up_its_attempts_is_noted_once() {
 #[tokio::test]
 async fn events_are_deleted_with_their_user_and_after_their_time() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let kept = time::Duration::days(90);
     let sweep = async |days| {
         let now = app.app.now() + time::Duration::days(days);
@@ -201,7 +201,7 @@ async fn events_are_deleted_with_their_user_and_after_their_time() {
 #[tokio::test]
 async fn a_flood_of_guesses_at_unknown_names_is_noted_1000_times_and_hides_no_guess_at_an_account() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let (db, accounts) = (app.app.db.write(), &app.app.accounts);
     let asked = Asked {
         at: app.app.now(),

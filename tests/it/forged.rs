@@ -138,7 +138,7 @@ struct Case {
 impl Case {
     async fn at(door: Door) -> Self {
         let app = TestApp::start().await;
-        app.someone("sam", OTTER).await;
+        app.user("sam", OTTER).await;
         let real = door.token_of(&app, "sam").await;
         let parts: Vec<&str> = real.split('.').collect();
         let (header, claims) = (decoded(parts[0]), decoded(parts[1]));
@@ -369,7 +369,7 @@ async fn every_claim_is_there_once_with_a_value_of_its_kind() {
 async fn a_token_is_for_this_site_this_door_and_this_user() {
     for door in Door::BOTH {
         let case = Case::at(door).await;
-        case.app.someone("eve", OTTER).await;
+        case.app.user("eve", OTTER).await;
         let signed = |claims: &Value| case.signs(&case.header, claims);
         let other = case.door.other().token_of(&case.app, "sam").await;
         let parts: Vec<&str> = other.split('.').collect();

@@ -128,7 +128,7 @@ async fn signing_up(sam: &mut Critic, app: &TestApp) {
     sam.follows("/signup/confirm").await;
     sam.shows("signup-confirm", "form[action='/signup/confirm']").await;
 
-    app.someone("alex", HERON).await; // Alex takes the username first
+    app.user("alex", HERON).await; // Alex takes the username first
     sam.presses("/signup/confirm").await;
     sam.shows("signup-confirm-taken", "#errors").await;
     sam.types("username", "sam").await;

@@ -23,7 +23,7 @@ async fn forged(app: &TestApp, cookies: &std::collections::BTreeMap<String, Stri
 #[tokio::test]
 async fn a_form_that_another_site_makes_a_browser_send_is_refused() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let cookies = sam.cookies.clone();
     let own = app.url.as_str();
     for headers in [
@@ -62,7 +62,7 @@ async fn a_form_that_another_site_makes_a_browser_send_is_refused() {
     .into_iter()
     .enumerate()
     {
-        let fresh = app.someone(&format!("sam{n}"), OTTER).await;
+        let fresh = app.user(&format!("sam{n}"), OTTER).await;
         assert_eq!(forged(&app, &fresh.cookies, headers).await, 303, "{headers:?}");
     }
     assert_eq!(forged(&app, &std::collections::BTreeMap::new(), &[]).await, 303, "a program without cookies");
@@ -71,7 +71,7 @@ async fn a_form_that_another_site_makes_a_browser_send_is_refused() {
 #[tokio::test]
 async fn a_foreign_log_in_or_sign_up_is_refused_with_a_page() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut browser = app.browser();
     browser.base = "https://evil.example".into();
     for path in ["/login", "/signup", "/forgot-password", "/reset-password", "/signup/confirm", "/profile", "/nowhere"]
@@ -144,7 +144,7 @@ async fn every_answer_carries_the_headers() {
 #[tokio::test]
 async fn the_html_of_an_email_is_the_only_page_that_may_be_framed() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let letter = reqwest::get(format!("{}/dev/mailbox.json", app.url)).await.unwrap();
     let letter = letter.json::<serde_json::Value>().await.unwrap()[0]["id"].as_str().unwrap().to_owned();
     for (path, expected) in [("", "DENY"), ("/html", "SAMEORIGIN")] {
@@ -169,7 +169,7 @@ async fn hsts_is_for_https_and_for_subdomains_only_if_the_operator_says_so() {
 #[tokio::test]
 async fn a_log_out_clears_the_storage_and_no_cookie_that_must_stay() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let page = sam.post::<&str, &str>("/logout", &[]).await;
     // "cookies" would delete the device cookie too, and "cache" makes browsers wait.
     assert_eq!(page.headers["clear-site-data"], "\"storage\"");
@@ -190,7 +190,7 @@ async fn a_failure_shows_the_request_id_of_its_header() {
 #[tokio::test]
 async fn a_database_out_of_reach_never_looks_like_a_log_out() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     app.app.db.read().clone().close().await.unwrap();
     let page = sam.open("/profile").await;
     page.assert_framed(503);

@@ -168,7 +168,7 @@ async fn what_proxies_say_of_host_and_scheme_changes_nothing() {
             .header("x-http-method-override", "DELETE")
             .header("forwarded", "for=192.0.2.1;host=evil.example;proto=https")
     };
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for path in ["/", "/login", "/signup", "/profile", "/profile/security", "/nowhere", "/docs", "/openapi.json"] {
         for browser in [&mut sam, &mut app.browser()] {
             let honest = browser.send(Method::GET, path, |request| request).await;
@@ -214,12 +214,12 @@ async fn seen(app: &TestApp, hops: &[&str]) -> String {
 #[tokio::test]
 async fn an_address_is_believed_only_from_trusted_proxies() {
     let alone = TestApp::start().await;
-    alone.someone("sam", OTTER).await;
+    alone.user("sam", OTTER).await;
     assert_eq!(seen(&alone, &["192.0.2.1"]).await, "127.0.0.1");
 
     let proxies = ["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8,2001:db8:10::/48"];
     let app = TestApp::start_with(&[&proxies[..], &["--rate-limits", "off"]].concat()).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for (hops, client) in [
         (&[][..], "127.0.0.1"),
         (&["192.0.2.1"], "192.0.2.1"),
@@ -284,7 +284,7 @@ const ADDED_BY_PROXIES: [(&str, &str); 12] = [
 #[tokio::test]
 async fn the_mailbox_is_not_there_for_clients_behind_a_proxy() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let letters = reqwest::get(format!("{}/dev/mailbox.json", process.url)).await.unwrap();
     let id = letters.json::<serde_json::Value>().await.unwrap()[0]["id"].as_str().unwrap().to_owned();
     let pages = ["".to_owned(), ".json".to_owned(), format!("/{id}"), format!("/{id}/html")];

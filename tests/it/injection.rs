@@ -84,7 +84,7 @@ fn assert_headers_are_ours(headers: &reqwest::header::HeaderMap, what: &str) {
 #[tokio::test]
 async fn no_field_and_no_query_splits_a_header() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     sam.open(&app.reset_link("sam@example.com", 2).await).await;
     for payload in PAYLOADS {
         for (path, fields) in FORMS.iter().chain(OTHER_FORMS) {
@@ -143,7 +143,7 @@ async fn an_address_with_bytes_that_are_not_text_gets_an_ordinary_answer() {
 /// Sends every text of a client that can get into the log: paths, methods, headers and names.
 async fn pester(process: &Process) {
     let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     for payload in PAYLOADS {
         let query: String = form_urlencoded::byte_serialize(payload.as_bytes()).collect();
         for path in ["/", "/login/", "/static/", "/dev/mailbox/", "/users/", "/reset_password/"] {

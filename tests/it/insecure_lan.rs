@@ -127,7 +127,7 @@ fn banners(page: &Page, warning: &str) -> usize {
 
 /// Returns one page of each kind, also of failures.
 async fn pages(app: &TestApp) -> Vec<Page> {
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut all = vec![];
     for path in ["/", "/login", "/signup", "/forgot-password", "/docs", "/dev/mailbox", "/signup/confirm", "/nowhere"] {
         all.push(app.browser().open(path).await);
@@ -164,7 +164,7 @@ async fn cookies_are_as_they_are_without_it() {
     let mut seen = vec![];
     for flags in [&[][..], &["--insecure-lan"]] {
         let app = TestApp::start_with(flags).await;
-        app.someone("sam", OTTER).await;
+        app.user("sam", OTTER).await;
         let answer = app.browser().post("/login", &[("login", "sam"), ("password", OTTER)]).await;
         let attributes = |cookie: &reqwest::header::HeaderValue| {
             let (pair, attributes) = cookie.to_str().unwrap().split_once(';').unwrap();

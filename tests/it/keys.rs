@@ -46,7 +46,7 @@ async fn opens(process: &Process, token: &str) -> bool {
 #[tokio::test]
 async fn a_fresh_secret_logs_no_user_out_until_the_old_one_is_dropped() {
     let mut process = Process::serving(&[]).await;
-    let (mut sam, file) = (process.someone("sam", OTTER).await, process.path("data/secret"));
+    let (mut sam, file) = (process.user("sam", OTTER).await, process.path("data/secret"));
     let (old_token, old) = (token(&process).await, secrets(&file));
     let ran = process.run(&["keys", "rotate"]);
     assert_eq!((ran.code, ran.err.lines().count()), (Some(0), 1), "the event: {}", ran.err);
@@ -60,7 +60,7 @@ async fn a_fresh_secret_logs_no_user_out_until_the_old_one_is_dropped() {
     process.stop().await;
     process.start().await;
     assert!(sam.is_logged_in().await && opens(&process, &old_token).await);
-    let (mut ada, new_token) = (process.someone("ada", OTTER).await, token(&process).await);
+    let (mut ada, new_token) = (process.user("ada", OTTER).await, token(&process).await);
     let list = process.run(&["keys", "list"]).out;
     let [new_id, old_id] = [0, 1].map(|line| list.lines().nth(line).unwrap().split_whitespace().next().unwrap());
     assert_eq!((kid(&ada).as_str(), kid(&sam).as_str()), (new_id, old_id), "the newest signs");
@@ -80,7 +80,7 @@ async fn a_fresh_secret_logs_no_user_out_until_the_old_one_is_dropped() {
 #[tokio::test]
 async fn a_secret_is_not_dropped_while_a_session_may_be_open_by_it() {
     let mut process = Process::serving(&[]).await;
-    let (mut sam, file) = (process.someone("sam", OTTER).await, process.path("data/secret"));
+    let (mut sam, file) = (process.user("sam", OTTER).await, process.path("data/secret"));
     token(&process).await;
     assert_eq!(process.run(&["keys", "rotate"]).code, Some(0));
     let both = secrets(&file);
@@ -120,7 +120,7 @@ async fn a_secret_is_not_dropped_while_a_session_may_be_open_by_it() {
 #[tokio::test]
 async fn a_session_that_is_used_is_signed_anew() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let open = async |since| {
         let db = app.app.db.read();
         session::signed_before(db, since, app.app.now()).await.unwrap().map(|(count, _)| count)
@@ -210,7 +210,7 @@ fn what_is_not_there_or_not_ours_to_change_is_said() {
 #[tokio::test]
 async fn losing_the_secret_only_logs_users_out() {
     let mut process = Process::serving(&[]).await;
-    let (mut sam, mut ada) = (process.someone("sam", OTTER).await, process.browser());
+    let (mut sam, mut ada) = (process.user("sam", OTTER).await, process.browser());
     sign_up(&mut ada, "ada", OTTER).await;
     let ada_link = process.link("ada@example.com", 1).await;
     forget(&mut process.browser(), "sam@example.com").await;

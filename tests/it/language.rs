@@ -95,7 +95,7 @@ async fn the_switch_in_the_footer_outlasts_the_page() {
 #[tokio::test]
 async fn what_a_user_has_chosen_goes_before_what_their_browser_asks_for() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/language").await.form("/profile/language");
     assert!(form.fields.contains(&("language".into(), String::new())), "nothing was chosen: {form:?}");
     let page = sam.submit(form.fill("language", "zh-CN")).await;
@@ -142,7 +142,7 @@ async fn a_language_that_was_chosen_before_the_account_comes_along() {
 #[tokio::test]
 async fn a_language_stays_with_its_account_and_not_with_the_browser() {
     let app = TestApp::start().await;
-    let mut li = app.someone("lina", OTTER).await;
+    let mut li = app.user("lina", OTTER).await;
     save(&mut li, "zh-CN").await;
     let mut sams = app.browser();
     let page = sams.log_in("lina", OTTER).await;
@@ -182,7 +182,7 @@ async fn the_switch_works_where_the_session_has_ended_and_keeps_where_to_go() {
 #[tokio::test]
 async fn no_link_changes_what_a_user_has_saved() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     save(&mut sam, "en").await;
     for site in [None, Some("same-origin"), Some("cross-site"), Some("same-site"), Some("none")] {
         let from = |request: reqwest::RequestBuilder| match site {
@@ -199,7 +199,7 @@ async fn no_link_changes_what_a_user_has_saved() {
 #[tokio::test]
 async fn a_choice_in_this_browser_lasts_until_the_next_log_in_to_an_account_that_has_saved_one() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     sam.open("/profile?lang=zh-CN").await;
     sam.log_out().await;
     speaks(&sam.log_in("sam", OTTER).await, "zh-CN"); // nothing is saved yet

@@ -28,7 +28,7 @@ fn retry_after(page: &Page) -> i64 {
 #[tokio::test]
 async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_there_is_an_account() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut answers = vec![];
     let names = ["nobody", "nobody@example.com", "no such name, nor can there be", "sam", "sam@example.com"];
     for login in names {
@@ -67,7 +67,7 @@ async fn a_stranger_guesses_five_times_at_a_name_and_then_waits_whether_or_not_t
 #[tokio::test]
 async fn two_names_of_one_account_are_limited_like_two_unknown_names() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let client = std::cell::Cell::new(0u32);
     let answer = async |login: &str| {
         client.set(client.get() + 1); // each guess has its own client, so that no client is limited
@@ -98,7 +98,7 @@ async fn two_names_of_one_account_are_limited_like_two_unknown_names() {
 #[tokio::test]
 async fn a_hundred_guesses_at_once_get_no_further_than_ten_in_turn() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..30 {
         let mut browser = app.browser();
@@ -115,7 +115,7 @@ async fn a_hundred_guesses_at_once_get_no_further_than_ten_in_turn() {
 #[tokio::test]
 async fn strangers_cannot_lock_the_owners_own_browser_out() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     sam.log_out().await;
     let mut failures = 0;
     while failures < 100 {
@@ -148,8 +148,8 @@ async fn strangers_cannot_lock_the_owners_own_browser_out() {
 #[tokio::test]
 async fn a_known_browser_has_attempts_of_its_own_and_only_at_its_own_account() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    app.someone("ada", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
+    app.user("ada", OTTER).await;
     let device = sam.cookies["latchkey_device"].clone();
     let mut thief = app.browser();
     thief.cookies.insert("latchkey_device".into(), device.clone());
@@ -171,7 +171,7 @@ async fn a_known_browser_has_attempts_of_its_own_and_only_at_its_own_account() {
 #[tokio::test]
 async fn a_restart_forgives_nothing() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     guess(&mut app.browser(), "sam").await;
     let app = TestApp::start_in(app.stop().await, &[]).await;
     app.browser().log_in("sam", OTTER).await.assert_framed(429);
@@ -180,7 +180,7 @@ async fn a_restart_forgives_nothing() {
 #[tokio::test]
 async fn one_client_has_thirty_failures_at_all_accounts_together_and_log_ins_do_not_count() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for _ in 0..4 {
         for n in 0..10 {
             let login = ["sam", "sam@example.com"][n % 2];
@@ -277,7 +277,7 @@ async fn a_letter_that_is_asked_for_again_too_soon_costs_an_attempt_too() {
 #[tokio::test]
 async fn three_letters_go_to_one_address_and_then_one_an_hour_with_the_same_answer() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let ask = async |email: &str| {
         let mut browser = app.browser();
         let page = browser.ask_reset(email).await;
@@ -358,7 +358,7 @@ async fn first_sign_up_letters_to_one_address_are_limited() {
 #[tokio::test]
 async fn a_change_of_password_uses_up_no_letter_of_a_reset() {
     let app = TestApp::start().await;
-    let mut thief = app.someone("sam", OTTER).await;
+    let mut thief = app.user("sam", OTTER).await;
     for n in 0..3 {
         app.reset_link("sam@example.com", 2 + n).await;
     }
@@ -372,7 +372,7 @@ async fn a_change_of_password_uses_up_no_letter_of_a_reset() {
 #[tokio::test]
 async fn after_a_reset_the_owner_can_log_in_although_strangers_go_on_guessing() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     assert_eq!(sam.reset(&link, HERON).await.path, "/login");
@@ -383,7 +383,7 @@ async fn after_a_reset_the_owner_can_log_in_although_strangers_go_on_guessing() 
 #[tokio::test]
 async fn when_the_queue_for_the_hash_is_full_the_owners_browser_can_log_in_and_others_lose_no_attempt() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     sam.log_out().await;
     // The test fills the queue itself. The limits are on, and no client could fill it so soon.
     let hasher = app.app.accounts.hasher.clone();
@@ -404,7 +404,7 @@ async fn when_the_queue_for_the_hash_is_full_the_owners_browser_can_log_in_and_o
 #[tokio::test]
 async fn when_strangers_fill_the_queue_for_the_hash_the_password_can_still_be_changed_and_reset() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let change = sam.open("/profile/password").await.form("/profile/password");
     app.browser().sign_up("ada@example.com", "ada", OTTER).await;
@@ -435,7 +435,7 @@ async fn when_strangers_fill_the_queue_for_the_hash_the_password_can_still_be_ch
 #[tokio::test]
 async fn a_reset_refills_every_bucket_of_the_account() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for n in 0..100 {
         let form = sam.open("/profile/password").await.form("/profile/password");
         let page = sam.submit(form.fill("current_password", &format!("wrong {n}")).fill("new_password", HERON)).await;
@@ -458,7 +458,7 @@ async fn a_program_that_resets_a_password_is_known_afterwards_and_leaves_no_othe
     use latchkey::accounts::session::device::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let json = serde_json::json!({"token": link.rsplit('=').next().unwrap(), "new_password": HERON}).to_string();
     let post = |path: &str| reqwest::Client::new().post(format!("{}{path}", app.url));
@@ -476,7 +476,7 @@ async fn a_program_that_resets_a_password_is_known_afterwards_and_leaves_no_othe
 #[tokio::test]
 async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     // The test uses the attempts up itself. A client would need many accounts for this.
     let (clients, ip) = (&app.app.accounts.limits.clients, Some("127.0.0.1".parse().unwrap()));
     while clients.take(Action::KnownLogIn, ip, app.app.now()).is_ok() {}
@@ -492,8 +492,8 @@ async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
 #[tokio::test]
 async fn one_password_of_a_name_is_hashed_at_a_time() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    app.someone("ada", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
+    app.user("ada", OTTER).await;
     for name in ["sam", "nobody"] {
         let held = app.app.accounts.hasher.hold(name).await.unwrap();
         let mut guesser = app.browser();
@@ -511,7 +511,7 @@ async fn one_password_of_a_name_is_hashed_at_a_time() {
 #[tokio::test]
 async fn a_program_is_slowed_down_only_by_guesses_from_its_own_network() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let token = async |ip: &str, password: &str| {
         let form = [("username", "sam"), ("password", password)];
         let request = reqwest::Client::new().post(format!("{}/token", app.url)).header("x-forwarded-for", ip);
@@ -575,7 +575,7 @@ async fn three_letters_of_sign_ups_go_to_one_address_for_one_client() {
 #[tokio::test]
 async fn an_attacker_at_an_open_browser_cannot_guess_the_password_in_it() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for n in 0..21 {
         let form = sam.open("/profile/password").await.form("/profile/password");
         let page = sam.submit(form.fill("current_password", "wrong").fill("new_password", HERON)).await;
@@ -590,7 +590,7 @@ async fn an_attacker_at_an_open_browser_cannot_guess_the_password_in_it() {
 #[tokio::test]
 async fn a_clock_that_was_ahead_and_was_corrected_locks_no_user_out() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     app.app.clock.advance(Duration::days(365));
     assert_eq!(guess(&mut app.browser(), "sam").await.0, 5);
     for n in 0..6 {
@@ -665,8 +665,8 @@ async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_attempt
 #[tokio::test]
 async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_turns_strangers_away() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
-    let mut eve = app.someone("eve", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let mut eve = app.user("eve", OTTER).await;
     // The test takes the attempts itself. A flood as large as this would take too long.
     let mut addresses = (0..60_000).map(|n| format!("198.18.{}.{}", n / 250, n % 250));
     let now = app.app.now();

@@ -24,7 +24,7 @@ fn span<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
 #[tokio::test]
 async fn every_line_is_an_object_and_an_event_has_its_request_id_everywhere() {
     let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_LOG", "debug")]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let mut eve = process.browser();
     let wrong = eve.log_in("sam", HERON).await;
     let unknown = eve.log_in("nobody \"}\n{", HERON).await;

@@ -10,7 +10,7 @@ const SESSION: &str = "latchkey_session";
 #[tokio::test]
 async fn users_log_in_by_address_or_by_username() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for login in ["sam@example.com", "SAM@Example.COM", "sam", " Sam "] {
         let page = app.browser().log_in(login, OTTER).await;
         assert_eq!(page.path, "/profile", "{login}");
@@ -20,7 +20,7 @@ async fn users_log_in_by_address_or_by_username() {
 #[tokio::test]
 async fn every_wrong_log_in_gets_the_same_answer() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let long = "x".repeat(10_000);
     let mut bodies = vec![];
     for (login, password) in [
@@ -49,7 +49,7 @@ async fn every_wrong_log_in_gets_the_same_answer() {
 #[tokio::test]
 async fn an_empty_field_of_the_log_in_is_asked_for_and_is_no_failure() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     sam.log_out().await;
     for (login, password, problems) in [
         ("sam", "", &["Enter your password"][..]),
@@ -70,7 +70,7 @@ async fn an_empty_field_of_the_log_in_is_asked_for_and_is_no_failure() {
 #[tokio::test]
 async fn an_address_that_was_typed_at_the_log_in_is_in_the_next_form() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     sam.log_in("sam", HERON).await;
     assert_eq!(sam.open("/forgot-password").await.value_of("email"), "", "a username is no address");
@@ -92,7 +92,7 @@ async fn an_address_that_was_typed_at_the_log_in_is_in_the_next_form() {
 #[tokio::test]
 async fn a_log_in_that_fails_keeps_the_page_that_was_wanted() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     let page = sam.open("/profile/security").await;
     assert_eq!(page.path, "/login?next=%2Fprofile%2Fsecurity");
@@ -106,7 +106,7 @@ async fn a_log_in_that_fails_keeps_the_page_that_was_wanted() {
 #[tokio::test]
 async fn every_page_of_an_account_says_who_is_logged_in_and_logs_out() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for path in ["/profile", "/profile/name", "/profile/language", "/profile/password", "/profile/security", "/docs"] {
         let page = sam.open(path).await;
         assert_eq!(page.all("header .who a"), ["sam"], "{path}");
@@ -131,7 +131,7 @@ async fn every_page_of_an_account_says_who_is_logged_in_and_logs_out() {
 #[tokio::test]
 async fn password_managers_see_one_name_on_every_form() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let reset = {
         sam.clone().ask_reset("sam@example.com").await;
         app.reset_link("sam@example.com", 2).await
@@ -157,7 +157,7 @@ async fn password_managers_see_one_name_on_every_form() {
 #[tokio::test]
 async fn a_password_survives_another_keyboard_and_is_never_trimmed() {
     let app = TestApp::start().await;
-    app.someone("sam", "café  ﬁve otters rye ").await;
+    app.user("sam", "café  ﬁve otters rye ").await;
     assert_eq!(app.browser().log_in("sam", "cafe\u{301}  five otters rye ").await.path, "/profile");
     assert_eq!(app.browser().log_in("sam", "café  five otters rye").await.status, 422);
 }
@@ -178,7 +178,7 @@ async fn after_three_failures_the_page_offers_the_reset() {
 #[tokio::test]
 async fn log_in_goes_on_to_a_local_next_and_nowhere_else() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     let page = sam.open("/profile/password").await;
     assert_eq!(page.path, "/login?next=%2Fprofile%2Fpassword");
@@ -204,7 +204,7 @@ async fn log_in_goes_on_to_a_local_next_and_nowhere_else() {
 #[tokio::test]
 async fn log_out_ends_the_session_everywhere_it_was_copied_to() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut thief = sam.clone();
     assert!(thief.is_logged_in().await);
     let form = sam.open("/profile").await.form("/logout");
@@ -223,7 +223,7 @@ async fn log_out_ends_the_session_everywhere_it_was_copied_to() {
 #[tokio::test]
 async fn every_log_in_is_a_session_of_its_own() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let before = sam.cookies[SESSION].clone();
     let mut planted = app.browser();
     planted.cookies.insert(SESSION.into(), before.clone());
@@ -236,7 +236,7 @@ async fn every_log_in_is_a_session_of_its_own() {
 #[tokio::test]
 async fn cookies_are_http_only_lax_and_for_the_whole_site() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let log_in = |remember: &'static str| {
         let mut browser = app.browser();
         async move {
@@ -285,7 +285,7 @@ async fn on_https_only_host_cookies_count() {
 #[tokio::test]
 async fn a_session_ends_when_it_is_not_used_and_is_renewed_when_it_is() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let first = sam.cookies[SESSION].clone();
     app.app.clock.advance(time::Duration::minutes(4));
     assert!(sam.is_logged_in().await);
@@ -310,8 +310,8 @@ async fn a_session_ends_when_it_is_not_used_and_is_renewed_when_it_is() {
 #[tokio::test]
 async fn the_same_cookie_twice_is_none() {
     let app = TestApp::start().await;
-    let sam = app.someone("sam", OTTER).await;
-    let mut eve = app.someone("eve", OTTER).await;
+    let sam = app.user("sam", OTTER).await;
+    let mut eve = app.user("eve", OTTER).await;
     let both = format!("{SESSION}={}; {SESSION}={}; other=1", sam.cookies[SESSION], eve.cookies[SESSION]);
     eve.cookies.clear();
     let page = eve.send(reqwest::Method::GET, "/profile", |request| request.header("cookie", both)).await;
@@ -321,7 +321,7 @@ async fn the_same_cookie_twice_is_none() {
 #[tokio::test]
 async fn a_cookie_is_ours_only_as_we_spell_it() {
     let app = TestApp::start().await;
-    let sam = app.someone("sam", OTTER).await;
+    let sam = app.user("sam", OTTER).await;
     let (real, client) = (
         &sam.cookies[SESSION],
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
@@ -344,7 +344,7 @@ async fn the_cookie_of_a_deleted_user_opens_nothing() {
     use latchkey::accounts::user::Entity;
     use sea_orm::EntityTrait;
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let user = latchkey::accounts::user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
     Entity::delete_by_id(user.id).exec(app.app.db.write()).await.unwrap();
     assert_eq!(sam.open("/profile").await.path, "/login");
@@ -355,7 +355,7 @@ async fn the_cookie_of_a_deleted_user_opens_nothing() {
 #[tokio::test]
 async fn sessions_outlive_a_restart() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let url = app.url.clone();
     let dir = app.stop().await;
     let again = TestApp::start_in(dir, &["--public-url", &url]).await;
@@ -367,7 +367,7 @@ async fn sessions_outlive_a_restart() {
 async fn an_old_hash_is_renewed_at_log_in() {
     use latchkey::accounts::user;
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let dir = app.stop().await;
     let app = TestApp::start_in(dir, &["--hash-passes", "3"]).await;
     let hash = || async { user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap().hashed_password };
@@ -396,7 +396,7 @@ fn foreign_hash(password: &str, memory: u32, passes: u32) -> String {
 async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() {
     use sea_orm::ConnectionTrait;
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let plant = async |hash: &str| {
         let statement = format!("UPDATE users SET hashed_password = '{hash}'");
         app.app.db.write().execute_unprepared(&statement).await.unwrap();
@@ -426,7 +426,7 @@ async fn a_stored_hash_that_would_cost_more_than_four_of_ours_is_not_verified() 
 #[tokio::test]
 async fn a_second_click_starts_one_session() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     let form = sam.open("/login").await.form("/login").fill("login", "sam").fill("password", OTTER);
     let (mut one, mut two) = (sam.clone(), sam.clone());
@@ -439,7 +439,7 @@ async fn a_second_click_starts_one_session() {
 #[tokio::test]
 async fn keep_me_logged_in_ends_after_thirty_days_however_much_it_is_used() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     sam.post("/login", &[("login", "sam"), ("password", OTTER), ("remember", "1")]).await;
     for day in 1..30 {
@@ -453,7 +453,7 @@ async fn keep_me_logged_in_ends_after_thirty_days_however_much_it_is_used() {
 #[tokio::test]
 async fn the_setting_for_how_long_users_stay_logged_in_holds_for_sessions_that_exist() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let log_in = async |app: &TestApp, remember: &str| {
         let mut browser = app.browser();
         browser.post("/login", &[("login", "sam"), ("password", OTTER), ("remember", remember)]).await;

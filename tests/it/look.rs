@@ -118,7 +118,7 @@ async fn the_operators_links_are_at_the_foot_of_every_page_and_the_logo_leads_ho
 
     let terms = "Terms=https://example.com/terms?a=1&b=<2>, 帮助=mailto:help@example.com";
     let app = TestApp::start_with(&["--links", terms, "--home-url", "https://www.example.com/app"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for path in ["/login", "/signup", "/profile", "/docs", "/nowhere"] {
         let page = sam.open(path).await;
         let [(_, terms), (help, mailbox)] = &links(&page, ".foot > ul a")[..] else { panic!("{path}") };
@@ -132,7 +132,7 @@ async fn the_operators_links_are_at_the_foot_of_every_page_and_the_logo_leads_ho
 #[tokio::test]
 async fn a_log_in_that_no_page_asked_for_leads_home() {
     let app = TestApp::start_with(&["--home-url", "https://www.example.com/app"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for (path, next, to) in [
         ("/login", "", "https://www.example.com/app"),
         ("/login", "/profile/security", "/profile/security"),

@@ -77,7 +77,7 @@ impl Scrape {
 #[tokio::test]
 async fn the_life_of_an_account_is_counted() {
     let site = MeteredSite::start().await;
-    let mut sam = site.app.someone("sam", OTTER).await;
+    let mut sam = site.app.user("sam", OTTER).await;
     sam.log_out().await;
     sam.log_in("sam", HERON).await.assert_framed(422);
     sam.log_in("nobody", HERON).await.assert_framed(422);
@@ -171,7 +171,7 @@ async fn what_a_client_invents_makes_no_series() {
 async fn the_age_of_the_oldest_waiting_email_is_shown() {
     let site = MeteredSite::start().await;
     let incoming = site.app.dir.path().join("mailbox/.incoming");
-    site.app.someone("sam", OTTER).await;
+    site.app.user("sam", OTTER).await;
     // Now the postman cannot write its files.
     std::fs::remove_dir_all(&incoming).unwrap();
     std::fs::write(&incoming, "").unwrap();

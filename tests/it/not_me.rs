@@ -48,7 +48,7 @@ async fn told(app: &TestApp) -> usize {
 #[tokio::test]
 async fn the_button_ends_that_session_and_starts_a_reset() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
 
     // Opening the link does nothing: a mail scanner opens it first.
@@ -74,7 +74,7 @@ async fn the_button_ends_that_session_and_starts_a_reset() {
 #[tokio::test]
 async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
     let mut again = app.browser();
     again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
@@ -108,7 +108,7 @@ async fn it_says_so_when_that_device_was_the_only_one_or_was_logged_out_already(
         [(false, ">That device is logged out.<"), (true, ">That device had been logged out already.<")]
     {
         let app = TestApp::start().await;
-        app.someone("sam", OTTER).await;
+        app.user("sam", OTTER).await;
         let (mut eve, link) = eve_logs_in(&app, 2).await;
         if leaves {
             eve.log_out().await;
@@ -121,7 +121,7 @@ async fn it_says_so_when_that_device_was_the_only_one_or_was_logged_out_already(
 #[tokio::test]
 async fn its_email_is_one_of_its_own() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let mut sam = app.browser();
     sam.user_agent = Some(crate::security::IPHONE);
@@ -144,7 +144,7 @@ async fn its_email_is_one_of_its_own() {
 #[tokio::test]
 async fn the_link_has_43_characters_and_only_their_digest_is_kept() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let token = link.split_once("/not-me?token=").unwrap().1;
     assert_eq!(token.len(), 43, "{token}");
@@ -160,7 +160,7 @@ async fn the_link_has_43_characters_and_only_their_digest_is_kept() {
 #[tokio::test]
 async fn an_email_that_is_sent_twice_has_two_links_that_both_work() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, first) = eve_logs_in(&app, 2).await;
     app.outbox_is_done().await;
     let rows = outbox::Entity::find().all(app.app.db.read()).await.unwrap();
@@ -178,7 +178,7 @@ async fn an_email_that_is_sent_twice_has_two_links_that_both_work() {
 #[tokio::test]
 async fn opened_a_second_time_it_says_so_and_offers_only_the_email() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let mut late = app.browser();
     let form = late.open(&link).await.form("/not-me");
@@ -216,7 +216,7 @@ async fn opened_a_second_time_it_says_so_and_offers_only_the_email() {
 #[tokio::test]
 async fn the_link_of_another_email_about_the_same_thief_says_so_too() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, first) = eve_logs_in(&app, 2).await;
     let (_, second) = eve_logs_in(&app, 3).await;
     say(&mut app.browser(), &first).await;
@@ -226,7 +226,7 @@ async fn the_link_of_another_email_about_the_same_thief_says_so_too() {
 #[tokio::test]
 async fn of_ten_clicks_at_once_one_counts() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let mut browsers: Vec<Browser> = (0..10).map(|_| app.browser()).collect();
     for browser in &mut browsers {
@@ -245,7 +245,7 @@ async fn of_ten_clicks_at_once_one_counts() {
 #[tokio::test]
 async fn it_works_though_the_thief_has_changed_the_password() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
     assert_eq!(change_password(&mut eve, OTTER, HERON).await.path, "/profile/security");
     let mut again = app.browser();
@@ -272,7 +272,7 @@ async fn it_works_though_the_thief_has_changed_the_password() {
 #[tokio::test]
 async fn it_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let (mut eve, _) = eve_logs_in(&app, 2).await;
     let (mut again, link) = eve_logs_in(&app, 3).await;
     say(&mut app.browser(), &link).await;
@@ -283,7 +283,7 @@ async fn it_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
 #[tokio::test]
 async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let open = sam.open("/profile/password").await.form("/profile/password");
     say(&mut sam, &link).await;
@@ -301,7 +301,7 @@ async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
 #[tokio::test]
 async fn used_ten_times_it_sends_one_email_and_refills_no_bucket() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     // The thief has used up the emails of the address before. The owner's email comes all the same.
     for _ in 0..4 {
@@ -323,7 +323,7 @@ async fn used_ten_times_it_sends_one_email_and_refills_no_bucket() {
 #[tokio::test]
 async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
     let app = TestApp::start().await;
-    let sam = app.someone("sam", OTTER).await;
+    let sam = app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     // The emails of earlier releases had a JWT.
     let jwt = sam.cookies["latchkey_session"].clone();
@@ -366,7 +366,7 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
 #[tokio::test]
 async fn what_an_older_session_does_later_is_another_report() {
     let app = TestApp::start().await;
-    let mut copied = app.someone("sam", OTTER).await;
+    let mut copied = app.user("sam", OTTER).await;
     let mut other = app.browser();
     other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so no email tells of this log-in
     other.log_in("sam", OTTER).await;
@@ -388,7 +388,7 @@ async fn what_an_older_session_does_later_is_another_report() {
 #[tokio::test]
 async fn the_link_stays_in_the_browser_for_fifteen_minutes() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let page = app.browser().send(reqwest::Method::GET, &link, |request| request).await;
     let cookie = page.headers["set-cookie"].to_str().unwrap();
@@ -399,7 +399,7 @@ async fn the_link_stays_in_the_browser_for_fifteen_minutes() {
 #[tokio::test]
 async fn the_email_about_a_log_in_goes_to_the_address_that_the_account_has_by_then() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let counted = async || limit::accounts::Entity::find().count(app.app.db.read()).await.unwrap();
     let before = counted().await;
     let held = app.app.accounts.hasher.hold("sam").await.unwrap();
@@ -421,7 +421,7 @@ async fn the_email_about_a_log_in_goes_to_the_address_that_the_account_has_by_th
 #[tokio::test]
 async fn the_link_goes_with_its_user() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let user = event::Entity::find().one(app.app.db.read()).await.unwrap().unwrap().user_id.unwrap();
     latchkey::accounts::user::Entity::delete_by_id(user).exec(app.app.db.write()).await.unwrap();

@@ -73,7 +73,7 @@ async fn an_account_made_by_the_operator_opens_by_the_link() {
 #[tokio::test]
 async fn an_account_that_cannot_be_is_refused_in_one_line() {
     let process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     for (address, username, words) in [
         ("Sam@example.com", "samuel", "Sam@example.com has an account already"),
         ("other@example.com", "SAM", "SAM is taken"),
@@ -86,7 +86,7 @@ async fn an_account_that_cannot_be_is_refused_in_one_line() {
     let long = "x".repeat(101);
     refused(&process.run(&["user", "create", "a@example.com", "ada", "--full-name", &long]), &["--full-name: "]);
     refused(&process.run(&["user", "set-email", "sam", "nowhere"]), &["nowhere: Enter an email address"]);
-    process.someone("ada", OTTER).await;
+    process.user("ada", OTTER).await;
     refused(&process.run(&["user", "set-email", "sam", "ADA@example.com"]), &["has an account already"]);
     refused(&process.run(&["user", "set-email", "sam", "sam@example.com"]), &["sam has that address already"]);
     assert_eq!(done(&process, &["user", "list"]).lines().count(), 2);
@@ -98,7 +98,7 @@ async fn an_account_that_cannot_be_is_refused_in_one_line() {
 #[tokio::test]
 async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     let process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     forget(&mut process.browser(), "sam@example.com").await;
     let old_link = process.link("sam@example.com", 2).await;
     let made = token(&process, OTTER).await.1;
@@ -156,7 +156,7 @@ async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disab
     // The check of the password takes a second. The account is disabled meanwhile.
     let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
     let process = Process::serving(&slow).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let mut sam = process.browser();
     let log_in = tokio::spawn(async move {
         let page = sam.log_in("sam", OTTER).await;
@@ -174,7 +174,7 @@ async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disab
 #[tokio::test]
 async fn a_link_that_says_this_was_not_me_is_void_once_the_account_is_disabled() {
     let process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.browser().log_in("sam", OTTER).await;
     let not_me = process.link("sam@example.com", 2).await;
     done(&process, &["user", "disable", "sam"]);
@@ -186,7 +186,7 @@ async fn a_link_that_says_this_was_not_me_is_void_once_the_account_is_disabled()
 #[tokio::test]
 async fn an_address_that_the_operator_sets_takes_the_place_of_the_old_one() {
     let process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     process.browser().log_in("sam", OTTER).await;
     let not_me = process.link("sam@example.com", 2).await;
     forget(&mut process.browser(), "sam@example.com").await;
@@ -231,7 +231,7 @@ async fn an_address_that_the_operator_sets_takes_the_place_of_the_old_one() {
 #[tokio::test]
 async fn sessions_are_listed_and_ended_one_or_all() {
     let process = Process::serving(&[]).await;
-    let mut first = process.someone("sam", OTTER).await;
+    let mut first = process.user("sam", OTTER).await;
     let (mut second, mut third) = (process.browser(), process.browser());
     second.user_agent = Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0");
     for browser in [&mut second, &mut third] {
@@ -248,7 +248,7 @@ async fn sessions_are_listed_and_ended_one_or_all() {
     assert_eq!(done(&process, &["user", "log-out", "sam", id]), "Ended 1 session of sam (sam@example.com).\n");
     assert!(!second.is_logged_in().await && first.is_logged_in().await && third.is_logged_in().await);
     refused(&process.run(&["user", "log-out", "sam", id]), &["sam has no session", "latchkey user sessions sam"]);
-    process.someone("ada", OTTER).await;
+    process.user("ada", OTTER).await;
     let adas = done(&process, &["user", "sessions", "ada"]);
     refused(&process.run(&["user", "log-out", "sam", adas.split_whitespace().next().unwrap()]), &["no session"]);
 
@@ -266,7 +266,7 @@ async fn sessions_are_listed_and_ended_one_or_all() {
 async fn a_reset_that_is_under_way_does_not_open_an_account_that_is_being_disabled() {
     let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
     let process = Process::serving(&slow).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let link = done(&process, &["user", "reset-link", "sam"]);
     let mut sam = process.browser();
     let reset = tokio::spawn(async move { sam.reset(link.trim(), HERON).await });

@@ -17,7 +17,7 @@ use crate::{HERON, OTTER};
 #[tokio::test]
 async fn an_outbox_row_holds_no_secret() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     app.outbox_is_done().await;
     let token = link.split_once("token=").unwrap().1;
@@ -40,7 +40,7 @@ async fn an_outbox_row_holds_no_secret() {
 #[tokio::test]
 async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
 
@@ -63,7 +63,7 @@ async fn a_letter_leased_by_a_dead_process_is_sent_at_the_next_start() {
 #[tokio::test]
 async fn a_letter_that_cannot_be_written_is_retried_and_given_up_at_its_deadline() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     // There is a file where the postman needs its folder.
     let incoming = app.dir.path().join("mailbox/.incoming");
     fs::remove_dir_all(&incoming).unwrap();
@@ -110,7 +110,7 @@ async fn a_letter_that_cannot_be_written_is_retried_and_given_up_at_its_deadline
 #[tokio::test]
 async fn a_letter_that_comes_too_late_is_not_sent() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
     let dir = app.stop().await;
     let long_ago = latchkey::clock::Clock::default().now() - time::Duration::minutes(61);
@@ -130,7 +130,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
 #[tokio::test]
 async fn finished_rows_are_swept_after_a_month() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     app.outbox_is_done().await;
@@ -155,7 +155,7 @@ async fn write_rows(db: &Db, like: &OutboxRow, count: usize, change: impl Fn(usi
 #[tokio::test]
 async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_without_an_account() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     app.reset_link("sam@example.com", 2).await;
     app.outbox_is_done().await;
     let (url, accounts) = (app.url.clone(), app.app.accounts.clone());
@@ -202,7 +202,7 @@ async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_withou
 #[tokio::test]
 async fn a_flood_leaves_at_most_10_000_finished_letters_and_none_of_an_owner_is_deleted() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
     app.outbox_is_done().await;

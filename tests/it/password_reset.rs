@@ -9,7 +9,7 @@ use crate::{HERON, OTTER};
 #[tokio::test]
 async fn a_user_who_forgot_the_password_gets_back_in() {
     let app = TestApp::start().await;
-    let mut elsewhere = app.someone("sam", OTTER).await;
+    let mut elsewhere = app.user("sam", OTTER).await;
     let mut sam = app.browser();
     let page = sam.ask_reset("SAM@example.com").await;
     assert_eq!(page.path, "/forgot-password/sent");
@@ -37,7 +37,7 @@ async fn a_user_who_forgot_the_password_gets_back_in() {
 #[tokio::test]
 async fn known_and_unknown_addresses_get_the_same_answer_and_only_the_known_one_gets_an_email() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let ask = |address: &'static str| {
         let mut browser = app.browser();
         async move {
@@ -54,8 +54,8 @@ async fn known_and_unknown_addresses_get_the_same_answer_and_only_the_known_one_
 #[tokio::test]
 async fn a_link_of_another_account_asks_first() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
-    let mut eve = app.someone("eve", OTTER).await;
+    app.user("sam", OTTER).await;
+    let mut eve = app.user("eve", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let page = eve.open(&link).await;
     page.assert_framed(200);
@@ -75,7 +75,7 @@ async fn a_link_of_another_account_asks_first() {
 #[tokio::test]
 async fn a_link_of_the_users_own_account_does_not_ask() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     assert_eq!(sam.reset(&link, HERON).await.path, "/login");
 }
@@ -83,7 +83,7 @@ async fn a_link_of_the_users_own_account_does_not_ask() {
 #[tokio::test]
 async fn the_password_that_the_account_has_is_not_chosen_again() {
     let app = TestApp::start().await;
-    let mut elsewhere = app.someone("sam", OTTER).await;
+    let mut elsewhere = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     let page = sam.reset(&link, OTTER).await;
@@ -103,7 +103,7 @@ async fn the_password_that_the_account_has_is_not_chosen_again() {
 #[tokio::test]
 async fn a_guess_at_the_old_password_that_waits_finds_its_link_used() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let sam = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap();
     let known = app.app.accounts.hasher.for_the_known();
@@ -125,7 +125,7 @@ async fn a_guess_at_the_old_password_that_waits_finds_its_link_used() {
 #[tokio::test]
 async fn the_address_is_typed_once() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     assert_eq!(sam.open("/forgot-password").await.value_of("email"), "sam@example.com", "who is logged in");
     let link = app.reset_link("sam@example.com", 2).await;
     let mut elsewhere = app.browser();
@@ -142,7 +142,7 @@ async fn the_address_is_typed_once() {
 #[tokio::test]
 async fn a_link_works_once() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     assert_eq!(sam.reset(&link, HERON).await.path, "/login");
@@ -157,7 +157,7 @@ async fn a_link_works_once() {
 #[tokio::test]
 async fn of_two_resets_at_once_exactly_one_wins() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for round in 0..5 {
         let link = app.reset_link("sam@example.com", 2 + round * 2).await;
         let (mut one, mut two) = (app.browser(), app.browser());
@@ -179,7 +179,7 @@ async fn of_two_resets_at_once_exactly_one_wins() {
 #[tokio::test]
 async fn a_log_in_in_progress_does_not_outlive_the_reset() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     sam.open(&link).await;
@@ -201,7 +201,7 @@ async fn a_log_in_in_progress_does_not_outlive_the_reset() {
 #[tokio::test]
 async fn a_second_click_gets_the_first_answer() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let mut sam = app.browser();
     let form = sam.open(&link).await.form("/reset-password").fill("password", HERON);
@@ -213,7 +213,7 @@ async fn a_second_click_gets_the_first_answer() {
 #[tokio::test]
 async fn opening_a_link_never_uses_it_up() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     for _ in 0..3 {
         let mut scanner = app.browser();
@@ -233,7 +233,7 @@ async fn opening_a_link_never_uses_it_up() {
 #[tokio::test]
 async fn three_links_work_at_a_time_and_none_after_the_first_success() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut links = vec![];
     for n in 0..4 {
         links.push(app.reset_link("sam@example.com", 2 + n).await);
@@ -252,7 +252,7 @@ async fn three_links_work_at_a_time_and_none_after_the_first_success() {
 #[tokio::test]
 async fn a_link_ends_after_an_hour_and_with_a_change_of_password() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
@@ -270,7 +270,7 @@ async fn a_link_ends_after_an_hour_and_with_a_change_of_password() {
 #[tokio::test]
 async fn foreign_and_broken_tokens_are_one_friendly_page() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let link = app.reset_link("sam@example.com", 2).await;
     let (base, token) = link.split_once("token=").unwrap();
     let flipped: String = token.chars().rev().collect();
@@ -298,7 +298,7 @@ async fn foreign_and_broken_tokens_are_one_friendly_page() {
 #[tokio::test]
 async fn the_host_header_never_reaches_an_email() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut eve = app.browser();
     let fields = [("email", "sam@example.com")];
     let poisoned = |request: reqwest::RequestBuilder| {
@@ -317,7 +317,7 @@ async fn the_host_header_never_reaches_an_email() {
 #[tokio::test]
 async fn send_again_waits_a_minute() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut sam = app.browser();
     let page = sam.ask_reset("sam@example.com").await;
     let page = sam.submit(page.form("/forgot-password")).await;

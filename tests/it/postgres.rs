@@ -97,7 +97,7 @@ async fn four_servers_that_start_at_once_on_an_empty_database_all_serve() {
     let cluster = Cluster::start().await;
     let mut servers: Vec<_> = (0..4).map(|_| cluster.process("")).collect();
     join_all(servers.iter_mut().map(Process::start)).await;
-    servers[0].someone("sam", OTTER).await;
+    servers[0].user("sam", OTTER).await;
     for server in &servers {
         assert_eq!(server.browser().log_in("sam", OTTER).await.path, "/profile");
     }
@@ -132,7 +132,7 @@ async fn an_operator_looks_after_users() {
     let mut dora = process.browser();
     assert_eq!(dora.reset(&link, OTTER).await.path, "/login");
     assert_eq!(dora.log_in("dora", OTTER).await.path, "/profile");
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let taken = process.run(&["user", "set-email", "dora", "sam@example.com"]);
     assert!(taken.code == Some(1) && taken.err.contains("has an account already"), "{taken:?}");
     done(&process, &["user", "set-email", "dora", "doris@example.com"]);

@@ -191,7 +191,7 @@ impl Process {
     }
 
     /// Signs a user up. Returns the browser, in which the user is logged in.
-    pub async fn someone(&self, name: &str, password: &str) -> Browser {
+    pub async fn user(&self, name: &str, password: &str) -> Browser {
         let address = format!("{name}@example.com");
         let (mut browser, before) = (self.browser(), self.letters(&address).await.len());
         sign_up(&mut browser, name, password).await;
@@ -236,7 +236,7 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn after_a_first_start_without_settings_only_its_own_user_can_read_the_files() {
     let process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let data = process.path("data");
     assert_eq!(mode(&data), 0o700);
@@ -252,7 +252,7 @@ async fn after_a_first_start_without_settings_only_its_own_user_can_read_the_fil
 #[tokio::test]
 async fn a_restart_keeps_the_secret_and_all_users_logged_in() {
     let mut process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     let secret = fs::read(process.path("data/secret")).unwrap();
     process.stop().await;
     process.start().await;
@@ -291,7 +291,7 @@ async fn a_crash_right_after_the_answer_loses_no_sign_up_letter() {
 #[tokio::test]
 async fn a_crash_right_after_the_answer_loses_no_reset_letter() {
     let mut process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let mut seen = process.letters("sam@example.com").await;
     for (pause, password) in CRASHES.into_iter().zip([HERON, OTTER].into_iter().cycle()) {
         let mut sam = process.browser();
@@ -325,7 +325,7 @@ pub fn hashes(process: &Process) -> bool {
 async fn sigterm_lets_a_log_in_finish_and_then_exits_well() {
     let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
     let mut process = Process::serving(&slow).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let mut sam = process.browser();
     sam.open("/login").await; // and the connection stays open
     let log_in = tokio::spawn(async move { sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await });
@@ -353,7 +353,7 @@ async fn a_closed_output_is_no_reason_to_fail() {
         reqwest::get(format!("{}/healthz", process.url)).await.ok()
     });
     serves.await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     process.stop().await;
 }
 

@@ -9,7 +9,7 @@ use crate::{HERON, OTTER};
 #[tokio::test]
 async fn the_profile_shows_the_account_and_changes_the_name() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let page = sam.open("/profile").await;
     for text in ["sam", "sam@example.com", "Sam Smith", "Member since"] {
         assert!(page.html.contains(text), "{text}");
@@ -51,7 +51,7 @@ pub const NOT_ON_ANY_FORM: &[(&str, &str)] = &[
 #[tokio::test]
 async fn fields_that_are_not_on_the_form_change_nothing() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let row = || async { user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap() };
     let before = row().await;
     app.app.clock.advance(time::Duration::minutes(1));
@@ -69,7 +69,7 @@ async fn fields_that_are_not_on_the_form_change_nothing() {
 #[tokio::test]
 async fn a_change_of_password_needs_the_current_one_and_ends_other_sessions() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut elsewhere = app.browser();
     elsewhere.log_in("sam", OTTER).await;
 
@@ -112,7 +112,7 @@ async fn a_change_of_password_needs_the_current_one_and_ends_other_sessions() {
 #[tokio::test]
 async fn a_second_click_changes_the_password_once() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/password").await.form("/profile/password");
     let form = form.fill("current_password", OTTER).fill("new_password", HERON);
     let (mut one, mut two) = (sam.clone(), sam);
@@ -140,7 +140,7 @@ async fn the_pages_of_an_account_are_closed_to_guests() {
 #[tokio::test]
 async fn a_database_from_before_languages_is_brought_up_to_date() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for newer in ["locale", "first_locale", "password_changed_at"] {
         app.app.db.write().execute_unprepared(&format!("ALTER TABLE users DROP COLUMN {newer}")).await.unwrap();
     }

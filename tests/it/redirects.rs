@@ -98,7 +98,7 @@ async fn post_raw(browser: &mut Browser, path: &str, body: String) -> Page {
 #[tokio::test]
 async fn next_leads_to_a_page_of_this_site_or_nowhere() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let get = async |browser: &mut Browser, path: &str| browser.send(Method::GET, path, |request| request).await;
     let page = get(&mut sam, "/login?next=/profile/security").await;
     assert_eq!(local(&app.url, &page, "the control"), "/profile/security", "a page of ours is gone to");
@@ -122,7 +122,7 @@ async fn next_leads_to_a_page_of_this_site_or_nowhere() {
 #[tokio::test]
 async fn the_log_in_that_a_page_asks_for_leads_back_to_that_page() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for query in ["", "?x=//evil.example", "?next=//evil.example", "?a%0d%0ab", "?%5c%5cevil.example", "?\u{ff0f}"] {
         let mut sam = app.browser();
         let page = sam.send(Method::GET, &format!("/profile/security{query}"), |request| request).await;

@@ -30,7 +30,7 @@ fn others(page: &Page) -> Vec<String> {
 #[tokio::test]
 async fn a_user_sees_their_sessions_and_ends_one() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut desk = with(&app, FIREFOX).await;
     app.app.clock.advance(time::Duration::minutes(1));
     let mut phone = with(&app, IPHONE).await;
@@ -55,8 +55,8 @@ async fn a_user_sees_their_sessions_and_ends_one() {
 #[tokio::test]
 async fn all_other_sessions_end_at_once() {
     let app = TestApp::start().await;
-    let mut first = app.someone("sam", OTTER).await;
-    let mut ada = app.someone("ada", OTTER).await;
+    let mut first = app.user("sam", OTTER).await;
+    let mut ada = app.user("ada", OTTER).await;
     let (mut desk, mut phone) = (with(&app, FIREFOX).await, with(&app, IPHONE).await);
     let page = desk.open("/profile/security").await;
     let mut form = page.form("/profile/security/log-out");
@@ -84,7 +84,7 @@ async fn a_copied_cookie_ends_when_its_owner_changes_the_password_or_logs_all_ot
         ("sam", "/profile/password", &[("current_password", OTTER), ("new_password", HERON)][..]),
         ("ada", "/profile/security/log-out", &[("others", "1")]),
     ] {
-        let mut owner = app.someone(name, OTTER).await;
+        let mut owner = app.user(name, OTTER).await;
         let (mut thief, before) = (owner.clone(), owner.cookies.clone());
         assert_eq!(owner.post(path, fields).await.headers["location"], "/profile/security");
         for cookie in ["latchkey_session", "latchkey_device"] {
@@ -105,7 +105,7 @@ async fn a_copied_cookie_ends_when_its_owner_changes_the_password_or_logs_all_ot
 #[tokio::test]
 async fn a_session_that_gets_another_id_lasts_no_longer() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for _ in 0..13 {
         app.app.clock.advance(time::Duration::minutes(110));
         sam.post("/profile/security/log-out", &[("others", "1")]).await;
@@ -121,7 +121,7 @@ async fn logging_others_out_again_and_again_leaves_no_events_and_comes_to_an_end
     use latchkey::accounts::event::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;
-    let mut thief = app.someone("sam", OTTER).await;
+    let mut thief = app.user("sam", OTTER).await;
     let before = Entity::find().count(app.app.db.read()).await.unwrap();
     let mut last = 0;
     for _ in 0..40 {
@@ -139,7 +139,7 @@ async fn logging_all_others_out_makes_no_browser_known() {
     use latchkey::accounts::session::device::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;
-    let mut thief = app.someone("sam", OTTER).await;
+    let mut thief = app.user("sam", OTTER).await;
     thief.cookies.remove("latchkey_device");
     thief.post("/profile/security/log-out", &[("others", "1")]).await;
     assert!(thief.is_logged_in().await);
@@ -159,7 +159,7 @@ async fn told(app: &TestApp) -> usize {
 #[tokio::test]
 async fn an_email_tells_of_log_outs_from_a_browser_that_is_new_to_the_account() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let mut phone = with(&app, IPHONE).await;
     let mut eve = with(&app, FIREFOX).await;
     app.letters_to("sam@example.com", 3).await;
@@ -181,7 +181,7 @@ async fn an_email_tells_of_log_outs_from_a_browser_that_is_new_to_the_account() 
 #[tokio::test]
 async fn an_email_tells_of_single_log_outs_too_and_not_of_log_outs_that_ended_no_session() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut eve = with(&app, FIREFOX).await;
     let sams = others(&eve.open("/profile/security").await).remove(0);
     // These requests must not use up the emails about the next ones.
@@ -215,7 +215,7 @@ async fn an_email_tells_of_single_log_outs_too_and_not_of_log_outs_that_ended_no
 #[tokio::test]
 async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     for _ in 0..3 {
         with(&app, IPHONE).await;
     }
@@ -243,7 +243,7 @@ async fn log_outs_at_the_same_moment_cannot_use_up_the_emails() {
 #[tokio::test]
 async fn an_email_tells_of_log_outs_from_a_browser_without_a_device_token() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     with(&app, IPHONE).await;
     app.app.clock.advance(time::Duration::days(8));
     sam.log_in("sam", OTTER).await;
@@ -257,7 +257,7 @@ async fn an_email_tells_of_log_outs_from_a_browser_without_a_device_token() {
 #[tokio::test]
 async fn no_email_tells_of_log_outs_from_a_browser_that_has_been_known_for_a_week() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     app.app.clock.advance(time::Duration::days(8));
     sam.log_in("sam", OTTER).await;
     let mut phone = with(&app, IPHONE).await;
@@ -269,8 +269,8 @@ async fn no_email_tells_of_log_outs_from_a_browser_that_has_been_known_for_a_wee
 #[tokio::test]
 async fn a_user_cannot_log_another_user_out() {
     let app = TestApp::start().await;
-    let mut eve = app.someone("eve", HERON).await;
-    app.someone("sam", OTTER).await;
+    let mut eve = app.user("eve", HERON).await;
+    app.user("sam", OTTER).await;
     let mut sam = with(&app, FIREFOX).await;
     let mut also_sam = with(&app, IPHONE).await;
     let sams = others(&also_sam.open("/profile/security").await);
@@ -285,7 +285,7 @@ async fn a_user_cannot_log_another_user_out() {
 #[tokio::test]
 async fn a_session_shows_where_it_was_used_last() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut thief = with(&app, FIREFOX).await;
     app.app.clock.advance(time::Duration::minutes(6));
     let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", "203.0.113.9");
@@ -298,7 +298,7 @@ async fn a_session_shows_where_it_was_used_last() {
 #[tokio::test]
 async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
     let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.0/8"]).await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     for ip in ["203.0.113.8", "203.0.113.9"] {
         let form = [("login", "sam"), ("password", OTTER)];
         let from = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", ip).form(&form);
@@ -330,7 +330,7 @@ async fn each_log_out_button_is_named_by_its_browser_address_and_times() {
 #[tokio::test]
 async fn the_text_of_a_user_agent_is_never_shown() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut eve = with(&app, "<script>alert(1)</script> Firefox/ call us now").await;
     let html = eve.open("/profile/security").await.html;
     assert!(

@@ -73,7 +73,7 @@ async fn another_browser_may_press_the_button_but_is_not_logged_in() {
 #[tokio::test]
 async fn a_known_address_gets_the_same_page_and_another_email() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut stranger = app.browser();
     let known = stranger.sign_up("SAM@example.com", "eve", HERON).await;
     let mut other = app.browser();
@@ -91,7 +91,7 @@ async fn a_known_address_gets_the_same_page_and_another_email() {
 #[tokio::test]
 async fn a_taken_username_is_told_at_once_and_the_form_keeps_its_fields() {
     let app = TestApp::start().await;
-    app.someone("sam", OTTER).await;
+    app.user("sam", OTTER).await;
     let mut eve = app.browser();
     let form = eve.open("/signup").await.form("/signup");
     let form =
@@ -152,7 +152,7 @@ async fn a_username_taken_meanwhile_is_asked_for_again() {
     let mut first = app.browser();
     first.sign_up("first@example.com", "sam", OTTER).await;
     let link = app.letters_to("first@example.com", 1).await[0].links[0].clone();
-    app.someone("sam", HERON).await;
+    app.user("sam", HERON).await;
 
     let form = first.open(&link).await.form("/signup/confirm");
     let page = first.submit(form).await;
@@ -421,11 +421,11 @@ async fn a_username_that_looks_like_the_sites_or_mixes_scripts_is_refused() {
 #[tokio::test]
 async fn a_username_from_before_the_rule_still_logs_in_but_is_not_given_again() {
     let app = TestApp::start().await;
-    app.someone("acme", OTTER).await;
+    app.user("acme", OTTER).await;
     let mut waiting = app.browser();
     waiting.sign_up("first@example.com", "sam", OTTER).await;
     let link = app.letters_to("first@example.com", 1).await[0].links[0].clone();
-    app.someone("sam", HERON).await;
+    app.user("sam", HERON).await;
     let dir = app.stop().await;
 
     let app = TestApp::start_in(dir, &["--site-name", "Acme"]).await;

@@ -131,7 +131,7 @@ fn a_file_that_is_no_database_is_named() {
 #[tokio::test]
 async fn a_second_server_on_the_same_file_is_refused_and_a_killed_one_leaves_no_lock() {
     let mut process = Process::serving(&[]).await;
-    let mut sam = process.someone("sam", OTTER).await;
+    let mut sam = process.user("sam", OTTER).await;
     let second = ["serve", "--listen", "127.0.0.1:0"];
     let first = format!("process {} serves", process.id());
     assert_refused(process.command(&second), &["LATCHKEY_DATABASE_URL", &first, "latchkey.db already"]);
@@ -163,14 +163,14 @@ async fn a_server_and_commands_that_start_at_once_on_an_empty_folder_all_end_wel
             let early = said.contains("there is no database at") || said.contains("the tables of this version");
             assert!(output.status.success() || early, "{output:?}");
         }
-        process.someone("sam", OTTER).await;
+        process.user("sam", OTTER).await;
     }
 }
 
 #[tokio::test]
 async fn a_command_that_only_reads_does_not_wait_for_a_writer() {
     let process = Process::serving(&[]).await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let db = process.db().await;
     let writer = db.begin().await.unwrap();
     let ran = process.run(&["user", "list"]);

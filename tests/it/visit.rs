@@ -33,7 +33,7 @@ async fn ten_thousand_anonymous_page_views_write_no_row() {
 #[tokio::test]
 async fn a_visit_is_deleted_with_its_last_value_and_gets_another_id_at_log_in() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     assert_eq!(rows(&app).await, 0, "the flash was shown, the sign-up is done");
     let page = sam.open("/profile").await;
     let page = sam.submit(page.form("/logout")).await;
@@ -51,7 +51,7 @@ async fn a_visit_is_deleted_with_its_last_value_and_gets_another_id_at_log_in() 
 #[tokio::test]
 async fn a_flash_waits_for_a_page_and_is_shown_once() {
     let app = TestApp::start().await;
-    let mut sam = app.someone("sam", OTTER).await;
+    let mut sam = app.user("sam", OTTER).await;
     let form = sam.open("/profile/name").await.form("/profile/name").fill("full_name", "Sam");
     assert_eq!(sam.post(&form.action, &form.fields).await.status, 303);
     for path in ["/login", "/reset-password?token=x", "/profile?lang=en", "/docs/none", "/not-me/done"] {
