@@ -139,7 +139,7 @@ async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &m
         }
         let (said, heard) = channel();
         let (port, began) = (server.port, Instant::now());
-        let crowd = Crowd::gather((0..people).map(move |person| get_in(port, person, began, said.clone())));
+        let crowd = Clients::gather((0..people).map(move |person| get_in(port, person, began, said.clone())));
         while !crowd.is_over() && began.elapsed() < ALL_IN_WITHIN {
             meanwhile.0.push(read_once(&mut reader).await?);
         }
@@ -213,7 +213,7 @@ async fn guesses(dir: &Path, person: usize, addresses: usize, table: &mut Table)
     let mut browser = Browser::open(&server, person).await?;
     let quiet = browser.live().await?;
     let (port, (said, heard)) = (server.port, channel());
-    let crowd = Crowd::gather((0..GUESSERS).map(move |guesser| {
+    let crowd = Clients::gather((0..GUESSERS).map(move |guesser| {
         let address = guesser % addresses;
         guess(port, person, format!("198.18.{}.{}", address / 250, address % 250 + 1), said.clone())
     }));
@@ -265,7 +265,7 @@ async fn slow(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     let mut browser = Browser::open(&server, 0).await?;
     let quiet = browser.live().await?;
     let port = server.port;
-    let crowd = Crowd::gather((0..SLOW).map(move |_| drip(port)));
+    let crowd = Clients::gather((0..SLOW).map(move |_| drip(port)));
     sleep(Duration::from_secs(3)).await;
     let beside = browser.live().await?;
     crowd.leave()?;
@@ -321,12 +321,12 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// The clients that make the load, on a thread of their own.
-struct Crowd {
+struct Clients {
     stay: oneshot::Sender<()>,
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Crowd {
+impl Clients {
     fn gather<P>(people: impl Iterator<Item = P> + Send + 'static) -> Self
     where
         P: Future<Output = ()> + Send + 'static,

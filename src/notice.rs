@@ -9,10 +9,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// A count of what is worth a line of the log. If each of them were a line, an attacker could fill the disk and bury the
 /// lines about the attack (CWE-779, logging of excessive data).
 #[derive(Debug, Default)]
-pub struct Notice(Mutex<Counted>);
+pub struct Notice(Mutex<Count>);
 
 #[derive(Debug, Default)]
-struct Counted {
+struct Count {
     since_last_line: u64,
     last_line: Option<Instant>,
 }
@@ -20,7 +20,7 @@ struct Counted {
 impl Notice {
     /// Returns a count of zero.
     pub const fn new() -> Self {
-        Self(Mutex::new(Counted { since_last_line: 0, last_line: None }))
+        Self(Mutex::new(Count { since_last_line: 0, last_line: None }))
     }
 
     /// Counts one more. When a line is due, returns how many there were since the last line.

@@ -43,14 +43,14 @@ impl FromStr for WebUrl {
 
 /// A link at the foot of every page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct FooterLink {
     /// The text of the link.
     pub name: String,
     /// The address of a page, or `mailto:` and an email address.
     pub url: String,
 }
 
-impl FromStr for Link {
+impl FromStr for FooterLink {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_link_is_a_name_and_a_page_or_a_mailbox() {
-        let link = |text: &str| text.parse::<Link>().map(|link| (link.name, link.url));
+        let link = |text: &str| text.parse::<FooterLink>().map(|link| (link.name, link.url));
         let ok = |name: &str, url: &str| Ok((name.to_owned(), url.to_owned()));
         assert_eq!(link("Terms=https://example.com/terms?a=b"), ok("Terms", "https://example.com/terms?a=b"));
         assert_eq!(link(" 帮助 = mailto:help@example.com "), ok("帮助", "mailto:help@example.com"));

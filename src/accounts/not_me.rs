@@ -30,18 +30,18 @@ pub async fn discard(db: &Db, token: &Token) -> Result<()> {
 
 /// A link that was opened.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedLink {
     /// The link.
     pub link: NotMeLink,
     /// The owner.
     pub user: User,
     /// What is left to do.
-    pub state: State,
+    pub state: LinkState,
 }
 
 /// What is left to do with a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum LinkState {
     /// Everything: its button can be used.
     Open,
     /// The owner has used this link, or another one about the same or a later session, at this time. The account has no
@@ -53,20 +53,20 @@ pub enum State {
 
 /// Returns what this link is about, or `None` if it has expired, was mailed to an address that the account had before, or
 /// the account is disabled. Reads only.
-pub async fn open(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<Opened>> {
+pub async fn open(db: &Db, token: &Token, now: OffsetDateTime) -> Result<Option<OpenedLink>> {
     let Some((link, user)) = not_me_link::find(db.read(), token, now).await? else { return Ok(None) };
     let state = match (state(db.read(), &link).await?, link.used_at) {
-        (State::Open, Some(at)) => State::Told(at),
+        (LinkState::Open, Some(at)) => LinkState::Told(at),
         (state, _) => state,
     };
-    Ok(Some(Opened { link, user, state }))
+    Ok(Some(OpenedLink { link, user, state }))
 }
 
 /// Returns what other links and resets have left to do.
 ///
 /// Only a reset by email proves that the owner was there after the thief. A change of password proves nothing: the thief
 /// knows the password and can change it too.
-async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
+async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<LinkState> {
     // Ids are in the order of time (RFC 9562, 5.7). The session may have begun long before the act, with an older report
     // in between. An event that was deleted after its time makes the link work again, which costs the owner one more reset.
     let since = async |kind| -> Result<Option<OffsetDateTime>> {
@@ -74,9 +74,9 @@ async fn state(conn: &impl ConnectionTrait, link: &NotMeLink) -> Result<State> {
         Ok(event.filter(|event| event.id > link.act_id).map(|event| event.at))
     };
     if let Some(at) = since(EventKind::ResetDone).await? {
-        return Ok(State::ResetSince(at));
+        return Ok(LinkState::ResetSince(at));
     }
-    Ok(since(EventKind::NotMe).await?.map_or(State::Open, State::Told))
+    Ok(since(EventKind::NotMe).await?.map_or(LinkState::Open, LinkState::Told))
 }
 
 /// The outcome of using a link.
@@ -111,7 +111,7 @@ pub async fn say(accounts: &Accounts, token: Option<&Token>, client: &Client, no
     let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| user.owns_link_to(&link.email_at_issue)) else {
         return Ok(Said::Gone);
     };
-    if state(&tx, &link).await? != State::Open {
+    if state(&tx, &link).await? != LinkState::Open {
         return Ok(Said::Already);
     }
     user::take_password(&tx, user.id, now).await?;

@@ -21,7 +21,7 @@ use crate::locale::Locale;
 
 /// An account that the operator makes for a user.
 #[derive(Clone, Debug)]
-pub struct NewUser {
+pub struct NewAccount {
     /// Where the user reads email.
     pub email: Email,
     /// To log in with.
@@ -33,7 +33,7 @@ pub struct NewUser {
 }
 
 /// Makes an account without a password, and a reset link with which the user can choose one. An email tells the address.
-pub async fn create(db: &Db, new: NewUser, now: OffsetDateTime) -> Result<Result<(User, Token), Taken>> {
+pub async fn create(db: &Db, new: NewAccount, now: OffsetDateTime) -> Result<Result<(User, Token), Taken>> {
     let (email, locale) = (new.email.clone(), new.locale);
     let new = user::NewUser {
         email: new.email,

@@ -21,7 +21,7 @@ use crate::locale::Translation;
 use crate::words::Words;
 
 /// A JSON object, read into `T`, and the problems of its fields.
-pub struct Body<T>(pub T, pub Problems);
+pub struct Body<T>(pub T, pub BodyProblems);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = Problem;
@@ -42,29 +42,29 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
             _ => return Err(Problem::Fields(vec![FieldProblem::unreadable(t)])),
         };
         let (fields, missing) = read(|name| match values.get(name) {
-            None | Some(Value::Null) => Sent::Nothing,
-            Some(Value::String(text)) => Sent::Text(text),
-            Some(_) => Sent::Other,
+            None | Some(Value::Null) => SentField::Nothing,
+            Some(Value::String(text)) => SentField::Text(text),
+            Some(_) => SentField::Other,
         })?;
         let found = missing.into_iter().map(|field| FieldProblem::missing(field, t)).collect();
-        Ok(Self(fields, Problems { found, t }))
+        Ok(Self(fields, BodyProblems { found, t }))
     }
 }
 
 /// The problems that were found so far in the fields of a body.
-pub struct Problems {
+pub struct BodyProblems {
     found: Vec<FieldProblem>,
     t: &'static Translation,
 }
 
-impl Problems {
+impl BodyProblems {
     /// No problem so far.
     pub fn new(t: &'static Translation) -> Self {
         Self { found: vec![], t }
     }
 
     /// Notes the problem of a field, unless one is noted already. Returns the value of a field without a problem.
-    pub fn note<T, E: Words>(&mut self, Name(field): Name, parsed: Result<T, E>) -> Option<T> {
+    pub fn note<T, E: Words>(&mut self, BodyField(field): BodyField, parsed: Result<T, E>) -> Option<T> {
         if self.found.iter().any(|problem| problem.is_at(field)) {
             return None;
         }
@@ -77,27 +77,27 @@ impl Problems {
     }
 }
 
-impl From<Problems> for Problem {
-    fn from(problems: Problems) -> Self {
+impl From<BodyProblems> for Problem {
+    fn from(problems: BodyProblems) -> Self {
         Self::Fields(problems.found)
     }
 }
 
 /// The name of a field. Only the macro `field!` makes one, because it checks the name.
-pub struct Name(pub &'static str);
+pub struct BodyField(pub &'static str);
 
-/// Returns the [`Name`] of a field, for example `field!(NewUser, email)`. It does not compile if the struct has no such
+/// Returns the [`BodyField`] of a field, for example `field!(NewUser, email)`. It does not compile if the struct has no such
 /// field.
 macro_rules! field {
     ($body:ident, $field:ident) => {{
         const _: usize = std::mem::offset_of!($body, $field);
-        $crate::api::body::Name(stringify!($field))
+        $crate::api::body::BodyField(stringify!($field))
     }};
 }
 pub(super) use field;
 
 /// What a program sent for a field.
-pub enum Sent<'a> {
+pub enum SentField<'a> {
     /// The field is missing or null.
     Nothing,
     /// A text.
@@ -113,7 +113,7 @@ pub enum Sent<'a> {
 ///
 /// # Errors
 /// When the struct has a field that is not a text.
-pub fn read<'a, T: Deserialize<'a>>(sent: impl Fn(&str) -> Sent<'a>) -> Result<(T, Vec<&'static str>), Error> {
+pub fn read<'a, T: Deserialize<'a>>(sent: impl Fn(&str) -> SentField<'a>) -> Result<(T, Vec<&'static str>), Error> {
     let reader = StructReader { sent, missing: RefCell::default() };
     let fields = T::deserialize(&reader).map_err(Error::internal)?;
     Ok((fields, reader.missing.into_inner()))
@@ -121,7 +121,7 @@ pub fn read<'a, T: Deserialize<'a>>(sent: impl Fn(&str) -> Sent<'a>) -> Result<(
 
 /// Reads the parameters of a query. A parameter that came twice counts as missing.
 pub fn read_query<'a, T: Deserialize<'a>>(query: &'a Fields) -> Result<T, Error> {
-    let (parameters, _) = read(|name| query.once(name).map_or(Sent::Nothing, Sent::Text))?;
+    let (parameters, _) = read(|name| query.once(name).map_or(SentField::Nothing, SentField::Text))?;
     Ok(parameters)
 }
 
@@ -131,7 +131,7 @@ struct StructReader<F> {
     missing: RefCell<Vec<&'static str>>,
 }
 
-impl<'de, F: Fn(&str) -> Sent<'de>> Deserializer<'de> for &StructReader<F> {
+impl<'de, F: Fn(&str) -> SentField<'de>> Deserializer<'de> for &StructReader<F> {
     type Error = value::Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -158,7 +158,7 @@ impl<'de, F: Fn(&str) -> Sent<'de>> Deserializer<'de> for &StructReader<F> {
 /// Gives a field its text.
 struct FieldReader<'de, 'r> {
     name: &'static str,
-    sent: Sent<'de>,
+    sent: SentField<'de>,
     missing: &'r RefCell<Vec<&'static str>>,
 }
 
@@ -166,7 +166,7 @@ impl<'de> Deserializer<'de> for FieldReader<'de, '_> {
     type Error = value::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
-        if let Sent::Text(text) = self.sent {
+        if let SentField::Text(text) = self.sent {
             return visitor.visit_borrowed_str(text);
         }
         self.missing.borrow_mut().push(self.name);
@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for FieldReader<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
-        if let Sent::Nothing = self.sent { visitor.visit_none() } else { visitor.visit_some(self) }
+        if let SentField::Nothing = self.sent { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     forward_to_deserialize_any! {

@@ -92,7 +92,7 @@ pub enum Problem {
     /// Fields that are missing or not accepted.
     Fields(Vec<FieldProblem>),
     /// A refusal, with its status and its sentence.
-    Said(StatusCode, String),
+    Refused(StatusCode, String),
     /// A refusal of a token, with its code and its sentence.
     Token(&'static str, String),
     /// Fields of a request for a token that are missing or came twice.
@@ -114,7 +114,7 @@ impl IntoResponse for Problem {
         let explained = match self {
             Self::Failed(error) => return error.into_response(),
             Self::Fields(detail) => (StatusCode::UNPROCESSABLE_ENTITY, Json(FieldProblems { detail })).into_response(),
-            Self::Said(status, detail) => (status, Json(Detail { detail })).into_response(),
+            Self::Refused(status, detail) => (status, Json(Detail { detail })).into_response(),
             Self::Token(error, detail) => {
                 (StatusCode::BAD_REQUEST, Json(TokenProblem { detail, error })).into_response()
             }

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{self, Sent};
+use super::body::{self, SentField};
 use super::error::{ApiResult, FieldProblem, Problem, TokenFieldProblems, TokenProblem};
 use crate::accounts::Client;
 use crate::accounts::login::{self, Credentials, LogIn};
@@ -41,9 +41,9 @@ impl<'a> TokenRequest<'a> {
     /// is wiped from memory when it is dropped.
     fn read(form: &'a Fields, t: &Translation) -> Result<Self, Problem> {
         let (request, mut missing): (Self, _) = body::read(|field| match form.once(field) {
-            Some(text) => Sent::Text(text),
-            None if form.came(field) => Sent::Other,
-            None => Sent::Nothing,
+            Some(text) => SentField::Text(text),
+            None if form.came(field) => SentField::Other,
+            None => SentField::Nothing,
         })?;
         // A parameter without a value counts as missing (RFC 6749, 3.2).
         if request.grant_type.is_some_and(|grant| !["", "password"].contains(&grant)) {

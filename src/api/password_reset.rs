@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{self, Body, Problems, field};
+use super::body::{self, Body, BodyProblems, field};
 use super::error::{ApiResult, Detail, FieldProblems, Problem};
 use super::signup::Message;
 use crate::accounts::Client;
@@ -63,7 +63,7 @@ pub async fn ask(
     let EmailQuery { email } = body::read_query(&query)?;
     // An address in the query replaces the one in the body.
     let (typed, mut problems) = match email {
-        Some(email) => (email, Problems::new(client.locale.t())),
+        Some(email) => (email, BodyProblems::new(client.locale.t())),
         None => (request.email, problems),
     };
     let asked = password_reset::ask(&app.accounts, (&typed, false), &client, app.now()).await?;
@@ -150,7 +150,7 @@ pub async fn complete(
     let (token, by) = (Token::parse(&token), SessionKind::Api);
     match password_reset::reset(&app.accounts, (token.as_ref(), &new_password), by, &client, app.now()).await? {
         Reset::Done { .. } => {}
-        Reset::Gone => return Err(Problem::Said(StatusCode::GONE, t.link_is_gone())),
+        Reset::Gone => return Err(Problem::Refused(StatusCode::GONE, t.link_is_gone())),
         Reset::Invalid(_, why) => {
             problems.note(field!(NewPasswordRequest, new_password), Err::<(), _>(why));
             return Err(problems.into());

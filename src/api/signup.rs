@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Body, Name, field};
+use super::body::{Body, BodyField, field};
 use super::error::{ApiResult, Detail, FieldProblems, Problem};
 use super::profile::UserOut;
 use crate::accounts::Client;
@@ -76,7 +76,7 @@ pub async fn create(State(app): State<Arc<App>>, client: Client, Body(new, mut p
     match signup::sign_up(&app.accounts, typed, SessionKind::Api, &client, app.now()).await? {
         SignUp::Begun(_) => Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response()),
         SignUp::Created(user, _) => Ok((StatusCode::CREATED, Json(UserOut::from(*user))).into_response()),
-        SignUp::Closed => Err(Problem::Said(StatusCode::FORBIDDEN, t.signup_is_closed())),
+        SignUp::Closed => Err(Problem::Refused(StatusCode::FORBIDDEN, t.signup_is_closed())),
         SignUp::Invalid(mut invalid) => {
             invalid.sort_by_key(place);
             for problem in invalid {
@@ -100,7 +100,7 @@ fn place(problem: &SignupProblem) -> u8 {
 }
 
 /// Returns the field that has the problem.
-fn field_of(problem: &SignupProblem) -> Name {
+fn field_of(problem: &SignupProblem) -> BodyField {
     match problem {
         SignupProblem::Username(_) | SignupProblem::Taken(Taken::Username) => field!(NewUser, username),
         SignupProblem::Email(_) | SignupProblem::Taken(Taken::Email) => field!(NewUser, email),

@@ -57,10 +57,10 @@ pub(super) enum Command {
     },
     /// Change the secret without logging users out.
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::KeysCommand),
     /// Create, look at, disable and delete users; help them back in.
     #[command(subcommand)]
-    User(users::Command),
+    User(users::UserCommand),
 }
 
 /// Parses flags and environment. The help is printed in full. A mistake is printed as one line that names the setting.

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::served::Served;
 
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum KeysCommand {
     /// List the names of the secrets in cookies (kid), newest first; never a secret itself.
     List {
         /// As one JSON array.
@@ -37,11 +37,11 @@ pub(super) enum Command {
     },
 }
 
-pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
     let storage = config.storage()?;
     let file = match (&storage.secret, command) {
         (SecretSource::File(file), _) => file,
-        (SecretSource::Given(secret), Command::List { json }) => return list(secret, *json),
+        (SecretSource::Given(secret), KeysCommand::List { json }) => return list(secret, *json),
         (SecretSource::Given(_), _) => anyhow::bail!(
             "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
         ),
@@ -50,8 +50,8 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
     let name = file.display();
     let named = || format!("LATCHKEY_SECRET_FILE: {name}");
     match *command {
-        Command::List { json } => list(&Secret::load(file).with_context(named)?, json),
-        Command::Rotate => {
+        KeysCommand::List { json } => list(&Secret::load(file).with_context(named)?, json),
+        KeysCommand::Rotate => {
             let older = Secret::rotate(file).with_context(named)?.iter().len() - 1;
             note(&storage, EventKind::KeysRotated).await;
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
@@ -59,7 +59,7 @@ pub(super) async fn run(config: &Config, command: &Command) -> anyhow::Result<()
             let days = config.remember_idle_days;
             out(format!("Restart each server that reads it. {days} days later run: latchkey keys drop"))
         }
-        Command::Drop { keep, force } => {
+        KeysCommand::Drop { keep, force } => {
             let secret = Secret::load(file).with_context(named)?;
             if secret.iter().len() <= keep.into() {
                 return out(format!("There was nothing to drop in {name}."));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::listing::{self, out};
 use super::open::{absolute, open_db};
-use crate::accounts::operator::{self, NewUser};
+use crate::accounts::operator::{self, NewAccount};
 use crate::accounts::user::email::Email;
 use crate::accounts::user::username::{FullName, Username};
 use crate::accounts::user::{self, Taken, User};
@@ -21,7 +21,7 @@ use crate::{urls, visit_store};
 
 /// Each LOGIN is an email address, a username, or the id that the log prints.
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum UserCommand {
     /// List all users: username, email address, since when.
     List {
         /// As one JSON array.
@@ -105,37 +105,37 @@ pub(super) struct Create {
     full_name: String,
 }
 
-pub(super) async fn run(config: Config, command: Command) -> anyhow::Result<()> {
+pub(super) async fn run(config: Config, command: UserCommand) -> anyhow::Result<()> {
     let db = open_db(&config.storage()?).await?;
     let done = run_on(config, &db, command).await;
     db.close().await?;
     done
 }
 
-async fn run_on(config: Config, db: &Db, command: Command) -> anyhow::Result<()> {
+async fn run_on(config: Config, db: &Db, command: UserCommand) -> anyhow::Result<()> {
     let now = Clock::default().now();
     match command {
-        Command::List { json } => listing::users(&user::all(db.read()).await?, json),
-        Command::Show { login, json } => {
+        UserCommand::List { json } => listing::users(&user::all(db.read()).await?, json),
+        UserCommand::Show { login, json } => {
             let user = find(db, &login).await?;
             let sessions = security::sessions(db, &user, now).await?;
             listing::user(&user, sessions.len(), json)
         }
-        Command::Sessions { login, json } => {
+        UserCommand::Sessions { login, json } => {
             let user = find(db, &login).await?;
             listing::sessions(&security::sessions(db, &user, now).await?, json)
         }
-        Command::Events { login, json } => {
+        UserCommand::Events { login, json } => {
             let user = find(db, &login).await?;
             listing::events(&event::all(db.read(), user.id).await?, json)
         }
-        Command::Create(typed) => create(config, db, &typed).await,
-        Command::ResetLink { login } => reset_link(config, db, &login).await,
-        Command::SetEmail { login, address } => set_email(&config, db, &login, &address).await,
-        Command::Disable { login } => disable(db, &find(db, &login).await?).await,
-        Command::Enable { login } => enable(db, &find(db, &login).await?).await,
-        Command::LogOut { login, session } => log_out(db, &find(db, &login).await?, session).await,
-        Command::Delete { login, yes } => delete(db, &login, yes).await,
+        UserCommand::Create(typed) => create(config, db, &typed).await,
+        UserCommand::ResetLink { login } => reset_link(config, db, &login).await,
+        UserCommand::SetEmail { login, address } => set_email(&config, db, &login, &address).await,
+        UserCommand::Disable { login } => disable(db, &find(db, &login).await?).await,
+        UserCommand::Enable { login } => enable(db, &find(db, &login).await?).await,
+        UserCommand::LogOut { login, session } => log_out(db, &find(db, &login).await?, session).await,
+        UserCommand::Delete { login, yes } => delete(db, &login, yes).await,
     }
 }
 
@@ -179,7 +179,7 @@ fn taken(address: &str, username: &str, taken: Taken) -> anyhow::Error {
 
 async fn create(config: Config, db: &Db, typed: &Create) -> anyhow::Result<()> {
     let Create { address, username, full_name } = typed;
-    let new = NewUser {
+    let new = NewAccount {
         email: checked(address, Email::parse(address))?,
         username: checked(username, Username::choose(username, &config.site_name))?,
         full_name: checked("--full-name", FullName::parse(full_name))?,

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 
 use crate::locale::Locale;
-use crate::outside::{Link, WebUrl};
+use crate::outside::{FooterLink, WebUrl};
 use crate::served::Served;
 use crate::urls::PublicUrl;
 
@@ -123,7 +123,7 @@ pub struct Config {
     /// Links at the foot of every page, such as "Terms=https://example.com/terms,Help=mailto:help@example.com".
     /// A comma in an address is written %2C.
     #[arg(long, env = "LATCHKEY_LINKS", value_name = "NAME=URL", value_delimiter = ',', global = true, help_heading = LOOK)]
-    links: Vec<Link>,
+    links: Vec<FooterLink>,
 
     /// Who may create an account.
     #[arg(long, env = "LATCHKEY_SIGNUP", value_name = "MODE", default_value = "verify", global = true, help_heading = ACCOUNTS)]

@@ -10,7 +10,7 @@ use time::Duration;
 
 use super::{Config, LogFormat, Signup, Smtp, Storage, Switch};
 use crate::locale::Locale;
-use crate::outside::{Link, WebUrl};
+use crate::outside::{FooterLink, WebUrl};
 use crate::urls::PublicUrl;
 
 /// The settings of a server. Its only maker is [`Settings::parse`], so unsafe combinations cannot be used.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub theme_light: Option<String>,
     pub theme_dark: Option<String>,
     pub home_url: Option<WebUrl>,
-    pub links: Vec<Link>,
+    pub links: Vec<FooterLink>,
     pub signup: Signup,
     pub password_min_length: u32,
     pub hash_memory: u32,

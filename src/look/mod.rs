@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
-use crate::outside::Link;
+use crate::outside::FooterLink;
 use crate::urls;
 use theme::Theme;
 
@@ -39,7 +39,7 @@ pub struct Look {
     /// The address that the logo leads to.
     pub home: String,
     /// The operator's links at the foot of every page.
-    pub links: Vec<Link>,
+    pub links: Vec<FooterLink>,
     has_logo: bool,
 }
 

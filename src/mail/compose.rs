@@ -23,11 +23,11 @@ pub(super) struct Composed {
     /// The text.
     pub rendered: Rendered,
     /// The link in it, which is deleted if the letter cannot be sent.
-    pub link: Option<MintedLink>,
+    pub link: Option<LinkToken>,
 }
 
 /// The token of a link that was made for a letter.
-pub(super) enum MintedLink {
+pub(super) enum LinkToken {
     /// The link to a new password.
     Reset(Token),
     /// The link “this was not me”.
@@ -119,7 +119,7 @@ impl Writer<'_> {
     fn to_user(
         &self,
         user: &User,
-        link: Option<MintedLink>,
+        link: Option<LinkToken>,
         render: impl FnOnce(Site<'_>) -> askama::Result<Rendered>,
     ) -> Result<Option<Composed>> {
         let site = self.site(&user.email);
@@ -138,7 +138,7 @@ impl Writer<'_> {
         let issued = password_reset::issue(&app.accounts, &row.to_address, first.then_some(asked), app.now()).await?;
         let Some((user, token)) = issued else { return Ok(None) };
         let link = app.public_url.with_token(urls::RESET_PASSWORD, &token.reveal());
-        self.to_user(&user, Some(MintedLink::Reset(token)), |site| render(&link, site))
+        self.to_user(&user, Some(LinkToken::Reset(token)), |site| render(&link, site))
     }
 
     /// Makes a link “this was not me” and writes to its user, unless the user was deleted or disabled meanwhile.
@@ -150,7 +150,7 @@ impl Writer<'_> {
         let app = self.app;
         let Some((user, token)) = not_me::issue(&app.db, report, app.now()).await? else { return Ok(None) };
         let link = app.public_url.with_token(urls::NOT_ME, &token.reveal());
-        self.to_user(&user, Some(MintedLink::NotMe(token)), |site| render(&link, site))
+        self.to_user(&user, Some(LinkToken::NotMe(token)), |site| render(&link, site))
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::compose::{Composed, MintedLink, compose};
+use super::compose::{Composed, LinkToken, compose};
 use super::{Mailer, Refused};
-use crate::accounts::outbox::{self, OutboxRow, State};
+use crate::accounts::outbox::{self, LetterState, OutboxRow};
 use crate::accounts::{Fault, not_me, password_reset};
 use crate::app::App;
 
@@ -67,14 +67,14 @@ async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(
     }
     match compose(app, row).await {
         Ok(Some(letter)) => send(app, mailer, row, letter).await,
-        Ok(None) => outbox::done(app.db.write(), row, State::Dropped, app.now()).await,
+        Ok(None) => outbox::done(app.db.write(), row, LetterState::Dropped, app.now()).await,
         Err(fault) => put_off(app, row, &Refused { why: fault.to_string(), hopeless: false, certain: true }).await,
     }
 }
 
 async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fault> {
     match outbox::failed(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
-        State::Failed => error!(why = refused.why, "given up"),
+        LetterState::Failed => error!(why = refused.why, "given up"),
         _ => warn!(why = refused.why, "not sent; trying again later"),
     }
     Ok(())
@@ -86,16 +86,16 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
         Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
     };
     let Err(refused) = sent else {
-        outbox::done(app.db.write(), row, State::Sent, app.now()).await?;
-        if let Some(MintedLink::Reset(_)) = letter.link {
+        outbox::done(app.db.write(), row, LetterState::Sent, app.now()).await?;
+        if let Some(LinkToken::Reset(_)) = letter.link {
             app.metrics.resets.sent.inc();
         }
         info!("sent");
         return Ok(());
     };
     match letter.link.filter(|_| refused.certain) {
-        Some(MintedLink::Reset(token)) => password_reset::discard(&app.db, &token).await?,
-        Some(MintedLink::NotMe(token)) => not_me::discard(&app.db, &token).await?,
+        Some(LinkToken::Reset(token)) => password_reset::discard(&app.db, &token).await?,
+        Some(LinkToken::NotMe(token)) => not_me::discard(&app.db, &token).await?,
         None => {}
     }
     put_off(app, row, &refused).await

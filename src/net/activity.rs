@@ -37,10 +37,10 @@ pub struct Activity {
     pub network: Option<IpNet>,
     /// The task that serves the connection. It is ended when another connection needs the place.
     pub task: OnceLock<AbortHandle>,
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
 }
 
-struct State {
+struct ActivityState {
     requests: Requests,
     /// Whether the client has sent no request so far.
     new: bool,
@@ -74,7 +74,7 @@ impl Requests {
     }
 }
 
-impl State {
+impl ActivityState {
     fn is_idle(&self) -> bool {
         self.requests == Requests::default()
     }
@@ -85,7 +85,8 @@ impl Activity {
     pub fn new(limits: ConnectionLimits, memory: Arc<Memory>, network: Option<IpNet>) -> Arc<Self> {
         let now = Instant::now();
         let requests = Requests::default();
-        let state = State { requests, new: true, since: now, waits_since: now, moved: now, held: 0, cut: false };
+        let state =
+            ActivityState { requests, new: true, since: now, waits_since: now, moved: now, held: 0, cut: false };
         Arc::new(Self { limits, memory, network, task: OnceLock::new(), state: Mutex::new(state) })
     }
 
@@ -175,7 +176,7 @@ impl Activity {
         self.memory.change(held, holds)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ActivityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -132,13 +132,13 @@ impl TestApp {
 
     /// Waits until the postman has nothing left to send, except emails in which news wait for their turn.
     pub async fn outbox_is_done(&self) {
-        use latchkey::accounts::outbox::{Column, Entity, State};
+        use latchkey::accounts::outbox::{Column, Entity, LetterState};
         use sea_orm::sea_query::ExprTrait;
         use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
         let done = async {
             let news = Column::Letter.is_in(["new_devices", "devices_ended"]);
             let waits = news.and(Column::NextAttemptAt.gt(self.app.now()));
-            let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).filter(waits.not());
+            let waiting = Entity::find().filter(Column::State.eq(LetterState::Waiting)).filter(waits.not());
             while waiting.clone().count(self.app.db.read()).await.unwrap() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -1,6 +1,6 @@
 //! The browsers that an account knows, and the letter about a log-in in another one.
 
-use latchkey::accounts::outbox::{Entity, OutboxRow, State};
+use latchkey::accounts::outbox::{Entity, LetterState, OutboxRow};
 use sea_orm::EntityTrait;
 use time::Duration;
 
@@ -79,7 +79,7 @@ async fn log_in_elsewhere(app: &TestApp, from: usize, count: usize) {
 /// Returns the rows of waiting letters about log-ins.
 async fn waiting(app: &TestApp) -> Vec<OutboxRow> {
     let rows = Entity::find().all(app.app.db.read()).await.unwrap();
-    rows.into_iter().filter(|row| row.state == State::Waiting && row.letter == "new_devices").collect()
+    rows.into_iter().filter(|row| row.state == LetterState::Waiting && row.letter == "new_devices").collect()
 }
 
 fn subject(times: usize) -> String {

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use latchkey::accounts::operator::{self, NewUser};
+use latchkey::accounts::operator::{self, NewAccount};
 use latchkey::accounts::user;
 use latchkey::accounts::user::email::Email;
 use latchkey::accounts::user::username::{FullName, Username};
@@ -298,7 +298,7 @@ async fn letters(sam: &mut Critic, app: &TestApp) {
 async fn letters_of_the_operator(sam: &mut Critic, app: &TestApp) {
     let (db, now, locale) = (&app.app.db, app.app.now(), sam.language.parse().unwrap());
     let [old, new] = ["dora@example.com", "doris@example.com"];
-    let dora = NewUser {
+    let dora = NewAccount {
         email: Email::parse(old).unwrap(),
         username: Username::parse("dora").unwrap(),
         full_name: FullName::parse("").unwrap(),

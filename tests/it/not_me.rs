@@ -165,7 +165,7 @@ async fn an_email_that_is_sent_twice_has_two_links_that_both_work() {
     app.outbox_is_done().await;
     let rows = outbox::Entity::find().all(app.app.db.read()).await.unwrap();
     let mut row = rows.into_iter().find(|row| row.letter == "new_device").unwrap().into_active_model();
-    row.state = Set(outbox::State::Waiting);
+    row.state = Set(outbox::LetterState::Waiting);
     row.update(app.app.db.write()).await.unwrap();
     app.app.accounts.bell.notify_one();
     let letters = app.letters_to(ADDRESS, 3).await;

@@ -1,7 +1,7 @@
 //! The commands with which an operator manages users' accounts, while the site runs.
 
 use latchkey::accounts::link::pending_signup;
-use latchkey::accounts::outbox::State;
+use latchkey::accounts::outbox::LetterState;
 use reqwest::Client;
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::Value;
@@ -131,7 +131,8 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
 
     // A reset is dropped as for an unknown address, and no link of any kind is sent.
     forget(&mut process.browser(), "sam@example.com").await;
-    let dropped = async || process.outbox().await.last().is_some_and(|row| row.state == State::Dropped).then_some(());
+    let dropped =
+        async || process.outbox().await.last().is_some_and(|row| row.state == LetterState::Dropped).then_some(());
     until("the reset is dropped", dropped).await;
     assert!(
         process.letters("sam@example.com").await.iter().filter(|letter| letter.subject.contains("Reset")).count() == 1

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use latchkey::accounts::outbox::letter::Priority;
-use latchkey::accounts::outbox::{self, ActiveModel, Entity, OutboxRow, State};
+use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow};
 use latchkey::accounts::user::email::Email;
 use latchkey::chance;
 use latchkey::db::Db;
@@ -22,7 +22,7 @@ async fn an_outbox_row_holds_no_secret() {
     app.outbox_is_done().await;
     let token = link.split_once("token=").unwrap().1;
     for row in Entity::find().all(app.app.db.read()).await.unwrap() {
-        assert_eq!(row.state, State::Sent);
+        assert_eq!(row.state, LetterState::Sent);
         assert!(row.sent_at.is_some());
         let text = format!("{} {}", row.letter, row.data);
         assert!(!text.contains(token) && !text.contains(OTTER), "{text}");
@@ -86,18 +86,18 @@ async fn a_letter_that_cannot_be_written_is_retried_and_given_up_at_its_deadline
         }
     };
     let first = until(1).await;
-    assert_eq!(first.state, State::Waiting);
+    assert_eq!(first.state, LetterState::Waiting);
     assert!(first.last_error.is_some());
     let mut pauses = vec![first.next_attempt_at - first.created_at];
     let mut row = first;
-    while row.state == State::Waiting {
+    while row.state == LetterState::Waiting {
         let before = row.next_attempt_at;
         app.app.clock.advance(row.next_attempt_at - app.app.now());
         app.app.accounts.bell.notify_one();
         row = until(row.attempts + 1).await;
         pauses.push(row.next_attempt_at - before);
     }
-    assert_eq!(row.state, State::Failed);
+    assert_eq!(row.state, LetterState::Failed);
     assert!(row.last_error.as_deref().unwrap().contains("Not a directory"), "{:?}", row.last_error);
     assert!(pauses.is_sorted_by(|a, b| *b - *a > time::Duration::seconds(-3)), "growing: {pauses:?}");
     assert!(row.next_attempt_at >= row.deadline && row.deadline - row.created_at == time::Duration::hours(1));
@@ -123,7 +123,7 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
     app.outbox_is_done().await;
     let rows = Entity::find().all(accounts.db.read()).await.unwrap();
     let late = rows.iter().find(|row| row.letter == "reset_password").unwrap();
-    assert_eq!(late.state, State::Failed);
+    assert_eq!(late.state, LetterState::Failed);
     assert_eq!(app.letters().await.len(), 1, "the one from the sign-up");
 }
 
@@ -163,7 +163,7 @@ async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_withou
     let db = &accounts.db;
     let rows = Entity::find().all(db.read()).await.unwrap();
     let like = |letter| rows.iter().find(|row| row.letter == letter).unwrap();
-    let waits = |row: &mut OutboxRow| (row.state, row.attempts, row.sent_at) = (State::Waiting, 0, None);
+    let waits = |row: &mut OutboxRow| (row.state, row.attempts, row.sent_at) = (LetterState::Waiting, 0, None);
     write_rows(db, like("signup"), 20, |_, row| waits(row)).await;
     let nobodys = |n: usize, row: &mut OutboxRow| {
         waits(row);
@@ -193,7 +193,7 @@ async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_withou
     assert_eq!(outbox::lease(db, now).await.unwrap().unwrap().letter, "signup");
     let rows = Entity::find().all(db.read()).await.unwrap();
     let count = |state| rows.iter().filter(|row| row.state == state && row.letter == "reset_password").count();
-    assert!(count(State::Dropped) >= 3000);
+    assert!(count(LetterState::Dropped) >= 3000);
 
     let app = TestApp::start_in(dir, &["--public-url", &url]).await;
     app.letters_to("sam@example.com", 3).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use latchkey::accounts::outbox::{Entity, OutboxRow, State};
+use latchkey::accounts::outbox::{Entity, LetterState, OutboxRow};
 use latchkey::db::{DatabaseUrl, Db};
 use reqwest::{Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
@@ -186,7 +186,7 @@ impl Process {
 
     /// Waits until the outbox has no letter to send.
     async fn outbox_is_empty(&self) {
-        let empty = async || self.outbox().await.iter().all(|row| row.state != State::Waiting).then_some(());
+        let empty = async || self.outbox().await.iter().all(|row| row.state != LetterState::Waiting).then_some(());
         until("no letter waits", empty).await;
     }
 

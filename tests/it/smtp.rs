@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use latchkey::accounts::outbox::{OutboxRow, State};
+use latchkey::accounts::outbox::{LetterState, OutboxRow};
 use latchkey::clock::Clock;
 use mail_parser::{Message, MessageParser};
 use reqwest::{Method, RequestBuilder};
@@ -194,8 +194,10 @@ async fn users_sign_up_and_reset_their_password_by_real_email() {
     assert_eq!(lost.reset(&letter.link(), HERON).await.path, "/login");
     assert_eq!(lost.log_in("sam", HERON).await.path, "/profile");
     assert_eq!(server.letter(3).await.message().subject(), Some("Your Café 萨姆 password was changed"));
-    until("all are sent", async || process.outbox().await.iter().all(|row| row.state == State::Sent).then_some(()))
-        .await;
+    until("all are sent", async || {
+        process.outbox().await.iter().all(|row| row.state == LetterState::Sent).then_some(())
+    })
+    .await;
     assert!(process.outbox().await.iter().all(|row| row.sent_at.is_some() && row.attempts == 1));
 }
 
@@ -305,7 +307,7 @@ async fn an_email_has_one_recipient_and_no_header_that_a_client_wrote() {
     sam.open(&link("/reset-password?token=").await).await;
     let reset = sam.send(Method::POST, "/reset-password", |request| odd(request).form(&[("password", HERON)]));
     assert_eq!(reset.await.headers["location"], "/login");
-    let none_waits = async || process.outbox().await.iter().all(|row| row.state != State::Waiting).then_some(());
+    let none_waits = async || process.outbox().await.iter().all(|row| row.state != LetterState::Waiting).then_some(());
     until("no letter waits", none_waits).await;
 
     let ours: BTreeSet<_> = HEADERS.iter().map(|name| (*name).to_owned()).collect();
@@ -375,7 +377,7 @@ async fn a_server_without_a_valid_certificate_gets_no_email() {
         let process = Process::serving(&settings[..if host == "localhost" { 2 } else { 3 }]).await;
         sign_up(&mut process.browser(), "sam", OTTER).await;
         let row = first_attempt(&process).await;
-        assert_eq!(row.state, State::Waiting, "{url}: {row:?}");
+        assert_eq!(row.state, LetterState::Waiting, "{url}: {row:?}");
         assert!(row.last_error.is_some_and(|why| !why.is_empty() && !why.contains("canary")), "{url}");
         assert!(server.received().is_empty(), "{url}: {:?}", server.received());
         process.browser().open("/login").await.assert_framed(200);
@@ -391,7 +393,7 @@ async fn a_refused_email_fails_at_once_with_the_servers_words() {
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
     let row = first_attempt(&process).await;
-    assert_eq!((row.state, row.attempts), (State::Failed, 1), "{row:?}");
+    assert_eq!((row.state, row.attempts), (LetterState::Failed, 1), "{row:?}");
     assert!(row.last_error.as_ref().unwrap().contains("5.1.1 Nobody of that name lives here"), "{row:?}");
     sam.open("/signup/sent").await.assert_framed(200);
     forget(&mut sam, "sam@example.com").await;
@@ -408,7 +410,7 @@ async fn an_email_that_the_server_puts_off_arrives_later_as_the_same_email() {
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
     let row = first_attempt(&process).await;
-    assert_eq!((row.state, row.attempts), (State::Waiting, 1), "{row:?}");
+    assert_eq!((row.state, row.attempts), (LetterState::Waiting, 1), "{row:?}");
     assert!(row.last_error.unwrap().contains("4.3.0 The post office is closed for lunch"));
     let (first, second) = (server.letter(1).await, server.letter(2).await);
     assert!(first.answer.starts_with("451") && second.answer.starts_with("250"));
@@ -423,7 +425,7 @@ async fn no_email_is_lost_while_the_server_refuses_our_own_log_in() {
     let process = Process::serving(&by(&url)).await;
     sign_up(&mut process.browser(), "sam", OTTER).await;
     let row = first_attempt(&process).await;
-    assert_eq!(row.state, State::Waiting, "{row:?}");
+    assert_eq!(row.state, LetterState::Waiting, "{row:?}");
     assert!(row.last_error.unwrap().contains("535"));
 }
 
@@ -435,7 +437,7 @@ async fn the_site_works_while_the_mail_server_is_down() {
     let mut sam = process.browser();
     sign_up(&mut sam, "sam", OTTER).await;
     let row = first_attempt(&process).await;
-    assert!(row.state == State::Waiting && row.last_error.unwrap().contains("refused"));
+    assert!(row.state == LetterState::Waiting && row.last_error.unwrap().contains("refused"));
     sam.open("/signup/sent").await.assert_framed(200);
     let server = MailServer::start_with(&["plain", "--port", &port.to_string()]).await;
     assert_eq!(confirm(&mut sam, &server.letter(1).await.link()).await.path, "/profile");
@@ -457,7 +459,7 @@ async fn a_mail_server_that_says_nothing_delays_neither_pages_nor_the_stop_for_l
     let began = Instant::now();
     process.stop().await;
     assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
-    assert!(process.outbox().await.iter().all(|row| row.state == State::Waiting), "and none is lost");
+    assert!(process.outbox().await.iter().all(|row| row.state == LetterState::Waiting), "and none is lost");
 }
 
 #[tokio::test]
@@ -506,7 +508,7 @@ async fn an_email_for_a_port_that_does_not_match_waits_with_the_reason() {
         sign_up(&mut process.browser(), "sam", OTTER).await;
         let row = first_attempt(&process).await;
         let words = format!("write LATCHKEY_SMTP_URL={to_write}");
-        assert!(row.state == State::Waiting && row.last_error.as_ref().unwrap().contains(&words), "{row:?}");
+        assert!(row.state == LetterState::Waiting && row.last_error.as_ref().unwrap().contains(&words), "{row:?}");
         assert!(process.log().contains(&words), "{}", process.log());
     }
 }

@@ -32,7 +32,7 @@ pub struct Model {
     pub data: Json,
     pub to_address: Email,
     pub locale: String,
-    pub state: State,
+    pub state: LetterState,
     pub priority: Priority,
     pub attempts: i32,
     pub next_attempt_at: OffsetDateTime,
@@ -53,7 +53,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// How far a letter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)", rename_all = "snake_case")]
-pub enum State {
+pub enum LetterState {
     /// To be sent at `next_attempt_at`.
     Waiting,
     /// The mail server has accepted it.
@@ -108,7 +108,7 @@ async fn insert_for(
         data: Set(data),
         to_address: Set(to.clone()),
         locale: Set(locale.tag().to_owned()),
-        state: Set(State::Waiting),
+        state: Set(LetterState::Waiting),
         priority: Set(handling.priority),
         attempts: Set(0),
         next_attempt_at: Set(due),
@@ -142,7 +142,7 @@ pub(super) async fn insert_or_join(
 /// Adds news to a letter of this kind to this user that waits and was not tried yet. Returns whether there was one.
 async fn join(conn: &impl ConnectionTrait, user: &User, kind: &str, add: impl FnOnce(&mut Letter)) -> Result<bool> {
     let untried = || {
-        let untried = Condition::all().add(Column::State.eq(State::Waiting)).add(Column::Attempts.eq(0));
+        let untried = Condition::all().add(Column::State.eq(LetterState::Waiting)).add(Column::Attempts.eq(0));
         untried.add(Column::Priority.eq(Priority::Owner))
     };
     let of_kind = Entity::find().filter(untried()).filter(Column::Letter.eq(kind));
@@ -183,7 +183,11 @@ impl Model {
 fn due(now: OffsetDateTime) -> Condition {
     let unleased = Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now));
     let sorted = Column::Priority.ne(Priority::Unsorted);
-    Condition::all().add(Column::State.eq(State::Waiting)).add(sorted).add(Column::NextAttemptAt.lte(now)).add(unleased)
+    Condition::all()
+        .add(Column::State.eq(LetterState::Waiting))
+        .add(sorted)
+        .add(Column::NextAttemptAt.lte(now))
+        .add(unleased)
 }
 
 /// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before
@@ -207,7 +211,7 @@ pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
 
 /// Returns when the next letter will be due, if any waits.
 pub async fn next_due(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
-    let waiting = Entity::find().filter(Column::State.eq(State::Waiting)).order_by_asc(Column::NextAttemptAt);
+    let waiting = Entity::find().filter(Column::State.eq(LetterState::Waiting)).order_by_asc(Column::NextAttemptAt);
     Ok(waiting.one(conn).await?.map(|row| row.leased_until.unwrap_or(row.next_attempt_at).max(row.next_attempt_at)))
 }
 
@@ -225,17 +229,17 @@ pub async fn tally(conn: &impl ConnectionTrait) -> Result<Tally> {
     let all = Entity::find().select_only();
     // By the index alone: letters are kept for a month.
     let counted = all.clone().column(Column::State).expr(Column::State.count()).group_by(Column::State);
-    let counted: Vec<(State, i64)> = counted.into_tuple().all(conn).await?;
+    let counted: Vec<(LetterState, i64)> = counted.into_tuple().all(conn).await?;
     let count = |state| counted.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
-    let states = State::iter().map(|state| (state.to_value(), count(state))).collect();
-    let waiting = all.column(Column::CreatedAt).filter(Column::State.eq(State::Waiting));
+    let states = LetterState::iter().map(|state| (state.to_value(), count(state))).collect();
+    let waiting = all.column(Column::CreatedAt).filter(Column::State.eq(LetterState::Waiting));
     let oldest = waiting.order_by_asc(Column::CreatedAt).into_tuple().one(conn).await?;
     Ok(Tally { states, oldest })
 }
 
 /// Notes that the letter was sent, or that there is no account to send it to.
-pub async fn done(conn: &impl ConnectionTrait, row: &OutboxRow, state: State, now: OffsetDateTime) -> Result<()> {
-    let sent_at = (state == State::Sent).then_some(now);
+pub async fn done(conn: &impl ConnectionTrait, row: &OutboxRow, state: LetterState, now: OffsetDateTime) -> Result<()> {
+    let sent_at = (state == LetterState::Sent).then_some(now);
     let changes =
         ActiveModel { state: Set(state), sent_at: Set(sent_at), leased_until: Set(None), ..Default::default() };
     attempt(row).set(changes).exec(conn).await?;
@@ -255,10 +259,10 @@ pub async fn failed(
     why: &str,
     hopeless: bool,
     now: OffsetDateTime,
-) -> Result<State> {
+) -> Result<LetterState> {
     let attempts = usize::try_from(row.attempts.max(1)).unwrap_or(1);
     let next = now + PAUSES[(attempts - 1).min(PAUSES.len() - 1)];
-    let state = if hopeless || next >= row.deadline { State::Failed } else { State::Waiting };
+    let state = if hopeless || next >= row.deadline { LetterState::Failed } else { LetterState::Waiting };
     let changes = ActiveModel {
         state: Set(state),
         next_attempt_at: Set(next),
@@ -313,9 +317,10 @@ pub(in crate::accounts) async fn forget(conn: &impl ConnectionTrait, user: &User
 
 /// Deletes letters that were done long ago, and those beyond the most. Returns how many.
 pub async fn sweep(db: &Db, now: OffsetDateTime) -> Result<u64> {
-    let done = Condition::all().add(Column::State.ne(State::Waiting));
+    let done = Condition::all().add(Column::State.ne(LetterState::Waiting));
     let old = done.clone().add(Column::CreatedAt.lte(now - KEPT));
-    let dropped = Condition::all().add(Column::State.eq(State::Dropped)).add(Column::CreatedAt.lte(now - DROPPED_KEPT));
+    let dropped =
+        Condition::all().add(Column::State.eq(LetterState::Dropped)).add(Column::CreatedAt.lte(now - DROPPED_KEPT));
     let mut gone = Condition::any().add(old).add(dropped);
     // A flood must not fill the disk with letters that are done. The ids are in the order of time.
     let strangers = done.add(Column::Priority.is_in([Priority::Unsorted, Priority::Stranger]));

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::letter::Priority;
-use super::{ActiveModel, Column, Entity, State};
+use super::{ActiveModel, Column, Entity, LetterState};
 use crate::accounts::user::email::Email;
 use crate::accounts::{Result, user};
 use crate::db::Db;
@@ -22,7 +22,7 @@ pub(super) async fn sort(db: &Db, now: OffsetDateTime) -> Result<()> {
     const AT_ONCE: u64 = 500;
     loop {
         // Only resets that are there already. During a flood more arrive all the time, and no letter would ever be sent.
-        let unsorted = Column::State.eq(State::Waiting).and(Column::Priority.eq(Priority::Unsorted));
+        let unsorted = Column::State.eq(LetterState::Waiting).and(Column::Priority.eq(Priority::Unsorted));
         let unsorted = unsorted.and(Column::NextAttemptAt.lte(now));
         let rows = Entity::find().select_only().column(Column::Id).column(Column::ToAddress);
         let rows = rows.filter(unsorted.clone()).limit(AT_ONCE).into_tuple::<(Uuid, Email)>().all(db.read()).await?;
@@ -33,7 +33,7 @@ pub(super) async fn sort(db: &Db, now: OffsetDateTime) -> Result<()> {
         let found = user::with_account(db.read(), asked.iter().map(|(_, to)| to.clone())).await?;
         let (of_accounts, others): (Vec<_>, Vec<_>) = asked.iter().partition(|(_, to)| found.contains(to));
         let first = ActiveModel { priority: Set(Priority::Reset), ..Default::default() };
-        let dropped = ActiveModel { state: Set(State::Dropped), ..Default::default() };
+        let dropped = ActiveModel { state: Set(LetterState::Dropped), ..Default::default() };
         for (rows, change) in [(of_accounts, first), (others, dropped)] {
             if !rows.is_empty() {
                 let sorted = Column::Id.is_in(rows.into_iter().map(|(id, _)| *id)).and(unsorted.clone());

@@ -38,7 +38,7 @@ pub async fn issue(db: &Db, pending: Uuid, now: OffsetDateTime) -> Result<Signup
 
 /// A sign-up whose link was opened.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct OpenedSignup {
     /// The account that the link would create.
     pub pending: PendingSignup,
     /// Whether it was opened in the browser that began the sign-up.
@@ -47,7 +47,7 @@ pub struct Opened {
 
 /// Returns the sign-up that this link belongs to, if the link still works. `began` is the pending row that this browser
 /// began a sign-up with, if it has begun one. Reads only.
-pub async fn opened(db: &Db, token: &Token, began: Option<Uuid>, now: OffsetDateTime) -> Result<Option<Opened>> {
+pub async fn opened(db: &Db, token: &Token, began: Option<Uuid>, now: OffsetDateTime) -> Result<Option<OpenedSignup>> {
     let Some(pending) = pending_signup::by_token(db.read(), token, now).await? else { return Ok(None) };
     let began = match began {
         Some(began) => pending_signup::find(db.read(), began, now).await?,
@@ -55,7 +55,7 @@ pub async fn opened(db: &Db, token: &Token, began: Option<Uuid>, now: OffsetDate
     };
     // A letter that was sent twice has two rows, and only these two have the same salted hash.
     let began_here = began.is_some_and(|began| began.hashed_password == pending.hashed_password);
-    Ok(Some(Opened { pending, began_here }))
+    Ok(Some(OpenedSignup { pending, began_here }))
 }
 
 /// What a user confirms, and what the user chooses beside it.
@@ -79,9 +79,9 @@ pub enum Confirmed {
     /// There is an account now, and this browser, which did not begin the sign-up, has this device token.
     Created(Box<User>, Option<Token>),
     /// There is something wrong with these fields. The link still works.
-    Invalid(Box<Opened>, Vec<SignupProblem>),
+    Invalid(Box<OpenedSignup>, Vec<SignupProblem>),
     /// The username was taken meanwhile. The link still works with another one.
-    UsernameTaken(Box<Opened>),
+    UsernameTaken(Box<OpenedSignup>),
     /// The link was used, has expired, or its address has an account by now.
     Gone,
     /// The site accepts no sign-ups.
@@ -146,7 +146,7 @@ pub async fn confirm(
 /// Uses the link and creates the account, in one transaction.
 async fn redeem(
     accounts: &Accounts,
-    (opened, token): (Opened, &Token),
+    (opened, token): (OpenedSignup, &Token),
     new: NewUser,
     client: &Client,
     now: OffsetDateTime,

@@ -23,7 +23,7 @@ use crate::chance;
 use crate::config::Signup;
 use crate::db::Db;
 
-pub use confirm::{Confirmation, Confirmed, Opened, SignupLetter, confirm, issue, opened};
+pub use confirm::{Confirmation, Confirmed, OpenedSignup, SignupLetter, confirm, issue, opened};
 
 /// What a visitor types to sign up.
 #[derive(Clone, Copy, Debug)]

@@ -42,9 +42,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The responses that are kept, by a digest of path and fields.
 #[derive(Default)]
-pub struct StoredResponses(Mutex<HashMap<[u8; 32], Entry>>);
+pub struct StoredResponses(Mutex<HashMap<[u8; 32], Slot>>);
 
-enum Entry {
+enum Slot {
     InProgress(InProgress),
     Done(StoredResponse, Instant),
 }
@@ -122,21 +122,21 @@ pub async fn once(responses: &Arc<StoredResponses>, request: Request, body: Byte
         return next.run(request).await;
     }
     match responses.find_or_begin(key, request, next) {
-        Entry::Done(response, _) => response.into_response(),
-        Entry::InProgress(work) => work.wait().await.into_response(),
+        Slot::Done(response, _) => response.into_response(),
+        Slot::InProgress(work) => work.wait().await.into_response(),
     }
 }
 
 impl StoredResponses {
-    fn find_or_begin(self: &Arc<Self>, key: [u8; 32], request: Request, next: Next) -> Entry {
+    fn find_or_begin(self: &Arc<Self>, key: [u8; 32], request: Request, next: Next) -> Slot {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, entry| match entry {
-            Entry::InProgress(work) => !work.abort.is_finished(),
-            Entry::Done(_, at) => at.elapsed() < KEPT,
+            Slot::InProgress(work) => !work.abort.is_finished(),
+            Slot::Done(_, at) => at.elapsed() < KEPT,
         });
         match entries.get(&key) {
-            Some(Entry::Done(response, at)) => return Entry::Done(response.clone(), *at),
-            Some(Entry::InProgress(first)) => return Entry::InProgress(first.clone()),
+            Some(Slot::Done(response, at)) => return Slot::Done(response.clone(), *at),
+            Some(Slot::InProgress(first)) => return Slot::InProgress(first.clone()),
             None => {}
         }
         let responses = self.clone();
@@ -158,16 +158,16 @@ impl StoredResponses {
         };
         let work = InProgress { response: response.boxed().shared(), abort, waiting: Arc::new(()) };
         if entries.len() < RESPONSES_MAX {
-            entries.insert(key, Entry::InProgress(work.clone()));
+            entries.insert(key, Slot::InProgress(work.clone()));
         }
-        Entry::InProgress(work)
+        Slot::InProgress(work)
     }
 
     /// Keeps the response of a form that had an effect: a redirect of a few hundred bytes. A form that failed may be sent again.
     fn keep(&self, key: [u8; 32], response: &StoredResponse) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if response.status.is_redirection() && entries.contains_key(&key) {
-            entries.insert(key, Entry::Done(response.clone(), Instant::now()));
+            entries.insert(key, Slot::Done(response.clone(), Instant::now()));
         } else {
             entries.remove(&key);
         }

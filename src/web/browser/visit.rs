@@ -92,7 +92,7 @@ impl Flash {
 
 /// A letter that this browser asked for, so that it can be asked for again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
+pub struct SentLetter {
     /// The address that it was sent to.
     pub email: String,
     /// The pending row, if it is a sign-up.
@@ -112,7 +112,7 @@ fn ignore_failure<T>(written: Result<T, session::Error>) {
 
 listed! {
     /// A value of the visit, and its key.
-    enum Key {
+    enum VisitKey {
         Flash = "flash",
         Signup = "signup",
         Reset = "reset",
@@ -139,58 +139,58 @@ impl Visit {
 
     /// Leaves a flash for the next page.
     pub async fn flash(&self, flash: Flash) {
-        ignore_failure(self.insert(Key::Flash, &flash).await);
+        ignore_failure(self.insert(VisitKey::Flash, &flash).await);
     }
 
     /// Returns the flash that was left for the next page.
     pub async fn flash_left(&self) -> Result<Option<Flash>, Error> {
-        self.look(Key::Flash).await
+        self.look(VisitKey::Flash).await
     }
 
     /// Forgets the flash.
     pub async fn forget_flash(&self) {
-        ignore_failure(self.take::<Flash>(Key::Flash).await);
+        ignore_failure(self.take::<Flash>(VisitKey::Flash).await);
     }
 
     /// Remembers a sign-up that waits for its letter.
-    pub async fn remember_signup(&self, sent: &Sent) {
-        ignore_failure(self.insert(Key::Signup, sent).await);
+    pub async fn remember_signup(&self, sent: &SentLetter) {
+        ignore_failure(self.insert(VisitKey::Signup, sent).await);
     }
 
     /// Returns the sign-up that waits for its letter.
-    pub async fn signup(&self) -> Result<Option<Sent>, Error> {
-        self.look(Key::Signup).await
+    pub async fn signup(&self) -> Result<Option<SentLetter>, Error> {
+        self.look(VisitKey::Signup).await
     }
 
     /// Forgets the sign-up.
     pub async fn forget_signup(&self) {
-        ignore_failure(self.take::<Sent>(Key::Signup).await);
+        ignore_failure(self.take::<SentLetter>(VisitKey::Signup).await);
     }
 
     /// Remembers a reset that waits for its letter.
-    pub async fn remember_reset(&self, sent: &Sent) {
-        ignore_failure(self.insert(Key::Reset, sent).await);
+    pub async fn remember_reset(&self, sent: &SentLetter) {
+        ignore_failure(self.insert(VisitKey::Reset, sent).await);
     }
 
     /// Returns the reset that waits for its letter.
-    pub async fn reset(&self) -> Result<Option<Sent>, Error> {
-        self.look(Key::Reset).await
+    pub async fn reset(&self) -> Result<Option<SentLetter>, Error> {
+        self.look(VisitKey::Reset).await
     }
 
     /// Forgets the reset.
     pub async fn forget_reset(&self) {
-        ignore_failure(self.take::<Sent>(Key::Reset).await);
+        ignore_failure(self.take::<SentLetter>(VisitKey::Reset).await);
     }
 
     /// Remembers a form until a user has logged in again.
     pub async fn remember_draft(&self, draft: &Draft) {
-        ignore_failure(self.insert(Key::Draft, draft).await);
+        ignore_failure(self.insert(VisitKey::Draft, draft).await);
     }
 
     /// Takes the draft of the form on this page, if there is one.
     pub async fn take_draft(&self, page: &str) -> Result<Option<Draft>, Error> {
-        match self.look::<Draft>(Key::Draft).await? {
-            Some(draft) if draft.page() == page => Ok(self.take(Key::Draft).await?),
+        match self.look::<Draft>(VisitKey::Draft).await? {
+            Some(draft) if draft.page() == page => Ok(self.take(VisitKey::Draft).await?),
             _ => Ok(None),
         }
     }
@@ -203,25 +203,25 @@ impl Visit {
         }
     }
 
-    async fn insert(&self, key: Key, value: &impl Serialize) -> Result<(), session::Error> {
+    async fn insert(&self, key: VisitKey, value: &impl Serialize) -> Result<(), session::Error> {
         self.0.insert(key.text(), value).await
     }
 
     /// Returns a value. A value that another version wrote and that cannot be read counts as missing.
-    async fn look<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, Error> {
+    async fn look<T: DeserializeOwned>(&self, key: VisitKey) -> Result<Option<T>, Error> {
         let value = self.0.get_value(key.text()).await?;
         Ok(value.and_then(|value| serde_json::from_value(value).ok()))
     }
 
     /// Removes a value, and the whole visit with its last one. It looks before it writes, so that a page that finds nothing
     /// does not write to the database.
-    async fn take<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, session::Error> {
+    async fn take<T: DeserializeOwned>(&self, key: VisitKey) -> Result<Option<T>, session::Error> {
         if self.0.id().is_none() || self.0.get_value(key.text()).await?.is_none() {
             return Ok(None);
         }
         let value = self.0.remove_value(key.text()).await?;
         let mut is_empty = true;
-        for key in Key::ALL {
+        for key in VisitKey::ALL {
             is_empty &= self.0.get_value(key.text()).await?.is_none();
         }
         if is_empty {

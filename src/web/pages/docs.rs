@@ -58,7 +58,7 @@ struct Operation {
     /// A line for the shell that calls it.
     curl: String,
     parameters: Vec<Field>,
-    body: Option<Body>,
+    body: Option<BodyDoc>,
     responses: Vec<ResponseDoc>,
 }
 
@@ -73,7 +73,7 @@ struct Field {
 }
 
 /// The body of a request.
-struct Body {
+struct BodyDoc {
     fields: Vec<Field>,
     example: Example,
 }
@@ -139,13 +139,13 @@ impl Operation {
             needs_token: operation.security.is_some(),
             curl: curl(&at.at(path), method, operation),
             parameters: parameters(operation).map(Field::of_parameter).collect(),
-            body: body(operation).and_then(|body| Body::read(document, body)),
+            body: body(operation).and_then(|body| BodyDoc::read(document, body)),
             responses: operation.responses.responses.iter().filter_map(response).collect(),
         }
     }
 }
 
-impl Body {
+impl BodyDoc {
     fn read(document: &OpenApi, body: (&String, &RefOr<Content>)) -> Option<Self> {
         let object = object(document, in_place(body.1)?.schema.as_ref()?)?;
         let fields = object.properties.iter().map(|(name, schema)| Field::of_body(name, schema, object)).collect();

@@ -11,7 +11,7 @@ use tower_cookies::Cookies;
 
 use crate::accounts::Client;
 use crate::accounts::link::not_me_link::{About, NotMeLink};
-use crate::accounts::not_me::{self, Opened, Said, State as Left};
+use crate::accounts::not_me::{self, LinkState, OpenedLink, Said};
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::error::Error;
@@ -19,7 +19,7 @@ use crate::gate::form::Query;
 use crate::urls;
 use crate::web::browser::Browser;
 use crate::web::browser::link::{Link, LinkQuery};
-use crate::web::browser::visit::Sent;
+use crate::web::browser::visit::SentLetter;
 use crate::web::frame::page::{Page, html};
 use crate::words;
 
@@ -71,17 +71,17 @@ pub async fn show(
     }
     let (ok, locale) = (StatusCode::OK, page.locale);
     match opened(&app, &cookies).await? {
-        Some(Opened { link, user, state }) => match state {
-            Left::Open => html(ok, locale, &NotMePage { page, user, link }),
-            Left::Told(at) => html(ok, locale, &ToldPage { page, user, at }),
-            Left::ResetSince(at) => html(ok, locale, &ResetSincePage { page, at }),
+        Some(OpenedLink { link, user, state }) => match state {
+            LinkState::Open => html(ok, locale, &NotMePage { page, user, link }),
+            LinkState::Told(at) => html(ok, locale, &ToldPage { page, user, at }),
+            LinkState::ResetSince(at) => html(ok, locale, &ResetSincePage { page, at }),
         },
         None => gone(&app, &cookies, page),
     }
 }
 
 /// Returns the link that was opened in this browser.
-async fn opened(app: &App, cookies: &Cookies) -> Result<Option<Opened>, Error> {
+async fn opened(app: &App, cookies: &Cookies) -> Result<Option<OpenedLink>, Error> {
     let Some(token) = Link::NotMe.token(cookies, app) else { return Ok(None) };
     Ok(not_me::open(&app.db, &token, app.now()).await?)
 }
@@ -101,7 +101,7 @@ pub async fn say(
     let (token, now) = (Link::NotMe.token(&cookies, &app), app.now());
     match not_me::say(&app.accounts, token.as_ref(), &client, now).await? {
         Said::Done(user) => {
-            visit.remember_reset(&Sent { email: user.email.to_string(), pending: None, at: now }).await;
+            visit.remember_reset(&SentLetter { email: user.email.to_string(), pending: None, at: now }).await;
             Ok(Redirect::to(urls::NOT_ME_DONE).into_response())
         }
         Said::Already => Ok(Redirect::to(urls::NOT_ME).into_response()),
@@ -125,7 +125,7 @@ pub async fn done(
     page: Page,
 ) -> Result<Response, Error> {
     match opened(&app, &cookies).await? {
-        Some(Opened { link, user, state: Left::Told(_) }) if link.used_at.is_some() => {
+        Some(OpenedLink { link, user, state: LinkState::Told(_) }) if link.used_at.is_some() => {
             html(StatusCode::OK, page.locale, &DonePage { page, user, ended: link.ended })
         }
         _ => Ok(Redirect::to(urls::NOT_ME).into_response()),

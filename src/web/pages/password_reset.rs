@@ -22,7 +22,7 @@ use crate::web::browser::Browser;
 use crate::web::browser::identity::{self, CurrentUser};
 use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
-use crate::web::browser::visit::{Flash, Sent, Visit};
+use crate::web::browser::visit::{Flash, SentLetter, Visit};
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
 use crate::words::Words;
@@ -87,7 +87,7 @@ pub async fn ask(
         visit.flash(if just_now { Flash::SentJustNow } else { Flash::SentAgain }).await;
     }
     if !just_now {
-        visit.remember_reset(&Sent { email: typed, pending: None, at: now }).await;
+        visit.remember_reset(&SentLetter { email: typed, pending: None, at: now }).await;
     }
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }

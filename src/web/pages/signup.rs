@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::accounts::Client;
 use crate::accounts::login::LoggedIn;
 use crate::accounts::session::SessionKind;
-use crate::accounts::signup::{self, Confirmation, Confirmed, Opened, SignUp, SignupProblem, Typed};
+use crate::accounts::signup::{self, Confirmation, Confirmed, OpenedSignup, SignUp, SignupProblem, Typed};
 use crate::accounts::user::Taken;
 use crate::app::App;
 use crate::config::Signup;
@@ -26,7 +26,7 @@ use crate::web::browser::Browser;
 use crate::web::browser::identity::{self, CurrentUser, Guest};
 use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
-use crate::web::browser::visit::{Flash, Sent, Visit};
+use crate::web::browser::visit::{Flash, SentLetter, Visit};
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
 use crate::words::Words;
@@ -117,7 +117,7 @@ pub async fn ask(
     let now = app.now();
     match signup::sign_up(&app.accounts, form.typed(), SessionKind::Browser, &client, now).await? {
         SignUp::Begun(pending) => {
-            visit.remember_signup(&Sent { email: form.email, pending: Some(pending.id), at: now }).await;
+            visit.remember_signup(&SentLetter { email: form.email, pending: Some(pending.id), at: now }).await;
             Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
         }
         SignUp::Created(_, logged_in) => {
@@ -178,7 +178,7 @@ pub async fn ask_again(State(app): State<Arc<App>>, client: Client, visit: Visit
             visit.flash(Flash::SentJustNow).await;
         } else {
             signup::ask_again(&app.accounts, pending, &client, now).await?;
-            visit.remember_signup(&Sent { at: now, ..sent }).await;
+            visit.remember_signup(&SentLetter { at: now, ..sent }).await;
             visit.flash(Flash::SentAgain).await;
         }
     }
@@ -200,7 +200,7 @@ struct ConfirmPage {
 
 impl ConfirmPage {
     /// Returns the page for this sign-up. `typed` is another username that the user has typed, if any.
-    fn new(page: Page, Opened { pending, began_here }: Opened, typed: Option<&str>) -> Self {
+    fn new(page: Page, OpenedSignup { pending, began_here }: OpenedSignup, typed: Option<&str>) -> Self {
         let (email, taken, elsewhere) = (pending.email.to_string(), typed.is_some(), !began_here);
         let username = typed.map_or(pending.username, str::to_owned);
         Self { page, problems: Problems::default(), email, username, taken, elsewhere }
@@ -248,7 +248,7 @@ async fn began(visit: &Visit) -> Result<Option<Uuid>, Error> {
 }
 
 /// Returns the sign-up whose link was opened in this browser.
-async fn opened(app: &App, cookies: &Cookies, began: Option<Uuid>) -> Result<Option<Opened>, Error> {
+async fn opened(app: &App, cookies: &Cookies, began: Option<Uuid>) -> Result<Option<OpenedSignup>, Error> {
     let Some(token) = Link::Signup.token(cookies, app) else { return Ok(None) };
     Ok(signup::opened(&app.db, &token, began, app.now()).await?)
 }
