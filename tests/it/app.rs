@@ -1,4 +1,4 @@
-//! The whole program in the process of the test, on a folder that is deleted with it.
+//! The program in the process of the test, on a folder that is deleted with it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -51,7 +51,7 @@ fn warnings(process: &Process, word: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_made_anew_beside_users_is_a_loud_warning() {
+async fn a_secret_that_is_made_again_although_there_are_users_is_warned_of() {
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     process.stop().await;

@@ -50,7 +50,7 @@ async fn everywhere(app: &TestApp) -> Browser {
 }
 
 #[tokio::test]
-async fn nonsense_in_any_field_of_any_form_is_answered_calmly() {
+async fn nonsense_in_any_field_of_any_form_is_answered_by_a_page() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let sam = everywhere(&app).await;
     let long = "x".repeat(10_000);

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::TestApp;
-use crate::person::{DESK, Hands, PHONE, Person, Script, button_of};
+use crate::visitor::{DESK, Hands, PHONE, Script, Visitor, button_of};
 use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
@@ -17,7 +17,7 @@ const ADDRESS: &str = "sam@example.com";
 /// Everything from the first page to the log-in with a password that was reset by email.
 async fn a_whole_life(width: u32, script: Script, hands: Hands) {
     let app = TestApp::start().await;
-    let mut sam = Person::at(&app, width, script).await;
+    let mut sam = Visitor::at(&app, width, script).await;
     sam.hands = hands;
     sam.opens("/").await;
     sam.follows("/signup").await;
@@ -131,7 +131,7 @@ async fn an_account_lives_by_keyboard_without_script() {
 #[tokio::test]
 async fn show_shows_the_password_and_hide_hides_it() {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, PHONE, Script::On).await;
+    let sam = Visitor::at(&app, PHONE, Script::On).await;
     sam.opens("/login").await;
     sam.types("password", OTTER).await;
     let field = sam.finds("#password").await;
@@ -153,7 +153,7 @@ async fn show_shows_the_password_and_hide_hides_it() {
 #[tokio::test]
 async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, DESK, Script::Off).await;
+    let sam = Visitor::at(&app, DESK, Script::Off).await;
     sam.opens("/login").await;
     sam.types("login", "sam").await;
     sam.types("password", HERON).await;
@@ -170,7 +170,7 @@ async fn a_form_that_is_reloaded_does_not_come_from_another_site() {
 #[tokio::test]
 async fn back_after_an_error_shows_the_form() {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, DESK, Script::On).await;
+    let sam = Visitor::at(&app, DESK, Script::On).await;
     sam.opens("/profile/security").await;
     sam.types("login", ADDRESS).await;
     sam.types("password", HERON).await;
@@ -196,7 +196,7 @@ async fn times_are_in_the_time_zone_of_the_browser_and_in_utc_without_script() {
     for (script, language, zone) in
         [(Script::On, "en-GB", "Asia/Tokyo"), (Script::On, "zh-CN", "Asia/Tokyo"), (Script::Off, "en", "Asia/Tokyo")]
     {
-        let sam = Person::who_reads(language, &app, PHONE, script).await;
+        let sam = Visitor::who_reads(language, &app, PHONE, script).await;
         sam.cdp("Emulation.setTimezoneOverride", json!({"timezoneId": zone})).await;
         sam.opens("/login?next=/profile/security").await;
         sam.types("login", "sam").await;
@@ -227,7 +227,7 @@ async fn a_log_in_leads_to_the_home_url_on_another_site() {
     let home = format!("{}/docs", elsewhere.url);
     let app = TestApp::start_with(&["--home-url", &home]).await;
     app.user("sam", OTTER).await;
-    let sam = Person::at(&app, DESK, Script::On).await;
+    let sam = Visitor::at(&app, DESK, Script::On).await;
     sam.opens("/login").await;
     sam.types("login", "sam").await;
     sam.types("password", OTTER).await;
@@ -237,8 +237,8 @@ async fn a_log_in_leads_to_the_home_url_on_another_site() {
 }
 
 /// Returns the cookies of the browser, by name.
-async fn cookies(person: &Person) -> BTreeMap<String, String> {
-    let all = person.cdp("Network.getCookies", json!({})).await;
+async fn cookies(visitor: &Visitor) -> BTreeMap<String, String> {
+    let all = visitor.cdp("Network.getCookies", json!({})).await;
     let text = |cookie: &Value, what: &str| cookie[what].as_str().unwrap().to_owned();
     all["cookies"].as_array().unwrap().iter().map(|cookie| (text(cookie, "name"), text(cookie, "value"))).collect()
 }
@@ -247,7 +247,7 @@ async fn cookies(person: &Person) -> BTreeMap<String, String> {
 async fn a_log_out_clears_what_was_stored_and_the_account_still_knows_the_browser() {
     let app = TestApp::start().await;
     app.user("sam", OTTER).await;
-    let sam = Person::at(&app, DESK, Script::On).await;
+    let sam = Visitor::at(&app, DESK, Script::On).await;
     sam.opens("/login").await;
     sam.takes("footer a[hreflang=zh-CN]").await;
     sam.types("login", "sam").await;
@@ -269,7 +269,7 @@ async fn a_log_out_clears_what_was_stored_and_the_account_still_knows_the_browse
 
 async fn double_click_the_sign_up(script: Script) {
     let app = TestApp::start().await;
-    let sam = Person::at(&app, DESK, script).await;
+    let sam = Visitor::at(&app, DESK, script).await;
     sam.opens("/signup").await;
     sam.types("email", ADDRESS).await;
     sam.types("username", "sam").await;
@@ -296,7 +296,7 @@ async fn a_double_click_signs_up_once_without_script_too() {
 async fn log_in_by_keyboard(script: Script) {
     let app = TestApp::start().await;
     app.user("sam", OTTER).await;
-    let mut sam = Person::at(&app, DESK, script).await;
+    let mut sam = Visitor::at(&app, DESK, script).await;
     sam.hands = Hands::Keyboard;
     sam.opens("/login").await;
     sam.keys(Key::Tab).await;

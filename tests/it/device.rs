@@ -200,7 +200,7 @@ async fn no_log_in_is_left_out_because_the_mail_server_was_down() {
     std::fs::write(&incoming, "").unwrap();
     app.app.clock.advance(Duration::hours(1));
     app.app.accounts.bell.notify_one();
-    until("it was tried", async || waiting(&app).await[0].last_error.is_some().then_some(())).await;
+    until("an attempt was made", async || waiting(&app).await[0].last_error.is_some().then_some(())).await;
     log_in_elsewhere(&app, 6, 3).await;
     let mut lengths: Vec<_> =
         waiting(&app).await.iter().map(|row| row.data["log_ins"].as_array().unwrap().len()).collect();

@@ -193,7 +193,7 @@ async fn events_are_deleted_with_their_user_and_after_their_time() {
     let user = events(&app).await[0].user_id.unwrap();
     app.browser().log_in("nobody", OTTER).await;
     latchkey::accounts::user::Entity::delete_by_id(user).exec(app.app.db.write()).await.unwrap();
-    assert_eq!(events(&app).await.len(), 1, "what is nobody's stays, for a week");
+    assert_eq!(events(&app).await.len(), 1, "what belongs to no account stays, for a week");
     assert_eq!((sweep(6).await, sweep(8).await), (0, 1));
 }
 

@@ -213,7 +213,7 @@ async fn a_header_that_brings_its_own_key_opens_nothing_and_is_not_fetched() {
         let mut rules = Validation::new(Algorithm::RS256);
         rules.validate_aud = false;
         let believed = decode::<Value>(&embedded, &DecodingKey::from_jwk(&jwk).unwrap(), &rules);
-        assert!(believed.is_ok(), "whoever believes the embedded key takes it");
+        assert!(believed.is_ok(), "a program that believes the embedded key takes it");
         case.refuses("the key that it brings", &embedded).await;
         case.refuses(
             "the key that it brings, without our kid",
@@ -228,7 +228,7 @@ async fn a_header_that_brings_its_own_key_opens_nothing_and_is_not_fetched() {
             case.refuses("a key that it points at", &forged(&with(&header, name, json!(address)))).await;
         }
         case.refuses("a certificate that it brings", &forged(&with(&header, "x5c", json!(["AAAA"])))).await;
-        assert_eq!(keys.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody went to look");
+        assert_eq!(keys.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "Latchkey has not asked there");
         case.ends().await;
     }
 }
@@ -399,7 +399,7 @@ async fn a_token_is_for_this_site_this_door_and_this_user() {
             .await;
         for unknown in [json!(Uuid::nil()), json!(Uuid::max()), json!(""), json!("sam"), json!("' OR 1=1 --"), json!(1)]
         {
-            case.refuses("nobody's id", &signed(&with(&case.claims, "sub", unknown.clone()))).await;
+            case.refuses("an id of no user", &signed(&with(&case.claims, "sub", unknown.clone()))).await;
             case.refuses("no session", &signed(&with(&case.claims, "sid", unknown))).await;
         }
         let sams: Vec<&str> = case.real.split('.').collect();

@@ -20,8 +20,8 @@ use scraper::{Html, Selector};
 use serde_json::json;
 
 use crate::app::{Letter, TestApp};
-use crate::person::{DESK, PHONE, Person, Script};
 use crate::security::{FIREFOX, IPHONE};
+use crate::visitor::{DESK, PHONE, Script, Visitor};
 use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
@@ -48,8 +48,8 @@ async fn every_page_is_right_in_chinese_without_script() {
 
 async fn walk(language: &'static str, script: Script) {
     let app = TestApp::start().await;
-    let person = Person::who_reads(language, &app, PHONE, script).await;
-    let mut sam = Critic { person, language, states: vec![], wrong: BTreeMap::new() };
+    let visitor = Visitor::who_reads(language, &app, PHONE, script).await;
+    let mut sam = Critic { visitor, language, states: vec![], wrong: BTreeMap::new() };
     before_there_is_an_account(&mut sam).await;
     signing_up(&mut sam, &app).await;
     the_profile(&mut sam, &app).await;
@@ -355,9 +355,9 @@ async fn bad_news(sam: &mut Critic, app: TestApp) {
     sam.shows("unavailable", "main code").await;
 }
 
-/// A person who checks every page.
+/// A visitor who checks every page.
 struct Critic {
-    person: Person,
+    visitor: Visitor,
     language: &'static str,
     /// The names of the states so far.
     states: Vec<&'static str>,
@@ -366,16 +366,16 @@ struct Critic {
 }
 
 impl Deref for Critic {
-    type Target = Person;
+    type Target = Visitor;
 
-    fn deref(&self) -> &Person {
-        &self.person
+    fn deref(&self) -> &Visitor {
+        &self.visitor
     }
 }
 
 impl DerefMut for Critic {
-    fn deref_mut(&mut self) -> &mut Person {
-        &mut self.person
+    fn deref_mut(&mut self) -> &mut Visitor {
+        &mut self.visitor
     }
 }
 

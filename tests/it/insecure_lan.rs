@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
-use crate::person::{DESK, Person, Script};
 use crate::process::{Process, confirm, fault, free_port, sign_up, try_to_serve};
 use crate::smtp::{MailServer, by};
+use crate::visitor::{DESK, Script, Visitor};
 use crate::{HERON, OTTER};
 
 const ON: (&str, &str) = ("LATCHKEY_INSECURE_LAN", "on");
@@ -245,7 +245,7 @@ async fn in_chromium_an_account_lives_there_and_another_site_is_refused() {
     assert_eq!(confirm(&mut other, &mail.letter(1).await.link()).await.path, "/profile");
 
     let names = ["--host-resolver-rules=MAP latchkey.test 127.0.0.1, MAP evil.test 127.0.0.1"];
-    let sam = Person::on(&site, "en", (DESK, Script::On), &names).await;
+    let sam = Visitor::on(&site, "en", (DESK, Script::On), &names).await;
     sam.opens("/login").await;
     assert_eq!(sam.learns("isSecureContext").await, false, "as on a private network");
     sam.sees("aside + header").await;

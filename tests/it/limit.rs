@@ -18,7 +18,7 @@ async fn guess(browser: &mut Browser, login: &str) -> (u32, Page) {
             return (looked_at, page);
         }
     }
-    panic!("nobody stops the guessing");
+    panic!("nothing stops the guessing");
 }
 
 fn retry_after(page: &Page) -> i64 {
@@ -663,7 +663,7 @@ async fn a_flood_of_sign_ups_from_many_networks_leaves_half_of_the_sites_attempt
 }
 
 #[tokio::test]
-async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_turns_strangers_away() {
+async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_refuses_strangers() {
     let app = TestApp::start().await;
     let mut sam = app.user("sam", OTTER).await;
     let mut eve = app.user("eve", OTTER).await;

@@ -78,7 +78,7 @@ async fn the_reason_why_it_does_not_serve_is_an_object_too_and_never_left_out() 
     }
     assert_eq!(lines(&cases[0])[0]["level"], "ERROR");
     assert!(cases[1].starts_with("latchkey: "), "in plain words where the log takes none: {}", cases[1]);
-    // A command is answered in words, because a person has typed it.
+    // A command is answered in words, because an operator has typed it.
     let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
     assert!(ran.err.starts_with("latchkey: there is no database"), "{}", ran.err);
 }
@@ -97,7 +97,7 @@ async fn a_full_queue_of_passwords_is_one_warning_per_minute_and_no_error() {
     }
     let mut turned_away = 0;
     while turned_away < 20 {
-        let answer = crowd.join_next().await.expect("some are turned away").unwrap().unwrap();
+        let answer = crowd.join_next().await.expect("some are refused").unwrap().unwrap();
         turned_away += i32::from(answer == 503);
     }
     crowd.shutdown().await; // the requests that wait leave the queue
@@ -154,5 +154,5 @@ fn the_line_that_says_ready_is_an_object_too() {
     let url = line["url"].as_str().unwrap();
     let message = line["message"].as_str().unwrap();
     assert!(url.starts_with("http://localhost:") && message.contains(&format!("is ready: open {url}")), "{line}");
-    assert!(ready(&[]).starts_with("Latchkey is ready: open http://localhost:"), "for a person it is a sentence");
+    assert!(ready(&[]).starts_with("Latchkey is ready: open http://localhost:"), "for an operator it is a sentence");
 }

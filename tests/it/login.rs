@@ -79,7 +79,7 @@ async fn an_address_that_was_typed_at_the_log_in_is_in_the_next_form() {
     assert_eq!(sam.open("/login").await.value_of("login"), "Sam+tag@example.com");
     sam.log_in("sam", OTTER).await;
     sam.log_out().await;
-    assert_eq!(sam.open("/login").await.value_of("login"), "", "the next person at this browser does not read it");
+    assert_eq!(sam.open("/login").await.value_of("login"), "", "the next user of this browser does not read it");
 
     // Any client can write a cookie.
     for odd in ["%22%3E%3Cscript%3E", "PHNjcmlwdD4", "_0BleGFtcGxlLmNvbQ", "c2Ft", &"x".repeat(5000)] {

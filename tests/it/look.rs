@@ -147,7 +147,7 @@ async fn a_log_in_that_no_page_asked_for_leads_home() {
 }
 
 #[test]
-fn a_look_that_will_not_do_refuses_to_start_with_one_line_that_names_it() {
+fn a_look_that_cannot_be_used_refuses_to_start_with_one_line_that_names_it() {
     let (_dir, large) = file("large.svg", format!("<svg>{}</svg>", " ".repeat(64 * 1024)));
     let (light, dark) = ("LATCHKEY_THEME_LIGHT", "LATCHKEY_THEME_DARK");
     let cases = [

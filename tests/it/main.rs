@@ -37,7 +37,6 @@ mod not_me;
 mod operator;
 mod outbox;
 mod password_reset;
-mod person;
 mod postgres;
 mod process;
 mod profile;
@@ -49,6 +48,7 @@ mod smtp;
 mod start;
 mod tls;
 mod visit;
+mod visitor;
 mod weight;
 mod wire;
 

@@ -136,7 +136,7 @@ async fn its_email_is_one_of_its_own() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert!(!text.contains("ignore"), "nobody who is attacked should ignore it: {text}");
+    assert!(!text.contains("ignore"), "a user who is attacked should not ignore it: {text}");
     assert_eq!(sam.reset(&letter.links[0], HERON).await.path, "/login");
     assert_eq!(sam.log_in("sam", HERON).await.path, "/profile");
 }

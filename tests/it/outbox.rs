@@ -186,7 +186,7 @@ async fn a_reset_for_an_account_overtakes_letters_to_strangers_and_resets_withou
     }));
     let first = tokio::select! {
         leased = outbox::lease(db, now) => leased.unwrap().unwrap(),
-        _ = flood => unreachable!("it goes on for ever"),
+        _ = flood => unreachable!("it has no end"),
         () = tokio::time::sleep(Duration::from_secs(10)) => panic!("no letter goes out during a flood"),
     };
     assert_eq!((first.letter.as_str(), first.to_address.as_str()), ("reset_password", "SAM@example.com"));

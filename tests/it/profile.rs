@@ -123,7 +123,7 @@ async fn a_second_click_changes_the_password_once() {
 }
 
 #[tokio::test]
-async fn the_pages_of_an_account_are_closed_to_guests() {
+async fn the_pages_of_an_account_open_only_after_a_log_in() {
     let app = TestApp::start().await;
     for path in ["/profile", "/profile/name", "/profile/language", "/profile/password", "/profile/security"] {
         assert!(app.browser().open(path).await.path.starts_with("/login"), "{path}");

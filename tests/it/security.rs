@@ -101,7 +101,7 @@ async fn a_copied_cookie_ends_when_its_owner_changes_the_password_or_logs_all_ot
     }
 }
 
-/// A session that gets another ID keeps the time of its log-in, or it could be kept alive for ever.
+/// A session that gets another ID keeps the time of its log-in, or it could be kept alive without end.
 #[tokio::test]
 async fn a_session_that_gets_another_id_lasts_no_longer() {
     let app = TestApp::start().await;
@@ -117,7 +117,7 @@ async fn a_session_that_gets_another_id_lasts_no_longer() {
 
 /// A thief of one session could otherwise fill the disk, and push the log-in that gave it out of Recent activity.
 #[tokio::test]
-async fn logging_others_out_again_and_again_leaves_no_events_and_comes_to_an_end() {
+async fn logging_others_out_again_and_again_leaves_no_events_and_is_limited() {
     use latchkey::accounts::event::Entity;
     use sea_orm::{EntityTrait, PaginatorTrait};
     let app = TestApp::start().await;

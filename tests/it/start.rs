@@ -224,7 +224,7 @@ fn a_postgresql_on_another_machine_must_prove_its_identity() {
         let settings = [secret, ("LATCHKEY_DATABASE_URL", url)];
         let process = Process::new(&settings.into_iter().chain(more).collect::<Vec<_>>());
         let ran = try_to_serve(process.command(&["serve"]));
-        assert!(ran.err.contains("LATCHKEY_DATABASE_URL: cannot open the database"), "it was tried: {ran:?}");
+        assert!(ran.err.contains("LATCHKEY_DATABASE_URL: cannot open the database"), "an attempt was made: {ran:?}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! A person who uses a Chromium of their own: with a pointer or only with a keyboard, with script or without.
+//! A visitor who uses a Chromium of their own: with a pointer or only with a keyboard, with script or without.
 //!
-//! A person finds a link by the path that it leads to, and a button by the path that its form goes to. A person never finds
+//! A visitor finds a link by the path that it leads to, and a button by the path that its form goes to. A visitor never finds
 //! them by their words, which differ in each language.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ use crate::process::until;
 pub const PHONE: u32 = 320;
 pub const DESK: u32 = 1280;
 
-/// The number of Chromiums at a time. Each takes a core and half a gigabyte.
+/// The number of Chromiums at a time. Each takes one core and half a gigabyte.
 static SEATS: Semaphore = Semaphore::const_new(2);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -83,8 +83,8 @@ pub fn button_of(action: &str) -> String {
     format!("form[action='{action}'] button[type=submit]")
 }
 
-/// A person who uses a Chromium of their own.
-pub struct Person {
+/// A visitor who uses a Chromium of their own.
+pub struct Visitor {
     pub driver: WebDriver,
     chromedriver: Chromedriver,
     _profile: TempDir,
@@ -96,8 +96,8 @@ pub struct Person {
     pub hands: Hands,
 }
 
-impl Drop for Person {
-    /// Ends Chromium, also when a test fails. The driver's own method would block the runtime and wait for ever for a
+impl Drop for Visitor {
+    /// Ends Chromium, also when a test fails. The driver's own method would block the runtime and wait without end for a
     /// connection of that runtime.
     fn drop(&mut self) {
         let end = format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.driver.session_id());
@@ -111,17 +111,17 @@ impl Drop for Person {
     }
 }
 
-impl Person {
+impl Visitor {
     pub async fn at(app: &TestApp, width: u32, script: Script) -> Self {
         Self::who_reads("en", app, width, script).await
     }
 
-    /// Returns a person whose Chromium asks for pages in this language.
+    /// Returns a visitor whose Chromium asks for pages in this language.
     pub async fn who_reads(language: &str, app: &TestApp, width: u32, script: Script) -> Self {
         Self::on(&app.url, language, (width, script), &[]).await
     }
 
-    /// Returns a person at this site, whose Chromium has these flags too.
+    /// Returns a visitor at this site, whose Chromium has these flags too.
     pub async fn on(site: &str, language: &str, (width, script): (u32, Script), flags: &[&str]) -> Self {
         crate::needs("Chromium");
         let seat = SEATS.acquire().await.unwrap();
@@ -155,7 +155,7 @@ impl Person {
             .poller(Arc::new(poller))
             .await
             .unwrap_or_else(|why| panic!("cannot start chromium: run ./check, which installs it ({why})"));
-        let mut person = Self {
+        let mut visitor = Self {
             driver,
             chromedriver,
             _profile: profile,
@@ -166,8 +166,8 @@ impl Person {
             script,
             hands: Hands::Pointer,
         };
-        person.turns_to(width, false).await;
-        person
+        visitor.turns_to(width, false).await;
+        visitor
     }
 
     /// Changes the width of the window, and light or dark.
