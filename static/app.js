@@ -18,7 +18,7 @@ for (const button of document.querySelectorAll("[data-pw]")) {
   button.addEventListener("click", () => reveal(input.type === "password"));
   // The field is sent as a password, so that password managers offer to save it and the autofill history never keeps it.
   input.form.addEventListener("submit", () => reveal(false));
-  // A page that the Back button restores must not show a password to the next person at this screen.
+  // A page that the Back button restores must not show a password to the next user of this screen.
   addEventListener("pageshow", (event) => event.persisted && reveal(false));
   button.hidden = false;
 }

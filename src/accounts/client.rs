@@ -62,7 +62,7 @@ impl Asked {
         Self { at: now, ip: client.ip_text(), user_agent: client.stored_user_agent(), request_id }
     }
 
-    /// Something that a command on the server did. A command has no address and no browser.
+    /// Returns the value for what a command on the server did. A command has no address and no browser.
     pub(super) fn of_a_command(now: OffsetDateTime) -> Self {
         Self { at: now, ip: String::new(), user_agent: String::new(), request_id: String::new() }
     }

@@ -35,7 +35,7 @@ pub struct Accounts {
 
 /// Whether a verb has written a letter. The postman must be rung for it after the commit ([`Accounts::ring`]); a ring
 /// before the commit would find no letter, and the letter would wait for the postman's next look, five seconds later.
-#[must_use = "ring the postman after the commit, or say why nobody has to"]
+#[must_use = "ring the postman after the commit, or say why it need not be rung"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Post {
     /// A letter waits in the outbox.

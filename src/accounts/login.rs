@@ -224,7 +224,7 @@ pub async fn log_out(accounts: &Accounts, session: &Session, client: &Client, no
     Ok(())
 }
 
-/// Ends the session that a browser had before another one began in it. Without its cookie nobody could end it.
+/// Ends the session that a browser had before another one began in it. Without its cookie no client could end it.
 pub async fn leave_behind(accounts: &Accounts, before: Pointer) -> Result<()> {
     session::end(accounts.db.write(), before.session).await
 }

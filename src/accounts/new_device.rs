@@ -1,6 +1,6 @@
 //! News to the owner about log-ins from browsers that the account does not know.
 //!
-//! These letters are limited, because an attacker who tries one browser after another must not fill the mailbox. But no
+//! These letters are limited, because an attacker who logs in from one browser after another must not fill the mailbox. But no
 //! log-in is left out: those beyond the limit wait together in one letter.
 
 use sea_orm::ConnectionTrait;

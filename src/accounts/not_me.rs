@@ -86,7 +86,7 @@ pub enum Said {
     Done(Box<User>),
     /// This link, another one, or a reset by email has done it already.
     Already,
-    /// The link has expired or is the owner's no more.
+    /// The link has expired, or belongs to the owner no more.
     Gone,
 }
 
@@ -115,7 +115,7 @@ pub async fn say(accounts: &Accounts, token: Option<&Token>, client: &Client, no
         return Ok(Said::Already);
     }
     user::take_password(&tx, user.id, now).await?;
-    // A thief who logged in twice has two emails told about, and the owner may use the link of the later one.
+    // A thief who logged in twice has caused two emails, and the owner may use the link of the later one.
     let told_of = outbox::sessions_told_of(&tx, &user, now).await?.into_iter();
     let told_of = told_of.chain(not_me_link::first_session(&tx, user.id, now).await?);
     let first = told_of.chain([link.session_id]).min().unwrap_or(link.session_id);

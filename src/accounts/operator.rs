@@ -1,6 +1,6 @@
 //! What an operator does by a command on the server, each with its event.
 //!
-//! The operator has the database and proves nothing. So that nobody acts unseen in the operator's name, the owner finds each
+//! The operator has the database and proves nothing. So that no attacker acts unseen in the operator's name, the owner finds each
 //! of these in Recent activity, and is told by email where the account or its address changes hands.
 
 use sea_orm::ConnectionTrait;
@@ -105,8 +105,8 @@ pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
 
 /// Gives the user another address, on the operator's word that it is theirs. Both addresses are told.
 ///
-/// What was mailed to the old address works no more: reset links, and links that say “this was not me”. The sessions stay, because they were begun with the password, not with the mailbox; the operator can end
-/// them too.
+/// What was mailed to the old address works no more: reset links, and links that say “this was not me”. The sessions stay,
+/// because they were begun with the password, not with the mailbox. The operator can end them too.
 pub async fn set_email(
     db: &Db,
     user: &User,

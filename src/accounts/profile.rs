@@ -72,7 +72,7 @@ pub enum Change {
 }
 
 /// Changes the password of a user who knows the current one. Copies of this browser's cookies die as well. Both passwords
-/// are checked, so that a form with two mistakes is told both.
+/// are checked, so that the answer names both mistakes.
 ///
 /// A session alone is not enough: it may be a browser that was left open, or a stolen cookie (OWASP, Authentication Cheat
 /// Sheet, “Require Re-authentication for Sensitive Features”).

@@ -44,7 +44,7 @@ pub(super) enum Replaced {
 /// Replaces the password of the user.
 ///
 /// An attacker may have made this necessary. So all other sessions end, mailed links die, no other browser is known any
-/// more, and a letter tells the owner. The buckets of strangers are refilled: nobody has guessed at the new password yet.
+/// more, and a letter tells the owner. The buckets of strangers are refilled, because no attacker has guessed at the new one yet.
 pub(super) async fn replace(
     tx: &DatabaseTransaction,
     Accounts { limits, .. }: &Accounts,

@@ -58,7 +58,7 @@ pub struct BodyProblems {
 }
 
 impl BodyProblems {
-    /// No problem so far.
+    /// Returns no problem.
     pub fn new(t: &'static Translation) -> Self {
         Self { found: vec![], t }
     }

@@ -43,12 +43,12 @@ pub struct FieldProblem {
 }
 
 impl FieldProblem {
-    /// The problem of a field that is missing or is not a text.
+    /// Returns the problem of a field that is missing or is not a text.
     pub fn missing(field: &'static str, t: &Translation) -> Self {
         Self { loc: vec!["body", field], msg: t.api_missing(), kind: "missing" }
     }
 
-    /// The problem of a field whose value is not accepted.
+    /// Returns the problem of a field whose value is not accepted.
     pub fn value(field: &'static str, why: &impl Words, t: &Translation) -> Self {
         Self { loc: vec!["body", field], msg: why.words(t), kind: "value_error" }
     }
@@ -58,7 +58,7 @@ impl FieldProblem {
         self.loc.last() == Some(&field)
     }
 
-    /// The problem of a body that is not a JSON object.
+    /// Returns the problem of a body that is not a JSON object.
     pub fn unreadable(t: &Translation) -> Self {
         Self { loc: vec!["body"], msg: t.api_unreadable(), kind: "json_invalid" }
     }

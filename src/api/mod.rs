@@ -28,7 +28,7 @@ use crate::gate::error::Error;
 use crate::gate::{self, Gate, origin};
 use crate::urls;
 
-/// The operations, in the order of the description. Each handler states its path and its method.
+/// Returns the operations, in the order of the description. Each handler states its path and its method.
 fn operations() -> [UtoipaMethodRouter<Arc<App>>; 5] {
     [
         routes!(signup::create),

@@ -91,27 +91,27 @@ pub struct Error {
 }
 
 impl Error {
-    /// There is nothing at this path.
+    /// Returns the failure of a request for a path at which there is nothing.
     pub fn not_found() -> Self {
         ErrorKind::NotFound.into()
     }
 
-    /// The request did not come from one of our own pages.
+    /// Returns the failure of a request that did not come from one of our own pages.
     pub fn cross_site(cause: String) -> Self {
         Self { kind: ErrorKind::CrossSite, cause: Some(cause) }
     }
 
-    /// The request is for another host than the site's.
+    /// Returns the failure of a request for another host than the site's.
     pub fn misdirected(host: &str) -> Self {
         Self { kind: ErrorKind::Misdirected, cause: Some(format!("Host: {host}")) }
     }
 
-    /// Something happened that should not happen.
+    /// Returns the failure for something that should not happen.
     pub fn internal(cause: impl ToString) -> Self {
         Self { kind: ErrorKind::Internal, cause: Some(cause.to_string()) }
     }
 
-    /// Something that we need is out of reach at the moment.
+    /// Returns the failure for something that is out of reach at the moment.
     pub fn unavailable(cause: impl ToString) -> Self {
         Self { kind: ErrorKind::Unavailable, cause: Some(cause.to_string()) }
     }

@@ -1,7 +1,7 @@
 //! What each letter says: a subject, a text part and an HTML part.
 //!
 //! No letter greets by name or repeats what a user typed. Otherwise an attacker could sign up with the address of another
-//! person and so send that person a text of the attacker's own. Nothing remote is loaded, so nothing is tracked.
+//! user and so send that user a text of the attacker's own. Nothing remote is loaded, so nothing is tracked.
 
 use askama::Template;
 use lettre::Message;

@@ -33,7 +33,7 @@ pub struct Progress {
 pub struct Activity {
     limits: ConnectionLimits,
     memory: Arc<Memory>,
-    /// The largest network around the client that one person may have. A trusted proxy has none.
+    /// The largest network around the client that one customer of a provider may have. A trusted proxy has none.
     pub network: Option<IpNet>,
     /// The task that serves the connection. It is ended when another connection needs the place.
     pub task: OnceLock<AbortHandle>,

@@ -14,7 +14,7 @@ use super::crowd::Crowd;
 use super::tls::Tls;
 
 /// How many connections may wait in the kernel to be taken. The kernel has a limit of its own (`net.core.somaxconn`). A
-/// client that finds no room tries again a second later. Of two thousand that come at once, many would find none in
+/// client that finds no room asks again a second later. Of two thousand that come at once, many would find none in
 /// tokio's 1024.
 const BACKLOG: u32 = 4096;
 

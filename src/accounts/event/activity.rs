@@ -19,22 +19,22 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The newest of the events.
+    /// Returns the newest of the events.
     pub fn event(&self) -> &Event {
         &self.events[0]
     }
 
-    /// When the first of them happened.
+    /// Returns when the first of them happened.
     pub fn first_at(&self) -> OffsetDateTime {
         self.events[self.events.len() - 1].at
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub fn times(&self) -> usize {
         self.events.len()
     }
 
-    /// How many addresses they came from, if not all of them came from one browser at one address.
+    /// Returns how many addresses they came from, if not all of them came from one browser at one address.
     pub fn addresses(&self) -> Option<usize> {
         let addresses = || self.events.iter().map(|event| &event.ip).collect::<HashSet<_>>().len();
         self.events.iter().any(|event| !event.is_like(self.event())).then(addresses)
@@ -45,9 +45,6 @@ impl Entry {
 const STRANGERS_SHOWN: usize = 3;
 
 /// Returns what happened to the account lately, the newest first. Two statements, whatever happened.
-///
-/// # Errors
-/// When the database is out of reach.
 pub async fn recent(db: &Db, user: &User) -> Result<Vec<Entry>> {
     /// How many events of each sort are looked through: the owner's, and those that strangers can cause. Each sort by
     /// itself, so that an attacker cannot push the owner's out.
@@ -104,7 +101,7 @@ mod tests {
     use crate::accounts::event::EventKind;
     use crate::chance;
 
-    /// The entries of these events, newest first: kind, how many, and from how many addresses if not from one place.
+    /// Returns the entries of these events, newest first: kind, how many, and from how many addresses if not from one place.
     fn told(events: &[(EventKind, &str)]) -> Vec<(EventKind, usize, Option<usize>)> {
         let event = |(kind, ip): &(EventKind, &str)| Event {
             id: chance::id(),

@@ -142,7 +142,7 @@ impl EventKind {
 /// Who can cause an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Everybody who knows a name or an address, as often as they like.
+    /// Any client that knows a name or an address, as often as it likes.
     Stranger,
     /// The owner of the account, or an attacker who has the password, a session or the mailbox.
     Owner,

@@ -37,7 +37,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// Passwords from browsers that the account does not know, all of them together: ten, then one in three minutes.
 const STRANGERS: Rate = Rate { burst: 10, every: Duration::minutes(3) };
-/// Those that were tried with one of the account's two names: half as many.
+/// Those of them that come with one of the account's two names: half as many.
 const NAME: Rate = Rate { burst: 5, every: Duration::minutes(6) };
 /// Passwords from one browser that the account knows, or that is logged in.
 const OWN: Rate = Rate { burst: 20, every: Duration::minutes(1) };
@@ -93,7 +93,7 @@ pub(in crate::accounts) struct AccountLimits {
 }
 
 /// A bucket of attempts. Its name in the table is a keyed digest: users type passwords into the wrong field, and the names
-/// that were tried are private.
+/// that clients type are private.
 #[derive(Debug)]
 pub(in crate::accounts) struct Bucket {
     key: String,
@@ -102,7 +102,7 @@ pub(in crate::accounts) struct Bucket {
 }
 
 impl Bucket {
-    /// The same bucket with room for one more attempt, which is taken before its time for something that waits until then.
+    /// Returns the same bucket with room for one more attempt, which is taken before its time for something that waits until then.
     fn one_ahead(self) -> Self {
         Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
     }
@@ -117,7 +117,7 @@ impl AccountLimits {
         Bucket { key: self.names.of(&[what, who]), rate, failures_max }
     }
 
-    /// Log-ins from browsers that the account does not know: with this name, and to the account.
+    /// Returns the buckets of log-ins from browsers that the account does not know: with this name, and to the account.
     ///
     /// Each name has a bucket of its own. If the two names of an account shared one, an attacker who uses up `sam` could
     /// find out which address is Sam's: the one that has to wait too. The attempts for both names together never exceed
@@ -135,24 +135,24 @@ impl AccountLimits {
         self.bucket("log-in", account, STRANGERS, Some(FAILURES_MAX))
     }
 
-    /// Log-ins from this browser to an account that knows it. The browser has a bucket of its own, so that a stranger's
+    /// Returns the bucket of log-ins from this browser to an account that knows it. The browser has a bucket of its own, so that a stranger's
     /// guesses never keep the owner out (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
     pub fn device(&self, device: Uuid) -> [Bucket; 1] {
         [self.bucket("device", &device.to_string(), OWN, Some(FAILURES_MAX))]
     }
 
-    /// The current password, on a page of a user who is logged in. A stolen session must not become a place to guess it.
+    /// Returns the bucket of the current password, on a page of a user who is logged in. A stolen session must not become a place to guess it.
     pub fn current_password(&self, user: Uuid) -> [Bucket; 1] {
         [self.bucket("current-password", &user.to_string(), OWN, Some(FAILURES_MAX))]
     }
 
-    /// Letters of one kind to one canonical address.
+    /// Returns the bucket of letters of one kind to one canonical address.
     pub fn letters(&self, letter: Mailed, to: &str) -> [Bucket; 1] {
         [self.bucket(letter.name(), to, LETTERS, None)]
     }
 
-    /// The first letter of a sign-up that this client asks for to this address, and further ones: letters of this client,
-    /// and letters of all clients. Here a /48 is one client. Otherwise each of its 65 536 networks could have letters sent.
+    /// Returns the buckets of the first letter of a sign-up that this client asks for to this address, and those of further
+    /// ones: letters of this client, and letters of all clients. Here a /48 is one client. Otherwise each of its 65 536 networks could have letters sent.
     pub fn signup_letters(&self, to: &Email, client: &Client) -> [[Bucket; 2]; 2] {
         let to = to.canonical();
         let network = client.ip.map(|ip| networks::widest(ip).to_string()).unwrap_or_default();
@@ -261,7 +261,7 @@ impl AccountLimits {
         self.refill(conn, &self.letters(letter, &user.email_canonical)).await
     }
 
-    /// Refills the buckets of strangers: nobody has guessed at the new password yet.
+    /// Refills the buckets of strangers, because no attacker has guessed at the new password yet.
     pub async fn allow_strangers(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
         let names = [&user.username_canonical, &user.email_canonical].map(|name| self.name(name));
         self.refill(conn, &names).await?;

@@ -35,7 +35,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// How often one client may do it: one IPv4 address, or one IPv6 /64.
+    /// Returns how often one client may do it: one IPv4 address, or one IPv6 /64.
     fn rate(self) -> Rate {
         match self {
             Self::LogIn | Self::Link | Self::Draft => Rate { burst: 30, every: Duration::seconds(20) },
@@ -45,7 +45,7 @@ impl Action {
         }
     }
 
-    /// How often all clients together may do it, where each time leaves rows in the database. With the caps of the sweeps
+    /// Returns how often all clients together may do it, where each time leaves rows in the database. With the caps of the sweeps
     /// these rates bound what strangers can write in a day and what the tables hold (ARCHITECTURE.md, “Floods”). They are
     /// far above what a site needs. Otherwise a small botnet could use them up, and no new user could sign up. A botnet
     /// that asks for emails needs 6000 addresses for that, because each address may ask once in two minutes.
@@ -181,7 +181,7 @@ fn in_ms(now: OffsetDateTime) -> i64 {
     i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// The address that a client is counted by. Clients without an address share one.
+/// Returns the address that a client is counted by. Clients without an address share one.
 fn address(ip: Option<IpAddr>) -> IpAddr {
     ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into())
 }

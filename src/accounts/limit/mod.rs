@@ -63,7 +63,7 @@ pub enum TooMany {
 }
 
 impl TooMany {
-    /// How long to wait. A closed account is worth another look in an hour: its owner may have opened it.
+    /// Returns how long to wait. A closed account is worth another look in an hour: its owner may have opened it.
     pub fn wait(self) -> Duration {
         match self {
             Self::Client(wait) | Self::Account(wait) => wait,

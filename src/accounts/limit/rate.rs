@@ -46,7 +46,7 @@ impl Rate {
         Self { burst: self.burst * clients, every: self.every / clients }
     }
 
-    /// The period in milliseconds.
+    /// Returns the period in milliseconds.
     pub fn every_ms(self) -> i64 {
         i64::try_from(self.every.whole_milliseconds()).unwrap_or(i64::MAX)
     }

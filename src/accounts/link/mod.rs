@@ -20,7 +20,7 @@ pub(super) trait LinkTable: EntityTrait + Related<user::Entity> {
     const EXPIRES_AT: Self::Column;
     const USED_AT: Self::Column;
 
-    /// The canonical address that the link was sent to.
+    /// Returns the canonical address that the link was sent to.
     fn email_at_issue(link: &Self::Model) -> &str;
 }
 
@@ -37,7 +37,7 @@ async fn find<L: LinkTable>(
     Ok(found.filter(|(link, user)| user.owns_link_to(L::email_at_issue(link))))
 }
 
-/// Uses the link of this token. Returns `true` for exactly one caller, however many try at once.
+/// Uses the link of this token. Returns `true` for exactly one caller, however many call at once.
 ///
 /// This is one guarded UPDATE, not a read and then a write: between the two, a second request with the same link would
 /// pass the read as well.

@@ -89,7 +89,7 @@ pub(in crate::accounts) async fn issue(
     Ok(token)
 }
 
-/// Deletes the row. Returns `true` for exactly one caller, however many try at once.
+/// Deletes the row. Returns `true` for exactly one caller, however many call at once.
 pub(in crate::accounts) async fn redeem(
     conn: &impl ConnectionTrait,
     token: &Token,

@@ -64,7 +64,7 @@ pub enum LetterState {
     Failed,
 }
 
-/// How long one attempt may take. A letter whose postman died is tried again after this time.
+/// How long one attempt may take. A letter whose postman died is taken again after this time.
 pub const LEASE: Duration = Duration::seconds(30);
 /// The pauses after the first, second, … failed attempt; the last one repeats.
 const PAUSES: [Duration; 6] = [
@@ -125,7 +125,7 @@ async fn insert_for(
 /// Writes a letter with news to an owner, for its turn at the time `due`. If its turn is later, and a letter of the same
 /// kind waits for the same turn already, the news are added to that one by `add` instead.
 ///
-/// A letter that the postman has tried to send may have arrived, so it stays as it is.
+/// A letter that the postman has attempted to send may have arrived, so it stays as it is.
 pub(super) async fn insert_or_join(
     conn: &impl ConnectionTrait,
     (user, locale): (&User, Locale),
@@ -139,20 +139,20 @@ pub(super) async fn insert_or_join(
     insert_for(conn, (&user.email, user.letter_locale(locale)), letter, (now, due)).await
 }
 
-/// Adds news to a letter of this kind to this user that waits and was not tried yet. Returns whether there was one.
+/// Adds news to a letter of this kind to this user that waits and was not attempted yet. Returns whether there was one.
 async fn join(conn: &impl ConnectionTrait, user: &User, kind: &str, add: impl FnOnce(&mut Letter)) -> Result<bool> {
-    let untried = || {
-        let untried = Condition::all().add(Column::State.eq(LetterState::Waiting)).add(Column::Attempts.eq(0));
-        untried.add(Column::Priority.eq(Priority::Owner))
+    let unattempted = || {
+        let waiting = Condition::all().add(Column::State.eq(LetterState::Waiting)).add(Column::Attempts.eq(0));
+        waiting.add(Column::Priority.eq(Priority::Owner))
     };
-    let of_kind = Entity::find().filter(untried()).filter(Column::Letter.eq(kind));
+    let of_kind = Entity::find().filter(unattempted()).filter(Column::Letter.eq(kind));
     // A letter for an earlier owner of the same address may wait there too.
     for row in of_kind.filter(Column::ToAddress.eq(user.email.clone())).all(conn).await? {
         let mut letter = row.letter()?;
         if letter.handling().told.is_some_and(|(told, _)| told == user.id) {
             add(&mut letter);
             let changes = ActiveModel { data: Set(letter.parts()?.1), ..Default::default() };
-            let update = Entity::update_many().set(changes).filter(untried()).filter(Column::Id.eq(row.id));
+            let update = Entity::update_many().set(changes).filter(unattempted()).filter(Column::Id.eq(row.id));
             return Ok(update.exec(conn).await?.rows_affected == 1);
         }
     }
@@ -251,7 +251,7 @@ fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(row.id)).filter(Column::Attempts.eq(row.attempts))
 }
 
-/// Notes that the letter was not sent. It is tried again after a pause, unless that is `hopeless` or past the deadline.
+/// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the deadline.
 /// Returns its state now.
 pub async fn failed(
     conn: &impl ConnectionTrait,

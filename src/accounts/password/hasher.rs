@@ -50,7 +50,7 @@ impl Line {
     /// How many requests may wait for each core, about 6 s of work. More are refused with [`Fault::Busy`].
     const PLACES_PER_CORE: usize = 256;
 
-    /// A line in which `at_once` passwords with one key are hashed at a time.
+    /// Returns a line in which `at_once` passwords with one key are hashed at a time.
     fn new(cores: usize, at_once: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(cores * Self::PLACES_PER_CORE)),
@@ -222,7 +222,7 @@ mod tests {
         assert!(!hasher.verify(Password::new(OTTER), None).await.expect("decoy").matches);
     }
 
-    /// Known answers from the reference implementation's own test file (argon2's `test.c`), so that what we
+    /// Compares with known answers from the reference implementation's own test file (argon2's `test.c`), so that what we
     /// store can be read by others and what others stored by us.
     #[tokio::test]
     async fn hashes_of_other_kinds_are_verified_and_called_outdated() {

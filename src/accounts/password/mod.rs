@@ -41,7 +41,7 @@ impl Password {
     }
 }
 
-/// Estimates the strength of a text by its first 32 characters. `zxcvbn` tries every way to read `4@8({[<369` as letters, and
+/// Estimates the strength of a text by its first 32 characters. `zxcvbn` looks at every way to read `4@8({[<369` as letters, and
 /// takes seconds for a long run of these characters. A strong beginning does not become weak by more text, unless that is
 /// the user's own names, which are judged by themselves.
 fn estimate(text: &str, known: &[&str]) -> zxcvbn::Entropy {
@@ -86,7 +86,7 @@ impl fmt::Debug for HashedPassword {
 pub struct PasswordPolicy {
     /// The fewest code points.
     pub min_length: u32,
-    /// A word that every attacker tries first.
+    /// A word that every attacker guesses first.
     pub site_name: String,
 }
 
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_attacker_tries_first_is_refused() {
+    fn what_an_attacker_guesses_first_is_refused() {
         for weak in ["password", "12345678", "qwertyuiop", "aaaaaaaaaaaa"] {
             assert!(matches!(parse(weak, &[]), Err(PasswordError::Guessable(_))), "{weak}");
         }

@@ -11,7 +11,7 @@ const PIECE: usize = 5;
 
 /// Returns what is left of a password when the user's own names are taken out of it, or `None` when none is in it.
 ///
-/// An attacker who knows the user tries the address, the names and the parts of both first: forwards and backwards,
+/// An attacker who knows the user guesses the address, the names and the parts of both first: forwards and backwards,
 /// shortened, with other separators, in other case and with digits for letters. The whole password is searched, and each
 /// place in it costs the same few look-ups, however long the password and the names are.
 pub fn taken_out(password: &str, names: &[&str]) -> Option<Zeroizing<String>> {

@@ -90,7 +90,7 @@ pub enum Confirmed {
 
 /// Creates the account that the link stands for.
 ///
-/// An attacker can sign up with the address of another person, and a password that the attacker knows. The owner of the
+/// An attacker can sign up with an address that is not theirs, and a password that they know. The owner of the
 /// address may well press the button in that letter. So the password of the sign-up is used only in the browser that
 /// began it. In any other browser the user chooses one, and is not logged in: a forwarded link must not put a user into an
 /// account of the sender's (log-in CSRF).

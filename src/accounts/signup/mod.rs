@@ -114,7 +114,7 @@ struct Checked {
     password: NewPassword,
 }
 
-/// Checks all fields, so that a form with several mistakes is told all of them. A look at the names here spares the hash; the
+/// Checks all fields, so that the answer names every mistake. A look at the names here spares the hash; the
 /// unique columns decide in the end.
 async fn check(accounts: &Accounts, typed: Typed<'_>) -> Result<Result<Checked, Vec<SignupProblem>>> {
     let (conn, policy) = (accounts.db.read(), &accounts.policy);

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_could_take_for_a_word_looks_like_it() {
+    fn what_a_reader_could_take_for_a_word_looks_like_it() {
         let like = |name: &str, word| looks_like((name, &name.to_lowercase()), word);
         for name in ["admin", "Admin", "adrnin", "adm1n", "4dmin", "ad.min", "a-d-m-i-n", "ádmin", "ađmin", "admın"]
         {

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(Email::parse(&"a".repeat(10_000)), Err(EmailError::TooLong));
     }
 
-    /// Close to an address, or no address at all.
+    /// Returns texts close to an address, or no address at all.
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![
             r" ?[\PC]{1,8}@[\PC]{1,8}\.[a-z]{2,3}",

@@ -61,7 +61,7 @@ impl Model {
         self.email_canonical == email_at_issue && !self.is_disabled()
     }
 
-    /// Returns what an attacker would know of the user, and try in a password: address and names.
+    /// Returns what an attacker would know of the user, and guess in a password: address and names.
     pub(in crate::accounts) fn about(&self) -> [&str; 3] {
         [self.email.as_str(), &self.username, &self.full_name]
     }

@@ -105,7 +105,7 @@ impl Username {
         Ok(name)
     }
 
-    /// A name as two columns store it. It is not checked again: it was checked by the rules of its time.
+    /// Returns a name as two columns store it. It is not checked again: it was checked by the rules of its time.
     pub(in crate::accounts) fn stored(typed: String, canonical: String) -> Self {
         Self { typed, canonical }
     }
@@ -273,7 +273,7 @@ mod tests {
         assert!(FullName::parse(&"é".repeat(100)).is_ok());
     }
 
-    /// Close to a name, with the letters that change most when their case or width does, or no name at all.
+    /// Returns texts close to a name, with the letters that change most when their case or width does, or no name at all.
     fn text() -> impl Strategy<Value = String> {
         let odd = r"[a-zA-Z._@\uff20\uff21\u0130\u0131\u00df\u1e9e\u03a3\u03c2\u212a\u01c5\u0301\u0345\u13a0-]{3,8}";
         prop_oneof![r"[\PC]{3,8}", odd, ".*"]

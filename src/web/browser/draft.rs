@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::form::FromFields;
 use crate::urls;
 
-/// What is kept of a form: what the user would have to type again, and no secrets. Anyone can send us a form, but a text of
+/// What is kept of a form: what the user would have to type again, and no secrets. Any client can send us a form, but a text of
 /// a form is short by its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Draft {

@@ -35,7 +35,7 @@ pub fn of_user(browser: Language, user: &User) -> Language {
     }
 }
 
-/// Deletes the choice of this browser, so that it does not win over what an account has saved: at a log-in, the person who
+/// Deletes the choice of this browser, so that it does not win over what an account has saved: at a log-in, the user who
 /// made the choice need not be the one who logs in.
 pub fn forget(cookies: &Cookies, app: &App) {
     cookie::remove(cookies, app, Name::Language);

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::gate::form::form;
 use crate::urls;
 
-/// How long the cookie of a link lives that could take an account or its password away. The next person at this browser
+/// How long the cookie of a link lives that could take an account or its password away. The next user of this browser
 /// could use it, so it lives as long as the form takes, and not as long as the link, which can be opened again from the
 /// email.
 const SHORT: Duration = Duration::minutes(15);
@@ -46,7 +46,7 @@ impl Link {
         }
     }
 
-    /// The page behind the link.
+    /// Returns the page behind the link.
     fn path(self) -> &'static str {
         match self {
             Self::Signup => urls::SIGNUP_CONFIRM,
@@ -55,7 +55,7 @@ impl Link {
         }
     }
 
-    /// How long its cookie lives.
+    /// Returns how long its cookie lives.
     fn lifetime(self) -> Duration {
         match self {
             Self::Signup => pending_signup::LIFETIME,

@@ -19,7 +19,7 @@ use crate::gate::form::Form;
 /// The form `F` of a user who is logged in.
 ///
 /// When the session has ended meanwhile, nothing that was typed is lost. It is kept in the visit, without its secrets, and
-/// the user finds it in the form again after the next log-in. It is not saved unseen, because the next person to log in
+/// the user finds it in the form again after the next log-in. It is not saved unseen, because the next user to log in
 /// need not be the one who typed it.
 pub struct Posted<F> {
     /// The user.

@@ -10,7 +10,7 @@ use super::cookie::{self, Name};
 use crate::accounts::user::email::Email;
 use crate::app::App;
 
-/// How long the address is kept. It is short, because the next person at this browser should not find it.
+/// How long the address is kept. It is short, because the next user of this browser should not find it.
 const LIFETIME: Duration = Duration::minutes(15);
 
 /// Remembers the address, if `text` is one.

@@ -1,4 +1,4 @@
-//! The files of the site's [`Look`](crate::look::Look). Browsers keep them for ever, because a new version has a new name.
+//! The files of the site's [`Look`](crate::look::Look). Browsers keep them for as long as they like, because a new version has a new name.
 
 use std::sync::Arc;
 
