@@ -122,19 +122,19 @@ async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, ta
             quiet.0.push(read_once(&mut reader).await?);
         }
 
-        let mut people = JoinSet::new();
-        for person in 0..BURST {
-            let (mut connection, request) = (server.connect().await?, log_in(person));
-            people.spawn(async move {
+        let mut users = JoinSet::new();
+        for user in 0..BURST {
+            let (mut connection, request) = (server.connect().await?, log_in(user));
+            users.spawn(async move {
                 let began = Instant::now();
                 let answer = connection.ask(&request).await;
                 (began.elapsed(), answer.is_ok_and(|answer| answer.status == 303))
             });
         }
         let mut longest = Duration::ZERO;
-        while !people.is_empty() {
+        while !users.is_empty() {
             busy.0.push(read_once(&mut reader).await?);
-            while let Some(done) = people.try_join_next() {
+            while let Some(done) = users.try_join_next() {
                 let (took, well) = done?;
                 longest = longest.max(took);
                 lost += usize::from(!well);

@@ -128,10 +128,9 @@ async fn measure(dir: &Path, flood: Flood, table: &mut Table) -> anyhow::Result<
     let first = early as f64 / ASKS_AFTER.as_secs_f64();
     let name = format!("{}: let in a second, from the 5th second on", flood.name);
     table.row(&name, [&format!("{:.1}", late as f64 / lasted), &format!("before: {first:.0}"), "", "", ""]);
-    let turned_away =
-        format!("{} / {} / {}", count(&responses.refused), count(&responses.busy), count(&responses.other));
+    let refused = format!("{} / {} / {}", count(&responses.refused), count(&responses.busy), count(&responses.other));
     table.row("  let in, in all", [&count(&responses.let_in).to_string(), "", "", "", ""]);
-    table.row("  turned away: 429 / 503 / otherwise", [&turned_away, "", "", "", ""]);
+    table.row("  refused: 429 / 503 / otherwise", [&refused, "", "", "", ""]);
     for (at, name) in TABLES.iter().enumerate() {
         table.row(&format!("  rows in {name}"), [&(after.rows[at] - before.rows[at]).to_string(), "", "", "", ""]);
     }

@@ -72,14 +72,14 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("log-ins") {
         let raw = f64::from(raw_argon2(RAW_FOR)?) / RAW_FOR.as_secs_f64();
-        for (people, times) in BURSTS {
-            bursts(dir.path(), (people, times), raw, &mut table).await?;
+        for (users, times) in BURSTS {
+            bursts(dir.path(), (users, times), raw, &mut table).await?;
         }
     }
     if wanted("guesses") {
         // Each crowd guesses at another user, because an attacked account refuses new browsers for a while.
-        for (person, addresses) in [GUESSERS, 1].into_iter().enumerate() {
-            guesses(dir.path(), person, addresses, &mut table).await?;
+        for (user, addresses) in [GUESSERS, 1].into_iter().enumerate() {
+            guesses(dir.path(), user, addresses, &mut table).await?;
         }
     }
     if wanted("slow") {
@@ -128,8 +128,8 @@ async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// Measures users who log in all at once, and again after the time that a refusal names; and one who reads meanwhile.
-async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &mut Table) -> anyhow::Result<()> {
-    let [mut quiet, mut meanwhile, mut all_in, mut first, mut turned_away] = [const { Runs(Vec::new()) }; 5];
+async fn bursts(dir: &Path, (users, times): (usize, usize), raw: f64, table: &mut Table) -> anyhow::Result<()> {
+    let [mut quiet, mut meanwhile, mut all_in, mut first, mut refused] = [const { Runs(Vec::new()) }; 5];
     let (mut refusals, mut peak, mut lost, mut missing) = (Runs::default(), Runs::default(), 0, 0);
     for _ in 0..times {
         let server = Server::latchkey(dir, &[]).await?;
@@ -139,7 +139,7 @@ async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &m
         }
         let (said, heard) = channel();
         let (port, began) = (server.port, Instant::now());
-        let crowd = Clients::gather((0..people).map(move |person| get_in(port, person, began, said.clone())));
+        let crowd = Clients::gather((0..users).map(move |user| get_in(port, user, began, said.clone())));
         while !crowd.is_over() && began.elapsed() < ALL_IN_WITHIN {
             meanwhile.0.push(read_once(&mut reader).await?);
         }
@@ -155,20 +155,20 @@ async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &m
                 _ => lost += 1,
             }
         }
-        missing += people - inside.0.len();
+        missing += users - inside.0.len();
         first.0.push(inside.median());
         all_in.0.push(inside.at(1.0));
-        turned_away.0.push(at_first as f64);
+        refused.0.push(at_first as f64);
         peak.0.push(server.memory("status", "VmHWM:")?);
         server.stop()?;
     }
-    let least = people as f64 / raw * 1e3;
+    let least = users as f64 / raw * 1e3;
     let (yardstick, ratio) = (format!("raw argon2: {least:.0} ms"), format!("{:.2}", all_in.median() / least));
-    let name = format!("{people} log-ins at once: the last is in; lost: {lost}, late: {}", missing - lost);
+    let name = format!("{users} log-ins at once: the last is in; lost: {lost}, late: {}", missing - lost);
     table.row(&name, [&all_in.show("ms"), &yardstick, &ratio, "none lost", met(missing == 0)]);
     table.row("  half of them are in", [&first.show("ms"), "", "", "", ""]);
     if !refusals.0.is_empty() {
-        table.row("  told to come again (503)", [&turned_away.show("people"), "", "", "", ""]);
+        table.row("  told to come again (503)", [&refused.show("users"), "", "", "", ""]);
         table.row("  how soon: p50 / p99 / max", [&refusals.percentiles(), "", "", "", ""]);
     }
     let yardstick = format!("quiet: {}", quiet.percentiles());
@@ -178,8 +178,8 @@ async fn bursts(dir: &Path, (people, times): (usize, usize), raw: f64, table: &m
 }
 
 /// Attempts to log in until it succeeds, again after the time that each refusal names.
-async fn get_in(port: u16, person: usize, began: Instant, said: Sender<Seen>) {
-    let (request, mut connection) = (log_in(person), None);
+async fn get_in(port: u16, user: usize, began: Instant, said: Sender<Seen>) {
+    let (request, mut connection) = (log_in(user), None);
     for turn in 0.. {
         let asked = Instant::now();
         let (status, again) = ask(port, &mut connection, &request).await.unwrap_or_default();
@@ -192,8 +192,8 @@ async fn get_in(port: u16, person: usize, began: Instant, said: Sender<Seen>) {
     }
 }
 
-/// Sends a request on this connection, or on a new one if there is none. Returns the status, and after how many seconds to try
-/// again.
+/// Sends a request on this connection, or on a new one if there is none. Returns the status, and after how many seconds the
+/// request may be sent again.
 async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8]) -> anyhow::Result<(u16, Option<u64>)> {
     let mut connection = match open.take() {
         Some(connection) => connection,
@@ -207,15 +207,15 @@ async fn ask(port: u16, open: &mut Option<Connection>, request: &[u8]) -> anyhow
 }
 
 /// Measures an honest user with a browser that the account knows, beside a crowd that guesses passwords.
-async fn guesses(dir: &Path, person: usize, addresses: usize, table: &mut Table) -> anyhow::Result<()> {
+async fn guesses(dir: &Path, user: usize, addresses: usize, table: &mut Table) -> anyhow::Result<()> {
     let limits = [("LATCHKEY_RATE_LIMITS", "on"), ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8")];
     let server = Server::latchkey(dir, &limits).await?;
-    let mut browser = Browser::open(&server, person).await?;
+    let mut browser = Browser::open(&server, user).await?;
     let quiet = browser.live().await?;
     let (port, (said, heard)) = (server.port, channel());
     let crowd = Clients::gather((0..GUESSERS).map(move |guesser| {
         let address = guesser % addresses;
-        guess(port, person, format!("198.18.{}.{}", address / 250, address % 250 + 1), said.clone())
+        guess(port, user, format!("198.18.{}.{}", address / 250, address % 250 + 1), said.clone())
     }));
     sleep(Duration::from_secs(1)).await;
     let beside = browser.live().await?;
@@ -244,10 +244,10 @@ async fn guesses(dir: &Path, person: usize, addresses: usize, table: &mut Table)
 }
 
 /// Guesses in turns at the honest user's account and at names without an account, as fast as the server answers.
-async fn guess(port: u16, person: usize, address: String, said: Sender<(u16, f64)>) {
+async fn guess(port: u16, user: usize, address: String, said: Sender<(u16, f64)>) {
     let mut connection = None;
     for count in 0.. {
-        let name = if count % 2 == 0 { format!("otter{person}") } else { format!("stoat{count}.{address}") };
+        let name = if count % 2 == 0 { format!("otter{user}") } else { format!("stoat{count}.{address}") };
         let request = post("/login", &[("login", &name), ("password", "seven herons paint slow")]);
         let request = with(&request, &format!("X-Forwarded-For: {address}"));
         let asked = Instant::now();
@@ -269,9 +269,9 @@ async fn slow(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     sleep(Duration::from_secs(3)).await;
     let beside = browser.live().await?;
     crowd.leave()?;
-    for person in 0..BROKEN_OFF {
+    for user in 0..BROKEN_OFF {
         // The connection is dropped at once, as when a user closes the window.
-        server.connect().await?.send(&log_in(person)).await?;
+        server.connect().await?.send(&log_in(user)).await?;
     }
     let after = browser.live().await?;
     let yardstick = format!("quiet: {}", quiet.log_ins.percentiles());
@@ -327,14 +327,14 @@ struct Clients {
 }
 
 impl Clients {
-    fn gather<P>(people: impl Iterator<Item = P> + Send + 'static) -> Self
+    fn gather<P>(clients: impl Iterator<Item = P> + Send + 'static) -> Self
     where
         P: Future<Output = ()> + Send + 'static,
     {
         let (stay, mut left) = oneshot::channel();
         let thread = thread::spawn(move || {
             Builder::new_current_thread().enable_all().build()?.block_on(async {
-                let mut all: JoinSet<()> = people.collect();
+                let mut all: JoinSet<()> = clients.collect();
                 let over = async { while all.join_next().await.is_some() {} };
                 tokio::select! {
                     () = over => {}
@@ -359,7 +359,7 @@ impl Clients {
 
 /// The honest user's browser: a connection, and its cookies.
 struct Browser {
-    person: usize,
+    user: usize,
     connection: Connection,
     cookies: BTreeMap<String, String>,
 }
@@ -374,9 +374,9 @@ struct Lived {
 
 impl Browser {
     /// Logs in once, so that the account knows the browser.
-    async fn open(server: &Server, person: usize) -> anyhow::Result<Self> {
-        let mut browser = Self { person, connection: server.connect().await?, cookies: BTreeMap::new() };
-        let (status, _) = browser.ask(&log_in(person)).await?;
+    async fn open(server: &Server, user: usize) -> anyhow::Result<Self> {
+        let mut browser = Self { user, connection: server.connect().await?, cookies: BTreeMap::new() };
+        let (status, _) = browser.ask(&log_in(user)).await?;
         ensure!(status == 303, "the log-in answered {status}");
         Ok(browser)
     }
@@ -384,7 +384,7 @@ impl Browser {
     async fn live(&mut self) -> anyhow::Result<Lived> {
         let (mut lived, began) = (Lived::default(), Instant::now());
         while lived.log_ins.0.len() < LOG_INS && began.elapsed() < LOG_INS_WITHIN {
-            let (status, took) = self.ask(&log_in(self.person)).await?;
+            let (status, took) = self.ask(&log_in(self.user)).await?;
             lived.log_ins.0.push(took);
             lived.refused += usize::from(status != 303);
             for _ in 0..PAGES_BETWEEN {

@@ -56,8 +56,8 @@ pub fn page() -> Vec<u8> {
     fetch("/login")
 }
 
-pub fn log_in(person: usize) -> Vec<u8> {
-    post("/login", &[("login", &format!("otter{}", person % USERS)), ("password", PASSWORD)])
+pub fn log_in(user: usize) -> Vec<u8> {
+    post("/login", &[("login", &format!("otter{}", user % USERS)), ("password", PASSWORD)])
 }
 
 /// Reads the page and pauses. Returns how many milliseconds the page took.
