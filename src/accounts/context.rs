@@ -52,8 +52,8 @@ impl Accounts {
         }
     }
 
-    /// Returns the session that a cookie or token points at, if it has not ended ([`session::resume`]). `ip` is asked only if
-    /// the session is written.
+    /// Returns the session that a cookie or token points at, if it has not ended ([`session::resume`]). `ip` is asked
+    /// only if the session is written.
     pub async fn resume(
         &self,
         whose: (SessionKind, Pointer),

@@ -32,11 +32,11 @@ pub struct Credentials<'a> {
 pub enum LogIn {
     /// The user is logged in.
     Succeeded(Box<LoggedIn>),
-    /// The login or the password is wrong. The answer tells no more: an unknown user, a wrong password, an empty one and one
-    /// that is far too long get the same answer for the same work.
+    /// The login or the password is wrong. The answer tells no more: an unknown user, a wrong password, an empty one and
+    /// one that is far too long get the same answer for the same work.
     Failed,
-    /// The password is right, but the operator has disabled the account. A client that does not know the password cannot tell
-    /// such an account from any other.
+    /// The password is right, but the operator has disabled the account. A client that does not know the password cannot
+    /// tell such an account from any other.
     Disabled,
 }
 
@@ -137,7 +137,8 @@ async fn attempt(
         event::record_failure(accounts, id, admission, &asked).await?;
         return Ok(LogIn::Failed);
     };
-    // After the hash and never before it: otherwise the time of the answer would tell a stranger which accounts are disabled.
+    // After the hash and never before it: otherwise the time of the answer would tell a stranger which accounts are
+    // disabled.
     if user.is_disabled() {
         event::record_of_stranger(db.write(), accounts, (EventKind::LogInDisabled, id), &asked).await?;
         return Ok(LogIn::Disabled);

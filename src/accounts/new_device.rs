@@ -1,7 +1,7 @@
 //! News to the owner about log-ins from browsers that the account does not know.
 //!
-//! These letters are limited, because an attacker who logs in from one browser after another must not fill the mailbox. But no
-//! log-in is left out: those beyond the limit wait together in one letter.
+//! These letters are limited, because an attacker who logs in from one browser after another must not fill the mailbox.
+//! But no log-in is left out: those beyond the limit wait together in one letter.
 
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;

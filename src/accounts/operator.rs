@@ -1,7 +1,7 @@
 //! What an operator does by a command on the server, each with its event.
 //!
-//! The operator has the database and proves nothing. So that no attacker acts unseen in the operator's name, the owner finds each
-//! of these in Recent activity, and is told by email where the account or its address changes hands.
+//! The operator has the database and proves nothing. So that no attacker acts unseen in the operator's name, the owner
+//! finds each of these in Recent activity, and is told by email where the account or its address changes hands.
 
 use sea_orm::ConnectionTrait;
 use time::OffsetDateTime;
@@ -44,8 +44,8 @@ pub async fn create(db: &Db, new: NewAccount, now: OffsetDateTime) -> Result<Res
         first_locale: locale,
     };
     let tx = db.begin().await?;
-    // Links of sign-ups with this address die, and the passwords planted in them. Links first, then the user, as in a
-    // confirmation: two that lock in different orders wait for each other.
+    // Links of sign-ups with this address are deleted, and the passwords that were planted in them. Links first, then the
+    // user, as in a confirmation: two that lock in different orders wait for each other.
     pending_signup::delete_all(&tx, &email.canonical()).await?;
     let user = match user::insert(&tx, new, now).await? {
         Ok(user) => user,
@@ -64,7 +64,7 @@ pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Opt
     let tx = db.begin().await?;
     // Its oldest link may have to go. Links are locked before the user, as in a reset by one of them.
     reset_token::lock_all(&tx, user.id).await?;
-    // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
+    // The row is locked, so that a reset that ends meanwhile sees this link and deletes it.
     let user = user::lock(&tx, user.id).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
@@ -73,14 +73,14 @@ pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Opt
     Ok(Some(token))
 }
 
-/// Closes an account: every session ends, browsers' and programs', reset links die, and no password opens it. Returns how
-/// many sessions have ended, or `None` if it is disabled already.
+/// Closes an account: every session ends, browsers' and programs', reset links stop working, and no password opens it.
+/// Returns how many sessions have ended, or `None` if it is disabled already.
 pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<u64>> {
     let tx = db.begin().await?;
     // Links before the user, as everywhere.
-    reset_token::kill_all(&tx, user.id).await?;
-    // The user before the sessions: a log-in that is under way has locked the user and is seen below, or waits here and then
-    // finds the account disabled (`session::start`).
+    reset_token::delete_unused(&tx, user.id).await?;
+    // The user before the sessions: a log-in that is under way has locked the user and is seen below, or waits here and
+    // then finds the account disabled (`session::start`).
     if !user::set_disabled(&tx, user.id, Some(now), now).await? {
         return Ok(None);
     }
@@ -94,7 +94,7 @@ pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option
 pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
     let tx = db.begin().await?;
     // A link that was made in the moment in which the account was disabled must not come to life now.
-    reset_token::kill_all(&tx, user.id).await?;
+    reset_token::delete_unused(&tx, user.id).await?;
     if !user::set_disabled(&tx, user.id, None, now).await? {
         return Ok(false);
     }
@@ -114,8 +114,8 @@ pub async fn set_email(
     now: OffsetDateTime,
 ) -> Result<Result<(), Taken>> {
     let tx = db.begin().await?;
-    reset_token::kill_all(&tx, user.id).await?;
-    not_me_link::kill_all(&tx, user.id).await?;
+    reset_token::delete_unused(&tx, user.id).await?;
+    not_me_link::delete_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &email.canonical()).await?;
     if let Err(taken) = user::set_email(&tx, user.id, email, now).await? {
         return Ok(Err(taken));
@@ -148,8 +148,8 @@ pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDat
 /// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.
 pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     let tx = db.begin().await?;
-    reset_token::kill_all(&tx, user.id).await?;
-    not_me_link::kill_all(&tx, user.id).await?;
+    reset_token::delete_unused(&tx, user.id).await?;
+    not_me_link::delete_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
     user::delete_row(&tx, user.id).await?;
     outbox::forget(&tx, user).await?;

@@ -20,8 +20,8 @@ use crate::db::Db;
 /// does a request for a letter that was `sent_just_now`, which is not sent again.
 ///
 /// The address is not looked up here: whatever it is, one row is inserted. So neither the answer nor its time tells whether
-/// it has an account (OWASP, Forgot Password Cheat Sheet). Of many requests in a row only some are written, and the answer is
-/// the same.
+/// it has an account (OWASP, Forgot Password Cheat Sheet). Of many requests in a row only some are written, and the
+/// answer is the same.
 pub async fn ask(
     accounts: &Accounts,
     (typed, sent_just_now): (&str, bool),
@@ -57,8 +57,8 @@ async fn knows(db: &Db, email: &Email, client: &Client, now: OffsetDateTime) -> 
     Ok(addresses.contains(&email.canonical()))
 }
 
-/// Makes the link, if the address has an account that is not disabled. The letter goes to the address in the account, not to
-/// the one that was typed: two addresses that look the same need not be the same mailbox. Only here is it known whose
+/// Makes the link, if the address has an account that is not disabled. The letter goes to the address in the account, not
+/// to the one that was typed: two addresses that look the same need not be the same mailbox. Only here is it known whose
 /// account the event of the client that `asked` is about.
 pub async fn issue(
     accounts: &Accounts,
@@ -70,7 +70,7 @@ pub async fn issue(
     // The oldest link may have to go. Links are locked before the user, as in a reset by one of them.
     let Some(user) = user::by_email(&tx, email).await? else { return Ok(None) };
     reset_token::lock_all(&tx, user.id).await?;
-    // The row is locked, so that a reset that ends meanwhile sees this link and kills it.
+    // The row is locked, so that a reset that ends meanwhile sees this link and deletes it.
     let user = user::by_email_locked(&tx, email).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
     let token = reset_token::issue(&tx, &user, now).await?;
@@ -129,9 +129,9 @@ pub async fn reset(
         Ok(new) => new.into_inner(),
         Err(why) => return Ok(Reset::Invalid(Box::new(user), why)),
     };
-    // A password that an attacker may know must not come back. A thief of the mailbox cannot find out the old password in this
-    // way: a wrong guess resets it, and uses the link. Of many guesses at once two are hashed at a time, and those behind
-    // them find the link used.
+    // A password that an attacker may know must not come back. A thief of the mailbox cannot find out the old password in
+    // this way: a wrong guess resets it, and uses the link. Of many guesses at once two are hashed at a time, and those
+    // behind them find the link used.
     let _place = hasher.hold(&user.id.to_string()).await?;
     let Some(user) = holder(db, token, now).await? else { return Ok(Reset::Gone) };
     if user.has_password() && hasher.verify(new.clone(), Some(user.hashed_password.clone())).await?.matches {

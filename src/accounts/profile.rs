@@ -71,8 +71,8 @@ pub enum Change {
     NoPassword,
 }
 
-/// Changes the password of a user who knows the current one. Copies of this browser's cookies die as well. Both passwords
-/// are checked, so that the answer names both mistakes.
+/// Changes the password of a user who knows the current one. Copies of this browser's cookies stop working as well. Both
+/// passwords are checked, so that the answer names both mistakes.
 ///
 /// A session alone is not enough: it may be a browser that was left open, or a stolen cookie (OWASP, Authentication Cheat
 /// Sheet, “Require Re-authentication for Sensitive Features”).

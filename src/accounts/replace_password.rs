@@ -43,8 +43,9 @@ pub(super) enum Replaced {
 
 /// Replaces the password of the user.
 ///
-/// An attacker may have made this necessary. So all other sessions end, mailed links die, no other browser is known any
-/// more, and a letter tells the owner. The buckets of strangers are refilled, because no attacker has guessed at the new one yet.
+/// An attacker may have made this necessary. So all other sessions end, mailed links stop working, no other browser is
+/// known any more, and a letter tells the owner. The buckets of strangers are refilled, because no attacker has guessed
+/// at the new one yet.
 pub(super) async fn replace(
     tx: &DatabaseTransaction,
     Accounts { limits, .. }: &Accounts,
@@ -63,7 +64,7 @@ pub(super) async fn replace(
         return Ok(Replaced::UserChanged);
     }
     // Only now, with the user locked: a link that was made while this waited for the user dies too.
-    reset_token::kill_all(tx, user.id).await?;
+    reset_token::delete_unused(tx, user.id).await?;
     user::set_password(tx, user.id, hashed_password, now).await?;
     let (session, device, kind) = match proof {
         Proof::Link(by) => {

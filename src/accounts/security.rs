@@ -98,7 +98,7 @@ pub async fn end_others(
 /// A thief who logs the owner out keeps the account to themselves, and a log-in page tells the owner nothing. The letter is
 /// sent if the account has not known this browser for a week: for so long the owner may not have read the letter about its
 /// first log-in, whose link works as long. One session is told of like all of them, or a thief would log them out one by
-/// one. Beyond the limit the news wait in one letter: a thief could use up the turns beforehand.
+/// one. Beyond the limit the news waits in one letter: a thief could use up the turns beforehand.
 async fn turn_to_tell(
     Accounts { db, limits, .. }: &Accounts,
     (user, own): (&User, &Session),

@@ -86,8 +86,8 @@ impl From<BodyProblems> for Problem {
 /// The name of a field. Only the macro `field!` makes one, because it checks the name.
 pub struct BodyField(pub &'static str);
 
-/// Returns the [`BodyField`] of a field, for example `field!(NewUser, email)`. It does not compile if the struct has no such
-/// field.
+/// Returns the [`BodyField`] of a field, for example `field!(NewUser, email)`. It does not compile if the struct has no
+/// such field.
 macro_rules! field {
     ($body:ident, $field:ident) => {{
         const _: usize = std::mem::offset_of!($body, $field);

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connects once, before there is a pool. The pool would take a refusal for a server that is starting, connect again for ten
-/// seconds, and then say only that it waited. The service manager can start Latchkey again (systemd: `Restart=`).
+/// Connects once, before there is a pool. The pool would take a refusal for a server that is starting, connect again for
+/// ten seconds, and then say only that it waited. The service manager can start Latchkey again (systemd: `Restart=`).
 ///
 /// # Errors
 /// One line that says what to do. It holds no password.

@@ -1,5 +1,6 @@
 //! The site's look: its style sheet, script and icon. They are made once at the start from the files in the binary and the
-//! operator's settings. Each is named after its content: browsers may keep it for any time, and a new version has a new name.
+//! operator's settings. Each is named after its content: browsers may keep it for any time, and a new version has a new
+//! name.
 
 mod colour;
 pub mod theme;

@@ -166,7 +166,7 @@ async fn a_reset_kills_a_link_that_is_made_while_it_waits_for_the_user() {
     let cluster = Cluster::start().await;
     let mut process = cluster.process("");
     process.start().await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     let link = process.run(&["user", "reset-link", "sam"]).out.trim().to_owned();
     let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
 
@@ -189,7 +189,7 @@ async fn a_reset_and_the_postman_who_makes_a_link_do_not_wait_for_each_other() {
     let cluster = Cluster::start().await;
     let mut process = cluster.process("");
     process.start().await;
-    process.someone("sam", OTTER).await;
+    process.user("sam", OTTER).await;
     // With one more link, the oldest of them has to go.
     let links: Vec<_> = (0..3).map(|_| process.run(&["user", "reset-link", "sam"]).out.trim().to_owned()).collect();
     let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();

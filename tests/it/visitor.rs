@@ -1,7 +1,7 @@
 //! A visitor who uses a Chromium of their own: with a pointer or only with a keyboard, with script or without.
 //!
-//! A visitor finds a link by the path that it leads to, and a button by the path that its form goes to. A visitor never finds
-//! them by their words, which differ in each language.
+//! A visitor finds a link by the path that it leads to, and a button by the path that its form goes to. A visitor never
+//! finds them by their words, which differ in each language.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

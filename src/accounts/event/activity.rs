@@ -101,7 +101,8 @@ mod tests {
     use crate::accounts::event::EventKind;
     use crate::chance;
 
-    /// Returns the entries of these events, newest first: kind, how many, and from how many addresses if not from one place.
+    /// Returns the entries of these events, newest first: kind, how many, and from how many addresses if not from one
+    /// place.
     fn told(events: &[(EventKind, &str)]) -> Vec<(EventKind, usize, Option<usize>)> {
         let event = |(kind, ip): &(EventKind, &str)| Event {
             id: chance::id(),

@@ -102,7 +102,8 @@ pub(in crate::accounts) struct Bucket {
 }
 
 impl Bucket {
-    /// Returns the same bucket with room for one more attempt, which is taken before its time for something that waits until then.
+    /// Returns the same bucket with room for one more attempt, which is taken before its time for something that waits
+    /// until then.
     fn one_ahead(self) -> Self {
         Self { rate: Rate { burst: self.rate.burst + 1, ..self.rate }, ..self }
     }
@@ -135,13 +136,15 @@ impl AccountLimits {
         self.bucket("log-in", account, STRANGERS, Some(FAILURES_MAX))
     }
 
-    /// Returns the bucket of log-ins from this browser to an account that knows it. The browser has a bucket of its own, so that a stranger's
-    /// guesses never keep the owner out (OWASP, “Slow Down Online Guessing Attacks with Device Cookies”).
+    /// Returns the bucket of log-ins from this browser to an account that knows it. The browser has a bucket of its own,
+    /// so that a stranger's guesses never keep the owner out (OWASP, “Slow Down Online Guessing Attacks with Device
+    /// Cookies”).
     pub fn device(&self, device: Uuid) -> [Bucket; 1] {
         [self.bucket("device", &device.to_string(), OWN, Some(FAILURES_MAX))]
     }
 
-    /// Returns the bucket of the current password, on a page of a user who is logged in. A stolen session must not become a place to guess it.
+    /// Returns the bucket of the current password, on a page of a user who is logged in. A stolen session must not become
+    /// a place to guess it.
     pub fn current_password(&self, user: Uuid) -> [Bucket; 1] {
         [self.bucket("current-password", &user.to_string(), OWN, Some(FAILURES_MAX))]
     }
@@ -152,7 +155,8 @@ impl AccountLimits {
     }
 
     /// Returns the buckets of the first letter of a sign-up that this client asks for to this address, and those of further
-    /// ones: letters of this client, and letters of all clients. Here a /48 is one client. Otherwise each of its 65 536 networks could have letters sent.
+    /// ones: letters of this client, and letters of all clients. Here a /48 is one client. Otherwise each of its 65 536
+    /// networks could have letters sent.
     pub fn signup_letters(&self, to: &Email, client: &Client) -> [[Bucket; 2]; 2] {
         let to = to.canonical();
         let network = client.ip.map(|ip| networks::widest(ip).to_string()).unwrap_or_default();

@@ -45,10 +45,11 @@ impl Action {
         }
     }
 
-    /// Returns how often all clients together may do it, where each time leaves rows in the database. With the caps of the sweeps
-    /// these rates bound what strangers can write in a day and what the tables hold (ARCHITECTURE.md, “Floods”). They are
-    /// far above what a site needs. Otherwise a small botnet could use them up, and no new user could sign up. A botnet
-    /// that asks for emails needs 6000 addresses for that, because each address may ask once in two minutes.
+    /// Returns how often all clients together may do it, where each time leaves rows in the database. With the caps of
+    /// the sweeps these rates bound what strangers can write in a day and what the tables hold (ARCHITECTURE.md,
+    /// “Floods”). They are far above what a site needs. Otherwise a small botnet could use them up, and no new user could
+    /// sign up. A botnet that asks for emails needs 6000 addresses for that, because each address may ask once in two
+    /// minutes.
     ///
     /// Log-ins have none, because the queue for the hash bounds them. Links have none, because they leave no row. A
     /// browser that the account knows has none, because a flood of strangers must not keep the owner from a reset.
@@ -147,8 +148,8 @@ impl Buckets {
             return Err(TooMany::Client(action.rate().every));
         }
         if let Some(rate) = action.rate_of_the_site() {
-            // Half of the site's attempts are kept for clients that have asked for nothing lately. So the clients of a flood
-            // slow each other down, and not the user who forgot a password. An uncounted client is no newcomer.
+            // Half of the site's attempts are kept for clients that have asked for nothing lately. So the clients of a
+            // flood slow each other down, and not the user who forgot a password. An uncounted client is no newcomer.
             let left = if newcomer && !uncounted { 0 } else { rate.burst / 2 };
             let site = self.site.entry(action).or_default();
             *site = rate.take_in_ms(left, *site, now).map_err(TooMany::Site)?;

@@ -143,7 +143,7 @@ pub(in crate::accounts) async fn first_session(
 }
 
 /// Deletes all links of the user.
-pub(in crate::accounts) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn delete_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).exec(conn).await?;
     Ok(())
 }

@@ -98,7 +98,7 @@ pub(in crate::accounts) async fn holder(
 }
 
 /// Deletes every link of the user that was not used.
-pub(in crate::accounts) async fn kill_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
+pub(in crate::accounts) async fn delete_unused(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::UsedAt.is_null()).exec(conn).await?;
     Ok(())
 }

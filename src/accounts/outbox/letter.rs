@@ -24,7 +24,7 @@ pub enum Priority {
     Stranger = 3,
 }
 
-/// How long news to an owner are worth sending.
+/// How long news to an owner is worth sending.
 const NEWS_WORTH_SENDING: Duration = Duration::hours(24);
 
 /// What a letter is about. It has no secrets: tokens are made when it is sent.

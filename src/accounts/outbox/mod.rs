@@ -123,7 +123,7 @@ async fn insert_for(
 }
 
 /// Writes a letter with news to an owner, for its turn at the time `due`. If its turn is later, and a letter of the same
-/// kind waits for the same turn already, the news are added to that one by `add` instead.
+/// kind waits for the same turn already, the news is added to that one by `add` instead.
 ///
 /// A letter that the postman has attempted to send may have arrived, so it stays as it is.
 pub(super) async fn insert_or_join(
@@ -251,8 +251,8 @@ fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(row.id)).filter(Column::Attempts.eq(row.attempts))
 }
 
-/// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the deadline.
-/// Returns its state now.
+/// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the
+/// deadline. Returns its state now.
 pub async fn failed(
     conn: &impl ConnectionTrait,
     row: &OutboxRow,

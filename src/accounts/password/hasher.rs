@@ -134,8 +134,8 @@ impl Hasher {
         self.run("hash", move |blocks| argon::hash(&params, &password, blocks)).await?
     }
 
-    /// Compares a password with a stored hash. Without one (the user is unknown, or has no password) the work is the same, so
-    /// that its time does not tell who has an account.
+    /// Compares a password with a stored hash. Without one (the user is unknown, or has no password) the work is the
+    /// same, so that its time does not tell who has an account.
     pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
         let stored = stored.filter(|stored| !stored.is_none()).unwrap_or_else(|| self.decoy.clone());
         let params = self.params.clone();

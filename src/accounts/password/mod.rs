@@ -41,9 +41,9 @@ impl Password {
     }
 }
 
-/// Estimates the strength of a text by its first 32 characters. `zxcvbn` looks at every way to read `4@8({[<369` as letters, and
-/// takes seconds for a long run of these characters. A strong beginning does not become weak by more text, unless that is
-/// the user's own names, which are judged by themselves.
+/// Estimates the strength of a text by its first 32 characters. `zxcvbn` looks at every way to read `4@8({[<369` as
+/// letters, and takes seconds for a long run of these characters. A strong beginning does not become weak by more text,
+/// unless that is the user's own names, which are judged by themselves.
 fn estimate(text: &str, known: &[&str]) -> zxcvbn::Entropy {
     const JUDGED: usize = 32;
     let end = text.char_indices().nth(JUDGED).map_or(text.len(), |(at, _)| at);
@@ -144,8 +144,8 @@ impl NewPassword {
         let mut known = vec![policy.site_name.as_str()];
         known.extend(about.iter().flat_map(|text| text.split_whitespace().take(WORDS).chain([*text])));
         let names: Vec<&str> = about.iter().copied().chain([policy.site_name.as_str()]).collect();
-        // The user's own long address, alone or repeated, would look strong to zxcvbn, which sees only its first part. So the
-        // rest of the whole password without own names must be strong by itself.
+        // The user's own long address, alone or repeated, would look strong to zxcvbn, which sees only its first part. So
+        // the rest of the whole password without own names must be strong by itself.
         if let Some(left) = own_names::taken_out(&password.0, &names)
             && estimate(&left, &known).score() < zxcvbn::Score::Three
         {

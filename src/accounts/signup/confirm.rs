@@ -160,7 +160,7 @@ async fn redeem(
         Err(Taken::Username) => return Ok(Confirmed::UsernameTaken(Box::new(opened))), // rolled back: the link stays
         Err(Taken::Email) => return Ok(Confirmed::Gone),
     };
-    // Links of other sign-ups with this address die with it, and the passwords planted in them.
+    // Links of other sign-ups with this address are deleted with it, and the passwords that were planted in them.
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
     event::record(&tx, EventKind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
     if !opened.began_here {

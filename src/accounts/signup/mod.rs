@@ -251,8 +251,8 @@ pub async fn ask_again(accounts: &Accounts, pending: Uuid, client: &Client, now:
     Ok(())
 }
 
-/// Logs a new user in without the password: the site asks for no confirmation, or the user has just confirmed in the browser
-/// that began the sign-up.
+/// Logs a new user in without the password: the site asks for no confirmation, or the user has just confirmed in the
+/// browser that began the sign-up.
 async fn log_in(
     accounts: &Accounts,
     user: &User,

@@ -55,8 +55,8 @@ impl Model {
         self.disabled_at.is_some()
     }
 
-    /// Returns whether a link that was sent to this canonical address still belongs to the user: the account has that address,
-    /// and is not disabled. The reader of an older mailbox need not be the owner.
+    /// Returns whether a link that was sent to this canonical address still belongs to the user: the account has that
+    /// address, and is not disabled. The reader of an older mailbox need not be the owner.
     pub(in crate::accounts) fn owns_link_to(&self, email_at_issue: &str) -> bool {
         self.email_canonical == email_at_issue && !self.is_disabled()
     }
@@ -71,8 +71,8 @@ impl Model {
         self.locale.as_deref()?.parse().ok()
     }
 
-    /// Returns the language to write to the user in: the one that the user has chosen, or else the one of the sign-up, or else
-    /// that of the request. A stranger who asks for an email to the user does not choose its language.
+    /// Returns the language to write to the user in: the one that the user has chosen, or else the one of the sign-up, or
+    /// else that of the request. A stranger who asks for an email to the user does not choose its language.
     pub fn letter_locale(&self, of_request: Locale) -> Locale {
         let first = || self.first_locale.as_deref()?.parse().ok();
         self.locale().or_else(first).unwrap_or(of_request)
@@ -209,8 +209,8 @@ pub(in crate::accounts) async fn still(
     Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
 }
 
-/// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if it
-/// was deleted.
+/// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if
+/// it was deleted.
 pub(in crate::accounts) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
     Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
@@ -281,8 +281,8 @@ pub(in crate::accounts) async fn set_email(
 
 /// Takes the user's password away, so that none opens the account. Returns `true` for exactly one caller.
 ///
-/// The stored hash itself is deleted, instead of a flag beside it being set. So every statement that compares the hash, such
-/// as the start of a session, refuses the old password without knowing about this.
+/// The stored hash itself is deleted, instead of a flag beside it being set. So every statement that compares the hash,
+/// such as the start of a session, refuses the old password without knowing about this.
 pub(in crate::accounts) async fn take_password(
     conn: &impl ConnectionTrait,
     id: Uuid,

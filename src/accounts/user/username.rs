@@ -84,9 +84,9 @@ impl Username {
     /// The most characters.
     pub const MAX: usize = 32;
 
-    /// Accepts the username of a new account. An attacker whose name looks like the site's, or like another user's by letters
-    /// of another script, is believed. Only new names are judged by this: users who chose their name before a rule must
-    /// still be able to log in.
+    /// Accepts the username of a new account. An attacker whose name looks like the site's, or like another user's by
+    /// letters of another script, is believed. Only new names are judged by this: users who chose their name before a
+    /// rule must still be able to log in.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -124,8 +124,8 @@ impl Username {
         }
         let canonical = UsernameCaseMapped::enforce(text).map_err(|_| UsernameError::Characters)?;
         let typed = UsernameCasePreserved::enforce(text).map_err(|_| UsernameError::Characters)?;
-        // Not every mapping gives a text that the rules accept (RFC 8264, 7). Cherokee capitals become small letters that the
-        // rules refuse, and with such a name the user could not log in.
+        // Not every mapping gives a text that the rules accept (RFC 8264, 7). Cherokee capitals become small letters that
+        // the rules refuse, and with such a name the user could not log in.
         if UsernameCaseMapped::enforce(canonical.as_ref()).as_deref() != Ok(canonical.as_ref()) {
             return Err(UsernameError::Characters);
         }
@@ -153,8 +153,8 @@ impl Username {
     }
 }
 
-/// Returns whether a character is a mark, which belongs to the letter before it (Devanagari, Thai, …). PRECIS lets only valid
-/// marks through.
+/// Returns whether a character is a mark, which belongs to the letter before it (Devanagari, Thai, …). PRECIS lets only
+/// valid marks through.
 fn is_mark(c: char) -> bool {
     unicode_normalization::char::is_combining_mark(c)
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::form::FromFields;
 use crate::urls;
 
-/// What is kept of a form: what the user would have to type again, and no secrets. Any client can send us a form, but a text of
-/// a form is short by its type.
+/// What is kept of a form: what the user would have to type again, and no secrets. Any client can send us a form, but a
+/// text of a form is short by its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Draft {
     /// A new name.
@@ -33,7 +33,7 @@ impl Draft {
 
 /// A form of a user who is logged in. [`Posted`](super::posted::Posted) takes no form that does not say what is kept of it.
 pub trait Keepable: FromFields + Send {
-    /// Returns what is kept of the form when its session has ended. It takes the form apart by the names of all its fields, so
-    /// that a new field without a decision does not compile.
+    /// Returns what is kept of the form when its session has ended. It takes the form apart by the names of all its
+    /// fields, so that a new field without a decision does not compile.
     fn draft(self) -> Draft;
 }

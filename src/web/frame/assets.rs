@@ -1,4 +1,4 @@
-//! The files of the site's [`Look`](crate::look::Look). Browsers keep them for as long as they like, because a new version has a new name.
+//! The files of the site's [`Look`](crate::look::Look). Browsers may keep them, because a new version has a new name.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub async fn serve(
         _ => (fixed, asset.plain.clone()).into_response(),
     };
     if asset.kind == "image/svg+xml" {
-        // Some browsers apply a picture's own policy to it, and would drop the colours in its `<style>`. When it is opened by
-        // itself, it is in a sandbox, without script.
+        // Some browsers apply a picture's own policy to it, and would drop the colours in its `<style>`. When it is
+        // opened by itself, it is in a sandbox, without script.
         let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }

@@ -31,12 +31,12 @@ struct SecurityPage {
     page: Page,
     user: User,
     own: Session,
-    others: ListPage<Session>,
-    activity: ListPage<Entry>,
+    others: PagedList<Session>,
+    activity: PagedList<Entry>,
 }
 
-/// One page of a long list.
-struct ListPage<T> {
+/// A long list, of which one page is shown.
+struct PagedList<T> {
     items: Vec<T>,
     /// The number of this page, from 1.
     page: usize,
@@ -44,7 +44,7 @@ struct ListPage<T> {
     pages: usize,
 }
 
-impl<T> ListPage<T> {
+impl<T> PagedList<T> {
     /// Returns the page that was `asked` for, or the first one if there is no such page.
     fn of(all: Vec<T>, length: usize, asked: Option<usize>) -> Self {
         let pages = all.len().div_ceil(length).max(1);
@@ -124,9 +124,9 @@ pub async fn show(
     }
     let mut others = security::sessions(&app.db, &user, app.now()).await?;
     others.retain(|session| session.id != own.id);
-    let others = ListPage::of(others, SESSIONS_SHOWN, query.sessions);
+    let others = PagedList::of(others, SESSIONS_SHOWN, query.sessions);
     let activity = activity::recent(&app.db, &user).await?;
-    let activity = ListPage::of(activity, ACTIVITY_SHOWN, query.activity);
+    let activity = PagedList::of(activity, ACTIVITY_SHOWN, query.activity);
     html(StatusCode::OK, page.locale, &SecurityPage { page, user, own, others, activity })
 }
 
