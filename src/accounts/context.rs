@@ -56,11 +56,11 @@ impl Accounts {
     /// only if the session is written.
     pub async fn resume(
         &self,
-        whose: (SessionKind, Pointer),
+        (kind, pointer): (SessionKind, Pointer),
         ip: impl FnOnce() -> Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<Option<Resumed>> {
-        session::resume(&self.db, whose, self.policy.lifetimes, ip, now).await
+        session::resume(&self.db, (kind, pointer), self.policy.lifetimes, ip, now).await
     }
 
     /// Judges a new password, given what an attacker would know about the user. `hasher` says in which line it waits.

@@ -94,35 +94,36 @@ async fn admitted(
         accounts.admit(Action::LogIn, client, now).await?;
     }
     let user = user::by_login(conn, credentials.login).await?;
-    let device = match (lasting, presented) {
+    let device_digest = match (lasting, presented) {
         (Lasting::Token, _) => TokenDigest::of_programs(client.ip),
         (_, Some(token)) => token.digest(),
         // The same work as for a token that Latchkey has not made.
         (_, None) => Token::random().digest(),
     };
-    let known = device::find(conn, &device, user.as_ref().map(|user| user.id), now).await?;
-    let action = if presented.is_some() && known.is_some() { Action::KnownLogIn } else { Action::LogIn };
+    let device = device::find(conn, &device_digest, user.as_ref().map(|user| user.id), now).await?;
+    let action = if presented.is_some() && device.is_some() { Action::KnownLogIn } else { Action::LogIn };
     if presented.is_some() {
         accounts.admit(action, client, now).await?;
     }
-    let outcome = attempt(accounts, (user, known), credentials, (lasting, client), now).await;
+    let outcome = attempt(accounts, (user, device), credentials, (lasting, client), now).await;
     if action == Action::LogIn && matches!(outcome, Ok(LogIn::Succeeded(_)) | Err(Fault::Busy)) {
         accounts.limits.clients.give_back(action, client.ip);
     }
     outcome
 }
 
-/// Takes one of the account's attempts and looks at the password.
+/// Takes one of the account's attempts and looks at the password. `device` is the row by which the account knows the browser
+/// or the network of the program.
 async fn attempt(
     accounts: &Accounts,
-    (user, known): (Option<User>, Option<Uuid>),
+    (user, device): (Option<User>, Option<Uuid>),
     Credentials { login, password }: Credentials<'_>,
     (lasting, client): (Lasting, &Client),
     now: OffsetDateTime,
 ) -> Result<LogIn> {
     let Accounts { db, limits, .. } = accounts;
     let (id, asked) = (user.as_ref().map(|user| user.id), Asked::new(client, now));
-    let Turn { buckets, admission, hasher, key } = take_turn(accounts, (id, login), known, now).await?;
+    let Attempt { buckets, admission, hasher, key } = take_attempt(accounts, (id, login), device, now).await?;
 
     let _place = hasher.hold(&key).await?;
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
@@ -150,7 +151,7 @@ async fn attempt(
         }
         user.hashed_password = fresh;
     }
-    let turn = match known {
+    let turn = match device {
         Some(_) => None,
         None => Some(limits.accounts.turn(db, Mailed::NewDevice, &user, now).await?),
     };
@@ -167,7 +168,7 @@ async fn attempt(
 }
 
 /// An attempt that was taken.
-struct Turn {
+struct Attempt {
     /// The buckets that it was taken from.
     buckets: Vec<Bucket>,
     admission: Admission,
@@ -179,25 +180,26 @@ struct Turn {
 
 /// Takes one of the account's attempts: one of this browser's own if the account knows it, or else one of all strangers'.
 /// Strangers also wait for the hash in a line of their own. So their guesses never keep the owner out, or waiting.
-async fn take_turn(
+async fn take_attempt(
     Accounts { db, hasher, limits, .. }: &Accounts,
     (user, login): (Option<Uuid>, &str),
-    known: Option<Uuid>,
+    device: Option<Uuid>,
     now: OffsetDateTime,
-) -> Result<Turn> {
-    if let (Some(device), Some(user)) = (known, user) {
+) -> Result<Attempt> {
+    if let (Some(device), Some(user)) = (device, user) {
         let own = limits.accounts.device(device);
         let (hasher, key) = (hasher.for_the_known(), user.to_string());
         match limits.accounts.take(db, &own, now).await? {
             // After so many failures in a row the browser is a stranger.
             Err(TooMany::Closed) => {}
-            admission => return Ok(Turn { buckets: own.into(), admission: admission?, hasher, key }),
+            admission => return Ok(Attempt { buckets: own.into(), admission: admission?, hasher, key }),
         }
     }
     let strangers = limits.accounts.strangers(user, login);
     let (hasher, key) = (hasher.clone(), canonical(login));
+    // The first `?` is for a database out of reach, the second for a refusal.
     let admission = limits.accounts.take(db, &strangers, now).await??;
-    Ok(Turn { buckets: strangers.into(), admission, hasher, key })
+    Ok(Attempt { buckets: strangers.into(), admission, hasher, key })
 }
 
 /// Starts a session, if the user's password is still the one in `user`.

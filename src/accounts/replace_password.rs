@@ -72,17 +72,17 @@ pub(super) async fn replace(
             device::forget_all(tx, user.id, None).await?;
             // Strangers who go on guessing must not delay the owner's first log-in with the new password.
             let device = device::recognise(tx, by, user.id, client, now).await?;
-            limits.accounts.allow_all(tx, user).await?;
+            limits.accounts.refill_all(tx, user).await?;
             (None, device, EventKind::ResetDone)
         }
         Proof::Password(session) => {
             let Some((session, _)) = session::keep_only(tx, session).await? else { return Ok(Replaced::SessionEnded) };
             let device = device::recognise(tx, session.kind, user.id, client, now).await?;
             device::forget_all(tx, user.id, device.as_ref()).await?;
-            limits.accounts.allow_strangers(tx, user).await?;
+            limits.accounts.refill_strangers(tx, user).await?;
             limits.accounts.forgive(tx, &limits.accounts.current_password(user.id)).await?;
             // The links that were sent are dead now. If this was a thief, the owner needs another one.
-            limits.accounts.allow(tx, Mailed::Reset, user).await?;
+            limits.accounts.refill_letters(tx, Mailed::Reset, user).await?;
             (Some(session), device, EventKind::PasswordChanged)
         }
     };

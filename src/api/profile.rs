@@ -56,7 +56,22 @@ pub struct UserOut {
 
 impl From<User> for UserOut {
     fn from(user: User) -> Self {
-        let User { id, username, email, full_name, .. } = user;
+        // Every column is named, so that a new one is shown or left out on purpose.
+        let User {
+            id,
+            username,
+            email,
+            full_name,
+            email_canonical: _,
+            username_canonical: _,
+            hashed_password: _,
+            created_at: _,
+            updated_at: _,
+            locale: _,
+            first_locale: _,
+            password_changed_at: _,
+            disabled_at: _,
+        } = user;
         Self { id, username, email: email.to_string(), full_name }
     }
 }

@@ -51,6 +51,7 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .route(urls::DOCS, get(docs::show).layer(described))
+        // A request passes the layers from the last to the first: gate, guard, visit, resolve.
         .layer(from_fn_with_state(app.clone(), resolve::around))
         .layer(visit::layer(&app))
         .layer(from_fn_with_state(guard, guard::before));

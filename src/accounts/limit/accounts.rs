@@ -261,23 +261,23 @@ impl AccountLimits {
     }
 
     /// Refills the bucket of the letters of this kind to the user.
-    pub async fn allow(&self, conn: &impl ConnectionTrait, letter: Mailed, user: &User) -> Result<()> {
+    pub async fn refill_letters(&self, conn: &impl ConnectionTrait, letter: Mailed, user: &User) -> Result<()> {
         self.refill(conn, &self.letters(letter, &user.email_canonical)).await
     }
 
     /// Refills the buckets of strangers, because no attacker has guessed at the new password yet.
-    pub async fn allow_strangers(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+    pub async fn refill_strangers(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
         let names = [&user.username_canonical, &user.email_canonical].map(|name| self.name(name));
         self.refill(conn, &names).await?;
         self.refill(conn, &[self.account(&account(Some(user.id), ""))]).await
     }
 
     /// Refills every bucket of the account: its owner has proven to read its email.
-    pub async fn allow_all(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
-        self.allow_strangers(conn, user).await?;
+    pub async fn refill_all(&self, conn: &impl ConnectionTrait, user: &User) -> Result<()> {
+        self.refill_strangers(conn, user).await?;
         self.refill(conn, &self.current_password(user.id)).await?;
         for letter in Mailed::iter() {
-            self.allow(conn, letter, user).await?;
+            self.refill_letters(conn, letter, user).await?;
         }
         Ok(())
     }

@@ -134,7 +134,7 @@ pub struct Resumed {
     pub session: Session,
     /// Its user.
     pub user: User,
-    /// Whether the session has a later deadline now. A browser's cookie is renewed with it.
+    /// Whether the row was written just now. A browser's cookie is renewed with it, because its deadline has moved.
     pub renewed: bool,
 }
 

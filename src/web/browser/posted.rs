@@ -21,7 +21,7 @@ use crate::gate::form::Form;
 /// When the session has ended meanwhile, nothing that was typed is lost. It is kept in the visit, without its secrets, and
 /// the user finds it in the form again after the next log-in. It is not saved unseen, because the next user to log in
 /// need not be the one who typed it.
-pub struct Posted<F> {
+pub struct Posted<F: Keepable> {
     /// The user.
     pub user: User,
     /// The session.
