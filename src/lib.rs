@@ -8,7 +8,7 @@
 //! 2   web  api  mail                        the two doors and the postman; none imports another
 //! 1¾  gate                                  what every request passes, at either door
 //! 1½  app  visit_store                      the shared state; the table of visits, for tower-sessions
-//! 1¼  words                                 errors and browsers as users read them
+//! 1¼  words                                 texts for errors; names of browsers
 //! 1   accounts                              what is true of accounts: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; the settings; the keys; the secret
 //!     net > urls > lan                      the accept loop; paths and addresses; which hosts are private

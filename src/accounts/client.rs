@@ -22,7 +22,7 @@ pub struct Client {
     pub locale: Locale,
     /// The language that was chosen in this browser, if one was.
     pub chosen: Option<Locale>,
-    /// The device token of this browser, if a user has logged in with it before.
+    /// The device token of this browser, if an account knows it. It is `None` in a GET, because only forms need it.
     pub device: Option<Token>,
     /// The request ID, which is in the lines of the request in the log.
     pub request_id: String,

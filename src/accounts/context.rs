@@ -6,12 +6,14 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use crate::accounts::Result;
 use crate::accounts::limit::Limits;
+use crate::accounts::limit::accounts::Bucket;
+use crate::accounts::password::argon::Verdict;
 use crate::accounts::password::hasher::Hasher;
-use crate::accounts::password::{NewPassword, PasswordError};
+use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordError};
 use crate::accounts::policy::Policy;
 use crate::accounts::session::{self, Resumed, SessionKind};
+use crate::accounts::{Fault, Result};
 use crate::db::Db;
 use crate::keys::Pointer;
 use crate::metrics::Metrics;
@@ -40,7 +42,7 @@ pub struct Accounts {
 pub(super) enum Post {
     /// A letter waits in the outbox.
     Letter,
-    /// Nothing was written.
+    /// No new letter waits.
     Nothing,
 }
 
@@ -63,7 +65,23 @@ impl Accounts {
         session::resume(&self.db, (kind, pointer), self.policy.lifetimes, ip, now).await
     }
 
-    /// Judges a new password, given what an attacker would know about the user. `hasher` says in which line it waits.
+    /// Compares a password with a stored hash, for an attempt that was taken from these buckets. The attempt is given back if
+    /// the password was not looked at.
+    pub(super) async fn compare(
+        &self,
+        hasher: &Hasher,
+        (password, stored): (Password, Option<HashedPassword>),
+        buckets: &[Bucket],
+    ) -> Result<Verdict> {
+        let verdict = hasher.verify(password, stored).await;
+        if let Err(Fault::Busy) = verdict {
+            self.limits.accounts.give_back(self.db.write(), buckets).await?;
+        }
+        verdict
+    }
+
+    /// Judges a new password, given what an attacker would know about the user. `hasher` is the one of the context, or
+    /// its [`Hasher::for_the_known`] for a user with a link or a session.
     pub(super) async fn judge(
         &self,
         hasher: &Hasher,

@@ -68,13 +68,13 @@ pub async fn log_in(
         Ok(LogIn::Succeeded(_)) => counts.succeeded.inc(),
         Ok(LogIn::Failed | LogIn::Disabled) => counts.failed.inc(),
         Err(Fault::TooMany(_)) => counts.refused.inc(),
-        Err(_) => 0,
+        Err(_) => 0, // as `inc` returns a number
     };
     outcome
 }
 
-/// Takes one of the client's attempts, and gives it back if the password was right, or was not looked at. An office with
-/// one address has many users.
+/// Takes one of the client's attempts. It is given back if the password was right or the queue for the hash was full, because
+/// an office with one address has many users. It is not given back to a browser that the account knows.
 ///
 /// A browser that the account knows is counted by itself: neighbours behind the same address must not hold it up. A client
 /// without a device token is counted before the first statement, so that a flood costs none.
@@ -127,13 +127,7 @@ async fn attempt(
 
     let _place = hasher.hold(&key).await?;
     let stored = user.as_ref().map(|user| user.hashed_password.clone());
-    let verdict = match hasher.verify(password.clone(), stored).await {
-        Err(Fault::Busy) => {
-            limits.accounts.give_back(db.write(), &buckets).await?; // the password was not looked at
-            return Err(Fault::Busy);
-        }
-        verdict => verdict?,
-    };
+    let verdict = accounts.compare(&hasher, (password.clone(), stored), &buckets).await?;
     let Some(mut user) = user.filter(|_| verdict.matches) else {
         event::record_failure(accounts, id, admission, &asked).await?;
         return Ok(LogIn::Failed);
@@ -141,6 +135,7 @@ async fn attempt(
     // After the hash and never before it: otherwise the time of the answer would tell a stranger which accounts are
     // disabled.
     if user.is_disabled() {
+        // Bounded like the events of strangers: a former user could cause one with each attempt.
         event::record_of_stranger(db.write(), accounts, (EventKind::LogInDisabled, id), &asked).await?;
         return Ok(LogIn::Disabled);
     }
@@ -156,7 +151,9 @@ async fn attempt(
         None => Some(limits.accounts.turn(db, Mailed::NewDevice, &user, now).await?),
     };
     let tx = db.begin().await?;
-    let Some(logged_in) = begin(&tx, accounts, &user, (lasting, client), now).await? else { return Ok(LogIn::Failed) };
+    let Some(logged_in) = begin_session(&tx, accounts, &user, (lasting, client), now).await? else {
+        return Ok(LogIn::Failed);
+    };
     limits.accounts.forgive(&tx, &buckets).await?;
     let mut post = Post::Nothing;
     if let Some(turn) = turn {
@@ -203,7 +200,7 @@ async fn take_attempt(
 }
 
 /// Starts a session, if the user's password is still the one in `user`.
-pub(super) async fn begin(
+pub(super) async fn begin_session(
     tx: &DatabaseTransaction,
     accounts: &Accounts,
     user: &User,
@@ -212,7 +209,7 @@ pub(super) async fn begin(
 ) -> Result<Option<LoggedIn>> {
     let lifetimes = accounts.policy.lifetimes;
     let Some(session) = session::start(tx, user, (lasting, lifetimes), client, now).await? else { return Ok(None) };
-    let device = device::recognise(tx, session.kind, user.id, client, now).await?;
+    let device = device::make_known(tx, session.kind, user.id, client, now).await?;
     let kind = if session.kind == SessionKind::Api { EventKind::Token } else { EventKind::LogIn };
     event::record(tx, kind, Some(user.id), &Asked::new(client, now)).await?;
     Ok(Some(LoggedIn { session, user: user.clone(), device }))

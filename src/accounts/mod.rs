@@ -41,7 +41,8 @@ use limit::TooMany;
 
 /// Why a verb has no outcome. What users do wrong is part of the outcome of each verb.
 ///
-/// Every verb and every function of this room can return any of these. Nothing has changed then.
+/// Every verb and every function of this room can return any of these. What the verb does is not done then.
+/// An attempt that was taken stays taken, and an event about it stays written.
 #[derive(Debug)]
 pub enum Fault {
     /// There were too many attempts; the password or the form was not looked at.

@@ -10,7 +10,7 @@ use crate::accounts::replace_password::{Proof, Replaced, replace};
 use crate::accounts::session::Session;
 use crate::accounts::user::username::FullName;
 use crate::accounts::user::{self, User};
-use crate::accounts::{Accounts, Asked, Client, Fault, Result, event};
+use crate::accounts::{Accounts, Asked, Client, Result, event};
 use crate::db::Db;
 use crate::locale::Locale;
 
@@ -99,13 +99,8 @@ pub async fn change_password(
     let (current, bucket) = (Password::new(typed.current), limits.accounts.current_password(user.id));
     let admission = limits.accounts.take(db, &bucket, now).await??;
     let _place = hasher.hold(&user.id.to_string()).await?;
-    let verdict = match hasher.verify(current.clone(), Some(user.hashed_password.clone())).await {
-        Err(Fault::Busy) => {
-            limits.accounts.give_back(db.write(), &bucket).await?; // the password was not looked at
-            return Err(Fault::Busy);
-        }
-        verdict => verdict?,
-    };
+    let passwords = (current.clone(), Some(user.hashed_password.clone()));
+    let verdict = accounts.compare(&hasher, passwords, &bucket).await?;
     if !verdict.matches {
         event::record_failure(accounts, Some(user.id), admission, &Asked::new(client, now)).await?;
         return invalid(Some(CurrentPasswordError::Wrong), new.err());

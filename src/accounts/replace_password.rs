@@ -58,7 +58,7 @@ pub(super) async fn replace(
     // The new password took 20 ms to hash. What was true before it may not be true any more.
     let still = match proof {
         Proof::Link(_) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
-        Proof::Password(_) => user::still(tx, user.id, &user.hashed_password).await?,
+        Proof::Password(_) => user::lock_if_password_is(tx, user.id, &user.hashed_password).await?,
     };
     if still.is_none() {
         return Ok(Replaced::UserChanged);
@@ -71,13 +71,13 @@ pub(super) async fn replace(
             session::end_all(tx, user.id, now).await?;
             device::forget_all(tx, user.id, None).await?;
             // Strangers who go on guessing must not delay the owner's first log-in with the new password.
-            let device = device::recognise(tx, by, user.id, client, now).await?;
+            let device = device::make_known(tx, by, user.id, client, now).await?;
             limits.accounts.refill_all(tx, user).await?;
             (None, device, EventKind::ResetDone)
         }
         Proof::Password(session) => {
             let Some((session, _)) = session::keep_only(tx, session).await? else { return Ok(Replaced::SessionEnded) };
-            let device = device::recognise(tx, session.kind, user.id, client, now).await?;
+            let device = device::make_known(tx, session.kind, user.id, client, now).await?;
             device::forget_all(tx, user.id, device.as_ref()).await?;
             limits.accounts.refill_strangers(tx, user).await?;
             limits.accounts.forgive(tx, &limits.accounts.current_password(user.id)).await?;

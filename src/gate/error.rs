@@ -170,12 +170,6 @@ impl From<ErrorKind> for Error {
     }
 }
 
-impl From<TooMany> for Error {
-    fn from(too_many: TooMany) -> Self {
-        Self { kind: ErrorKind::TooMany(too_many), cause: Some(format!("too many attempts: {too_many:?}")) }
-    }
-}
-
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         let kind = match fault {

@@ -13,8 +13,8 @@ use super::body::is;
 use super::error::{Error, ErrorKind};
 use crate::urls::Next;
 
-/// The most fields of a form or a query; our longest form has ten. Of 16 KB of `a&` each pair would become two strings, and
-/// 600 KB would wait for the hash with every request.
+/// The most fields of a form or a query; our longest form has ten. A body of 16 KB of `a&` would become 8000 pairs of
+/// strings, which hold 600 KB while the request waits for the hash.
 const FIELDS_MAX: usize = 100;
 /// The most bytes of a value that a page shows again. The longest value that we accept, a name of 100 characters, has 400,
 /// so a value that was cut is still too long.

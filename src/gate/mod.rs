@@ -30,21 +30,21 @@ use error::Error;
 pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the language of a request before its user is known.
-type ToLanguage = fn(&App, &HeaderMap) -> Language;
+type FindLanguage = fn(&App, &HeaderMap) -> Language;
 /// Returns the answer for a failure, in a language and with the request ID.
-type ToFailure = fn(&App, Locale, &str, &Error) -> Response;
+type AnswerFailure = fn(&App, Locale, &str, &Error) -> Response;
 
 /// What differs between the doors.
 pub struct Gate {
     app: Arc<App>,
-    language: ToLanguage,
-    failure: ToFailure,
+    language: FindLanguage,
+    failure: AnswerFailure,
     policy: HeaderValue,
 }
 
 impl Gate {
     /// Returns the gate of one door.
-    pub fn new(app: Arc<App>, language: ToLanguage, failure: ToFailure) -> Self {
+    pub fn new(app: Arc<App>, language: FindLanguage, failure: AnswerFailure) -> Self {
         let policy = headers::content_security_policy(&app);
         Self { app, language, failure, policy }
     }

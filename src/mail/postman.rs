@@ -73,7 +73,7 @@ async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(
 }
 
 async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fault> {
-    match outbox::failed(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
+    match outbox::note_not_sent(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
         LetterState::Failed => error!(why = refused.why, "given up"),
         _ => warn!(why = refused.why, "not sent; trying again later"),
     }

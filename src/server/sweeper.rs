@@ -48,7 +48,8 @@ pub async fn run(app: Arc<App>) {
 async fn sweep(app: &App) -> Result<(), Fault> {
     let (db, conn, now) = (&app.db, app.db.write(), app.now());
     let events_kept = app.settings.event_retention;
-    let (mut sessions, mut links, mut letters, mut visits, mut events, mut limits) = (0, 0, 0, 0, 0, 0);
+    let (mut sessions, mut links, mut letters, mut visits, mut events) = (0, 0, 0, 0, 0);
+    let (mut limits, mut devices) = (0, 0);
     for table in Table::iter() {
         match table {
             Table::Users => {} // an account stays until its owner or the operator deletes it
@@ -57,15 +58,15 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::NotMeLinks => links += not_me_link::sweep(conn, now).await?,
             Table::PendingSignups => links += pending_signup::sweep(conn, now).await?,
             Table::Outbox => letters += outbox::sweep(db, now).await?,
-            Table::Devices => limits += device::sweep(conn, now).await?,
+            Table::Devices => devices += device::sweep(conn, now).await?,
             Table::Limits => limits += limit::accounts::sweep(db, now).await?,
             Table::Events => events += event::sweep(conn, events_kept, now).await?,
             Table::Visits => visits += visit_store::sweep(db, now).await?,
         }
     }
     app.accounts.limits.clients.sweep(now);
-    if sessions + links + letters + visits + events + limits > 0 {
-        info!(sessions, links, letters, visits, events, limits, "done");
+    if sessions + links + letters + visits + events + limits + devices > 0 {
+        info!(sessions, links, letters, visits, events, limits, devices, "done");
     }
     Ok(())
 }

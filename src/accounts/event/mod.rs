@@ -61,7 +61,7 @@ pub enum EventKind {
     Token,
     /// The password was not right.
     LogInFailed,
-    /// There were so many wrong passwords that the next attempts have to wait.
+    /// A client or an account has used up its attempts of some kind.
     LimitHit,
     /// The user logged out.
     LogOut,
@@ -73,7 +73,7 @@ pub enum EventKind {
     NotMe,
     /// The password was changed in a session, with the current one.
     PasswordChanged,
-    /// A reset link was emailed.
+    /// A reset link was asked for, and made. Its email may still fail.
     ResetAsked,
     /// The password was changed with such a link.
     ResetDone,

@@ -30,7 +30,7 @@ pub enum Action {
     Link,
     /// A form whose session has ended, which is kept until the next log-in.
     Draft,
-    /// A line about a client that is refused.
+    /// An event about a client: its attempts are used up, or its form came from another site.
     Note,
 }
 

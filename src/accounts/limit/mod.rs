@@ -29,7 +29,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Counts nothing unless it is `on`, and counts at accounts under names that only this key makes.
+    /// Counts nothing unless it is `on`. `names` turns what is counted at accounts into keys of the table.
     pub fn new(on: bool, names: Fingerprint) -> Self {
         let (clients, accounts) = (ClientLimits::new(on), AccountLimits::new(on, names));
         Self { on, clients, accounts, events: StrangersEvents::default() }
@@ -44,7 +44,8 @@ impl Limits {
 /// An attempt that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether it was the last one for now.
+    /// Whether this attempt is noted as an event: a client's last one for now; at an account, the failure that makes a full
+    /// burst in a row, or that closes the bucket.
     pub last: bool,
 }
 

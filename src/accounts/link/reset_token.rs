@@ -13,9 +13,6 @@ use crate::accounts::{Result, keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
-/// A link that was emailed.
-pub type ResetToken = Model;
-
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "reset_tokens")]
 #[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]

@@ -253,7 +253,7 @@ fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
 
 /// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the
 /// deadline. Returns its state now.
-pub async fn failed(
+pub async fn note_not_sent(
     conn: &impl ConnectionTrait,
     row: &OutboxRow,
     why: &str,

@@ -1,6 +1,6 @@
 //! Passwords: the types that cannot be printed, and what makes a new one good enough.
 
-mod argon;
+pub(in crate::accounts) mod argon;
 pub mod hasher;
 mod own_names;
 

@@ -69,7 +69,7 @@ pub(in crate::accounts) async fn addresses(
 
 /// Gives a browser another device token, which takes over all rows of the old one. A device token lives from one log-in to
 /// the next only, so that an attacker who planted or copied the old one has nothing.
-pub(in crate::accounts) async fn rename(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
+pub(in crate::accounts) async fn replace_token(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
     let new = Token::random();
     if let Some(old) = old {
         let row = ActiveModel { token_digest: Set(new.digest()), ..Default::default() };
@@ -79,7 +79,7 @@ pub(in crate::accounts) async fn rename(conn: &impl ConnectionTrait, old: Option
 }
 
 /// Notes that the user has logged in with this browser.
-pub(in crate::accounts) async fn remember(
+pub(in crate::accounts) async fn note_use(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
     user: Uuid,
@@ -103,7 +103,7 @@ pub(in crate::accounts) async fn remember(
 
 /// Makes what the client uses known to the account: a browser by a new device token, which is returned, and a program by
 /// its network.
-pub(in crate::accounts) async fn recognise(
+pub(in crate::accounts) async fn make_known(
     conn: &impl ConnectionTrait,
     kind: SessionKind,
     user: Uuid,
@@ -112,12 +112,12 @@ pub(in crate::accounts) async fn recognise(
 ) -> Result<Option<Token>> {
     match kind {
         SessionKind::Browser => {
-            let device = rename(conn, client.device.as_ref()).await?;
-            remember(conn, &device.digest(), user, now).await?;
+            let device = replace_token(conn, client.device.as_ref()).await?;
+            note_use(conn, &device.digest(), user, now).await?;
             Ok(Some(device))
         }
         SessionKind::Api => {
-            remember(conn, &TokenDigest::of_programs(client.ip), user, now).await?;
+            note_use(conn, &TokenDigest::of_programs(client.ip), user, now).await?;
             Ok(None)
         }
     }

@@ -93,7 +93,7 @@ pub(in crate::accounts) async fn start(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
-    let still = user::still(tx, user.id, &user.hashed_password).await?;
+    let still = user::lock_if_password_is(tx, user.id, &user.hashed_password).await?;
     if still.is_none_or(|user| user.is_disabled()) {
         return Ok(None);
     }

@@ -164,7 +164,7 @@ async fn redeem(
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
     event::record(&tx, EventKind::SignUp, Some(user.id), &Asked::new(client, now)).await?;
     if !opened.began_here {
-        let device = device::recognise(&tx, SessionKind::Browser, user.id, client, now).await?;
+        let device = device::make_known(&tx, SessionKind::Browser, user.id, client, now).await?;
         tx.commit().await?;
         return Ok(Confirmed::Created(Box::new(user), device));
     }

@@ -260,7 +260,7 @@ async fn log_in(
     now: OffsetDateTime,
 ) -> Result<Option<Box<LoggedIn>>> {
     let tx = accounts.db.begin().await?;
-    let logged_in = login::begin(&tx, accounts, user, (Lasting::UntilClosed, client), now).await?;
+    let logged_in = login::begin_session(&tx, accounts, user, (Lasting::UntilClosed, client), now).await?;
     tx.commit().await?;
     Ok(logged_in.map(Box::new))
 }

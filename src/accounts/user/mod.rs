@@ -200,7 +200,7 @@ pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option
 ///
 /// Between the check of a password and its use lie 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it.
-pub(in crate::accounts) async fn still(
+pub(in crate::accounts) async fn lock_if_password_is(
     conn: &impl ConnectionTrait,
     id: Uuid,
     password: &HashedPassword,

@@ -61,7 +61,7 @@ pub async fn find(parts: &Parts, cookies: &Cookies, app: &App) -> Result<Option<
     let resumed = app.accounts.resume((SessionKind::Browser, pointer), || client::ip(parts, app), now).await?;
     let Some(Resumed { session, user, renewed }) = resumed else { return Ok(None) };
     if renewed {
-        remember(cookies, app, &session)?;
+        set_session_cookie(cookies, app, &session)?;
     }
     Ok(Some(CurrentUser { user, session }))
 }
@@ -138,20 +138,20 @@ pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Resul
     if logged_in.user.locale().is_some() {
         language::forget(cookies, app);
     }
-    renew(cookies, app, logged_in)
+    set_cookies(cookies, app, logged_in)
 }
 
-/// Gives the browser the cookies of the session that has taken the place of the user's own.
+/// Gives the browser the cookie of its session and, if it got another device token, the cookie of that.
 ///
 /// # Errors
 /// 500 when the cookie cannot be signed.
-pub fn renew(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Result<(), Error> {
-    name_device(cookies, app, logged_in.device.as_ref());
-    remember(cookies, app, &logged_in.session)
+pub fn set_cookies(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Result<(), Error> {
+    set_device_cookie(cookies, app, logged_in.device.as_ref());
+    set_session_cookie(cookies, app, &logged_in.session)
 }
 
 /// Gives the browser the device token by which accounts know it, if it has got another one.
-pub fn name_device(cookies: &Cookies, app: &App, device: Option<&Token>) {
+pub fn set_device_cookie(cookies: &Cookies, app: &App, device: Option<&Token>) {
     if let Some(device) = device {
         cookie::set(cookies, app, Name::Device, device.reveal().to_string(), Some(device::LIFETIME));
     }
@@ -162,7 +162,7 @@ pub fn name_device(cookies: &Cookies, app: &App, device: Option<&Token>) {
 ///
 /// # Errors
 /// 500 when the cookie cannot be signed.
-fn remember(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+fn set_session_cookie(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
     let (now, pointer) = (app.now(), Pointer { user: session.user_id, session: session.id });
     let token = app.keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
     cookie::set(cookies, app, Name::Session, token, session.remember.then(|| session.expires_at - now));

@@ -51,7 +51,11 @@ impl FromRequestParts<Arc<App>> for Browser {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Error> {
-        let cookies = parts.extensions.get().cloned().ok_or_else(|| Error::internal("no layer of cookies"))?;
+        let cookies = parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Error::internal("this route is not behind web::browser::visit::layer"))?;
         Ok(Self { cookies, visit: Visit::of(parts)? })
     }
 }

@@ -38,7 +38,8 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
 /// The redirect of `?lang=`, or a failure.
 async fn resolve(parts: &mut Parts, app: &App) -> Result<(), Response> {
     let cookies = parts.extensions.get::<Cookies>().cloned();
-    let cookies = cookies.ok_or_else(|| Error::internal("no layer of cookies").into_response())?;
+    let cookies = cookies
+        .ok_or_else(|| Error::internal("this route is not behind web::browser::visit::layer").into_response())?;
     if let Some(redirect) = language::switch(parts, &cookies, app) {
         return Err(redirect);
     }

@@ -197,7 +197,7 @@ pub async fn reset(
     let user =
         match password_reset::reset(&app.accounts, (token.as_ref(), &form.password), by, &client, app.now()).await? {
             Reset::Done { user, device } => {
-                identity::name_device(&cookies, &app, device.as_ref());
+                identity::set_device_cookie(&cookies, &app, device.as_ref());
                 user
             }
             Reset::Invalid(user, why) => {

@@ -201,7 +201,7 @@ pub async fn change_password(
     let typed = Passwords { current: &form.current_password, new: &form.new_password };
     match profile::change_password(&app.accounts, (&user, &session), typed, &client, app.now()).await? {
         Change::Done(logged_in) => {
-            identity::renew(&cookies, &app, &logged_in)?;
+            identity::set_cookies(&cookies, &app, &logged_in)?;
             visit.rotate().await;
             visit.flash(Flash::PasswordChanged).await;
             Ok(Redirect::to(urls::SECURITY).into_response())

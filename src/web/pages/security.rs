@@ -157,7 +157,7 @@ pub async fn log_out(
         let Some(logged_in) = security::end_others(&app.accounts, (&user, &own), &client, app.now()).await? else {
             return Ok(identity::log_in_first(urls::SECURITY));
         };
-        identity::renew(&cookies, &app, &logged_in)?;
+        identity::set_cookies(&cookies, &app, &logged_in)?;
         visit.flash(Flash::OthersLoggedOut).await;
     } else if let Some(session) = form.session {
         // An unknown session gets the same answer as one that ended a moment ago.

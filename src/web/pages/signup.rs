@@ -283,7 +283,7 @@ pub async fn confirm(
         }
         Confirmed::Created(user, device) => {
             forget(&app, &cookies, &visit).await;
-            identity::name_device(&cookies, &app, device.as_ref());
+            identity::set_device_cookie(&cookies, &app, device.as_ref());
             visit.flash(Flash::AccountCreated).await;
             typed::remember(&cookies, &app, user.email.as_str());
             return Ok(Redirect::to(urls::LOGIN).into_response());
