@@ -177,6 +177,21 @@ async fn a_restart_forgives_nothing() {
     app.browser().log_in("sam", OTTER).await.assert_framed(429);
 }
 
+/// An office has one address: the attempt of a right password is given back at once, and not by the time that passes.
+#[tokio::test]
+async fn forty_log_ins_from_one_address_at_the_same_time_are_no_limit() {
+    let app = TestApp::start().await;
+    for name in ["sam", "ada", "eve", "kim"] {
+        app.user(name, OTTER).await;
+        for login in [name.to_owned(), format!("{name}@example.com")] {
+            for n in 0..5 {
+                let page = app.browser().post("/login", &[("login", login.as_str()), ("password", OTTER)]).await;
+                assert_eq!(page.status, 303, "{login} {n}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_client_has_thirty_failures_at_all_accounts_together_and_log_ins_do_not_count() {
     let app = TestApp::start().await;
