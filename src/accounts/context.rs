@@ -54,7 +54,7 @@ impl Accounts {
         }
     }
 
-    /// Returns the session that a cookie or token points at, if it has not ended ([`session::resume`]). `ip` is asked
+    /// Returns the session that a cookie or token points at, if it has not ended ([`session::resume`]). `ip` is called
     /// only if the session is written.
     pub async fn resume(
         &self,

@@ -140,12 +140,7 @@ pub async fn reset(
     let hashed_password = hasher.hash(new).await?;
 
     let tx = db.begin().await?;
-    // All links in one order, before this one: two resets with two links of one user would wait for each other.
-    reset_token::lock_all(&tx, user.id).await?;
-    if !link::redeem::<reset_token::Entity>(&tx, &token.digest(), now).await? {
-        return Ok(Reset::Gone);
-    }
-    let by_link = (&user, Proof::Link(by), hashed_password);
+    let by_link = (&user, Proof::Link(token, by), hashed_password);
     let Replaced::Done { device, post, .. } = replace(&tx, accounts, by_link, client, now).await? else {
         return Ok(Reset::Gone);
     };

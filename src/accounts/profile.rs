@@ -122,7 +122,7 @@ pub async fn change_password(
             accounts.ring(post);
             Ok(Change::Done(Box::new(LoggedIn { session, user: user.clone(), device })))
         }
-        Replaced::UserChanged => invalid(Some(CurrentPasswordError::Wrong), None),
+        Replaced::ProofGone => invalid(Some(CurrentPasswordError::Wrong), None),
         Replaced::Done { session: None, .. } | Replaced::SessionEnded => Ok(Change::SessionEnded),
     }
 }

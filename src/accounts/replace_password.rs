@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::accounts::context::Post;
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::limit::accounts::Mailed;
-use crate::accounts::link::reset_token;
+use crate::accounts::link::{self, reset_token};
 use crate::accounts::outbox::letter::Letter;
 use crate::accounts::password::HashedPassword;
 use crate::accounts::session::{self, Session, SessionKind, device};
@@ -17,8 +17,8 @@ use crate::accounts::{Accounts, Asked, Client, Result, outbox};
 /// What proves that the password may be replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Proof<'a> {
-    /// A reset link, which this transaction has used. The new password is set in a browser or by a program.
-    Link(SessionKind),
+    /// A reset link, which is used up. The new password is set in a browser or by a program.
+    Link(&'a Token, SessionKind),
     /// The current password, in this session.
     Password(&'a Session),
 }
@@ -35,8 +35,9 @@ pub(super) enum Replaced {
         /// The letter to the owner.
         post: Post,
     },
-    /// The account was disabled, or its password was changed, while the new one was hashed. Nothing has changed.
-    UserChanged,
+    /// The link was used, the account was disabled, or its password was changed, while the new one was hashed. Nothing has
+    /// changed.
+    ProofGone,
     /// The session has ended while the new password was hashed. Nothing has changed.
     SessionEnded,
 }
@@ -53,21 +54,26 @@ pub(super) async fn replace(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Replaced> {
-    // Links first, then the user: two transactions that lock in different orders wait for each other.
+    // All links in one order, then the user: two transactions that lock in different orders wait for each other.
     reset_token::lock_all(tx, user.id).await?;
+    if let Proof::Link(token, _) = proof
+        && !link::redeem::<reset_token::Entity>(tx, &token.digest(), now).await?
+    {
+        return Ok(Replaced::ProofGone);
+    }
     // The new password took 20 ms to hash. What was true before it may not be true any more.
     let still = match proof {
-        Proof::Link(_) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
+        Proof::Link(..) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
         Proof::Password(_) => user::lock_if_password_is(tx, user.id, &user.hashed_password).await?,
     };
     if still.is_none() {
-        return Ok(Replaced::UserChanged);
+        return Ok(Replaced::ProofGone);
     }
     // Only now, with the user locked: a link that was made while this waited for the user dies too.
     reset_token::delete_unused(tx, user.id).await?;
     user::set_password(tx, user.id, hashed_password, now).await?;
     let (session, device, kind) = match proof {
-        Proof::Link(by) => {
+        Proof::Link(_, by) => {
             session::end_all(tx, user.id, now).await?;
             device::forget_all(tx, user.id, None).await?;
             // Strangers who go on guessing must not delay the owner's first log-in with the new password.

@@ -36,8 +36,8 @@ impl Resolved {
     ///
     /// # Errors
     /// 500 on a route that is not behind [`resolve`](super::resolve). Without this, every client would be a guest there.
-    pub fn of(parts: &Parts) -> Result<Self, Error> {
-        parts.extensions.get().cloned().ok_or_else(|| Error::internal("this route is not behind web::browser::resolve"))
+    pub fn of(parts: &Parts) -> Result<&Self, Error> {
+        parts.extensions.get().ok_or_else(|| Error::internal("this route is not behind web::browser::resolve"))
     }
 }
 
@@ -70,7 +70,7 @@ impl OptionalFromRequestParts<Arc<App>> for CurrentUser {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Option<Self>, Error> {
-        Ok(Resolved::of(parts)?.user)
+        Ok(Resolved::of(parts)?.user.clone())
     }
 }
 
@@ -80,7 +80,8 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Response> {
         let wanted = parts.uri.path_and_query().map_or(urls::PROFILE, |path| path.as_str());
-        Resolved::of(parts).map_err(IntoResponse::into_response)?.user.ok_or_else(|| log_in_first(wanted))
+        let resolved = Resolved::of(parts).map_err(IntoResponse::into_response)?;
+        resolved.user.clone().ok_or_else(|| log_in_first(wanted))
     }
 }
 
@@ -92,7 +93,7 @@ impl FromRequestParts<Arc<App>> for Guest {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let Ok(Query(NextQuery { next })) = Query::from_request_parts(parts, app).await;
-        match Resolved::of(parts).map_err(IntoResponse::into_response)?.user {
+        match &Resolved::of(parts).map_err(IntoResponse::into_response)?.user {
             None => Ok(Self),
             Some(_) => Err(onward(next)),
         }

@@ -12,10 +12,10 @@ use tower_cookies::Cookies;
 
 use super::identity::{self, Resolved};
 use super::language;
-use super::visit::{Shown, Visit};
+use super::visit::Visit;
 use crate::app::App;
 use crate::gate::client::Language;
-use crate::gate::error::Error;
+use crate::gate::error::{Error, Explained};
 
 /// Resolves a request and leaves what it found with it. A flash that a page has shown is deleted afterwards; a redirect
 /// leaves it for the page that it leads to.
@@ -27,8 +27,9 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     let has_flash = Resolved::of(&parts).is_ok_and(|resolved| resolved.flash.is_some());
     let visit = Visit::of(&parts);
     let response = next.run(Request::from_parts(parts, body)).await;
-    // A page that had no flash, such as a form that comes back with a problem, leaves it for the next one.
-    if let (true, Some(Shown), Ok(visit)) = (has_flash, response.extensions().get(), visit) {
+    // Here, only pages are `Explained`. A page that had no flash, such as a form that comes back with a problem, leaves it for
+    // the next one.
+    if let (true, Some(Explained), Ok(visit)) = (has_flash, response.extensions().get(), visit) {
         visit.forget_flash().await;
     }
     response

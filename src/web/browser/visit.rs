@@ -120,10 +120,6 @@ listed! {
     }
 }
 
-/// A mark on an answer: it is a page, which has shown the flash.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown;
-
 /// The visit of this request.
 pub struct Visit(Session);
 

@@ -20,7 +20,7 @@ use crate::look::Look;
 use crate::web::browser::identity::Resolved;
 use crate::web::browser::language;
 use crate::web::browser::replay;
-use crate::web::browser::visit::{Flash, Shown};
+use crate::web::browser::visit::Flash;
 
 /// The frame of a page, in the language of the request, with its user and its flash.
 pub struct Page {
@@ -91,8 +91,8 @@ impl FromRequestParts<Arc<App>> for Page {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Error> {
         let Resolved { user, flash } = Resolved::of(parts)?;
-        let mut page = Self { flash, ..Self::plain(app, Language::of(parts).locale) };
-        page.user = user.map(|current| current.user.username);
+        let mut page = Self { flash: *flash, ..Self::plain(app, Language::of(parts).locale) };
+        page.user = user.as_ref().map(|current| current.user.username.clone());
         let query = parts.uri.query().filter(|query| parts.method == Method::GET && query.len() <= language::QUERY_MAX);
         if let Some(query) = query {
             page.in_other_languages = format!("?{query}&lang=");
@@ -111,5 +111,5 @@ pub fn html(status: StatusCode, locale: Locale, page: &impl Template) -> Result<
         (header::CONTENT_LANGUAGE, locale.tag()),
         (header::VARY, "Accept-Language, Cookie"),
     ];
-    Ok((status, headers, Extension(Explained), Extension(Shown), page.render()?).into_response())
+    Ok((status, headers, Extension(Explained), page.render()?).into_response())
 }
