@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use measured::{Run, Runs, Table, cores, log_in, met, page, processor_time, raw_argon2, read_once, sign_up};
+use measured::{Run, Runs, Table, cores, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up};
 use served::{Server, free_port};
 
 const STARTS: usize = 7;
@@ -247,27 +247,8 @@ impl Server {
 
     /// Opens a connection for each request, and sends the request again after each response.
     async fn load(&self, requests: &[Vec<u8>], expected: u16, lasts: Duration) -> anyhow::Result<Load> {
-        let mut connections = Vec::new();
-        for request in requests {
-            connections.push((self.connect().await?, request.clone()));
-        }
         let before = (processor_time(self.child.id())?, processor_time(std::process::id())?);
-        let end = Instant::now() + lasts;
-        let mut tasks = JoinSet::new();
-        for (mut connection, request) in connections {
-            tasks.spawn(async move {
-                let mut done = 0;
-                loop {
-                    let status = connection.ask(&request).await?.status;
-                    ensure!(status == expected, "answered {status}, not {expected}");
-                    if Instant::now() > end {
-                        return Ok(done);
-                    }
-                    done += 1;
-                }
-            });
-        }
-        let done: u32 = tasks.join_all().await.into_iter().sum::<anyhow::Result<u32>>()?;
+        let done = load(&[self.port], requests, expected, lasts).await?;
         let after = (processor_time(self.child.id())?, processor_time(std::process::id())?);
         Ok(Load::new(done, lasts, after.0 - before.0, after.1 - before.1))
     }

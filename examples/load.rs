@@ -12,6 +12,7 @@
 
 #![expect(clippy::print_stdout, reason = "the program prints a table")]
 
+#[expect(dead_code, reason = "shared with other programs")]
 mod measured;
 mod served;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::served::{Connection, Server, fetch, post};
@@ -68,6 +69,31 @@ pub async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
     ensure!(status == 200, "the page answered {status}");
     sleep(READER_RESTS).await;
     Ok(took.as_secs_f64() * 1e3)
+}
+
+/// Opens a connection for each request, to these ports in turn, and sends the request again after each response. Returns the
+/// number of responses.
+pub async fn load(ports: &[u16], requests: &[Vec<u8>], expected: u16, lasts: Duration) -> anyhow::Result<u32> {
+    let mut connections = Vec::new();
+    for (request, port) in requests.iter().zip(ports.iter().cycle()) {
+        connections.push((Connection::open(*port).await?, request.clone()));
+    }
+    let end = Instant::now() + lasts;
+    let mut tasks = JoinSet::new();
+    for (mut connection, request) in connections {
+        tasks.spawn(async move {
+            let mut done = 0;
+            loop {
+                let status = connection.ask(&request).await?.status;
+                ensure!(status == expected, "answered {status}, not {expected}");
+                if Instant::now() > end {
+                    return Ok(done);
+                }
+                done += 1;
+            }
+        });
+    }
+    tasks.join_all().await.into_iter().sum()
 }
 
 /// Returns how many hashes the cores can make when they do nothing else.
