@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::accounts::limit::Limits;
+use crate::accounts::outbox::Queue;
 use crate::accounts::password::PasswordPolicy;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::policy::{self, Lifetime, Lifetimes, Policy};
@@ -28,6 +29,8 @@ use crate::urls::PublicUrl;
 
 /// How long the database's answer to a probe of a load balancer is kept.
 const READINESS_KEPT: Duration = Duration::from_secs(1);
+/// How long it is kept whether emails wait.
+const MAIL_QUEUE_KEPT: Duration = Duration::from_millis(100);
 
 /// The shared state. There is one per process.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct App {
     pub accounts: Accounts,
     /// Whether the database answered, within the last second.
     pub readiness: Recent<Result<(), String>>,
+    /// Whether emails wait for the mail server, a moment ago.
+    pub mail_queue: Recent<Queue>,
     /// Keeps other servers off the database.
     _lock: Option<File>,
 }
@@ -104,6 +109,7 @@ impl App {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             readiness: Recent::new(READINESS_KEPT),
+            mail_queue: Recent::new(MAIL_QUEUE_KEPT),
             clock: Clock::default(),
             accounts,
             public_url,

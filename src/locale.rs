@@ -65,6 +65,11 @@ impl Locale {
         self.t().date(at.day().to_string(), u8::from(at.month()), at.year().to_string())
     }
 
+    /// Returns a time of today in the form of the language.
+    pub fn clock(self, at: &OffsetDateTime) -> String {
+        self.t().clock(at.format(format_description!("[hour]:[minute]")).unwrap_or_default())
+    }
+
     /// Returns a day and a time in the form of the language.
     pub fn moment(self, at: &OffsetDateTime) -> String {
         let time = at.format(format_description!("[hour]:[minute]")).unwrap_or_default();

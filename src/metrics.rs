@@ -38,6 +38,10 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Letters in the outbox, by state.
     pub letters: Family<[(&'static str, String); 1], Gauge>,
+    /// The mail server, as this process sees it.
+    pub mail: Mail,
+    /// 1 if the database has answered the last scrape, else 0.
+    pub database_up: Gauge,
     /// The age of the letter that has waited longest, in seconds.
     pub oldest_letter: Gauge,
     /// How often the letters could not be counted.
@@ -70,6 +74,27 @@ pub struct Resets {
     pub opened: Counter,
     /// The password was changed.
     pub done: Counter,
+}
+
+/// The mail server, and the failures to hand a letter to it, by reason.
+#[derive(Debug)]
+pub struct Mail {
+    /// 1 if the last attempt succeeded or there was none, else 0.
+    pub up: Gauge,
+    /// No connection.
+    pub unreachable: Counter,
+    /// No answer in time.
+    pub timeout: Counter,
+    /// No TLS, or a certificate that is not valid.
+    pub tls: Counter,
+    /// The server does not accept our log-in (53x).
+    pub log_in: Counter,
+    /// The server wants another attempt later (4xx).
+    pub refused_later: Counter,
+    /// The server refused for good (5xx).
+    pub refused: Counter,
+    /// The connection broke off, or the server speaks no SMTP.
+    pub broken: Counter,
 }
 
 /// The metrics of the hasher.
@@ -139,6 +164,8 @@ impl Default for Metrics {
                     Counter::default(),
                 ),
             },
+            mail: Mail::new(&mut all),
+            database_up: added(&mut all, "database_up", "1 if the database has answered this scrape", Gauge::default()),
             scrape_errors: added(
                 &mut all,
                 "scrape_errors",
@@ -197,6 +224,27 @@ impl Metrics {
 fn known(method: &str) -> &'static str {
     const USUAL: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
     USUAL.into_iter().find(|usual| *usual == method).unwrap_or("other")
+}
+
+impl Mail {
+    fn new(registry: &mut Registry) -> Self {
+        let up = Gauge::default();
+        up.set(1);
+        let up = added(registry, "mail_up", "1 if the mail server took the last email, or there was none", up);
+        let failures = "Attempts to send an email that failed at the mail server, or on the way to it";
+        let all = added(registry, "mail_failures", failures, Counters::default());
+        let reason = |word| all.get_or_create_owned(&[("reason", word)]);
+        Self {
+            up,
+            unreachable: reason("unreachable"),
+            timeout: reason("timeout"),
+            tls: reason("tls"),
+            log_in: reason("log_in"),
+            refused_later: reason("refused_later"),
+            refused: reason("refused"),
+            broken: reason("broken"),
+        }
+    }
 }
 
 impl LogIns {

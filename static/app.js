@@ -27,7 +27,8 @@ for (const button of document.querySelectorAll("[data-pw]")) {
 const { lang } = document.documentElement;
 const language = navigator.languages.find((preferred) => preferred.startsWith(lang)) ?? lang;
 for (const time of document.querySelectorAll("time")) {
-  const style = { dateStyle: "long", timeStyle: "day" in time.dataset ? undefined : "short" };
+  const { dataset } = time;
+  const style = { dateStyle: "clock" in dataset ? undefined : "long", timeStyle: "day" in dataset ? undefined : "short" };
   time.textContent = new Date(time.dateTime).toLocaleString(language, style);
 }
 

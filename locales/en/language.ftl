@@ -22,6 +22,8 @@ date = { $day } { $month ->
     [11] November
    *[12] December
 } { $year }
+# $time (String) - as 08:15, in UTC
+clock = { $time } UTC
 # $date (String) - the message above
 # $time (String) - as 08:15, in UTC
 moment = { $date } at { $time } UTC

@@ -35,6 +35,12 @@ account = Account
 forgot-password = Forgot password?
 send-again = Send again
 look-in-spam = Nothing after a minute? Check your spam folder, or send it again.
+mail-waits = Our mail server has not taken the email yet.
+# $time (Element)
+mail-waits-until = Our mail server has not taken the email yet; next attempt at { $time }.
+page-updates = This page updates itself every 30 seconds.
+stop-updating = Stop updating
+update-page = Update this page
 wrong-address = Wrong address?
 start-again = Start again
 there-is-a-problem = There is a problem
@@ -67,6 +73,8 @@ have-an-account = Already have an account?
 check-your-mail = Check your email
 # $email (Element)
 signup-sent = We emailed a link to { $email }. Open it to finish creating your account.
+# $email (Element)
+signup-waits = We will email a link to { $email }. Open it to finish creating your account.
 signup-sent-somewhere = If you just signed up, we emailed you a link. Open it to finish creating your account.
 confirm-email = Confirm your email address
 # $email (Element)
@@ -96,6 +104,8 @@ email-me-a-link = Email me a link
 remembered-it = Remembered it?
 # $email (Element)
 reset-sent = If { $email } has an account, a link is on its way. It works for 1 hour.
+# $email (Element)
+reset-waits = If { $email } has an account, we will email a link to it. The link works for 1 hour.
 reset-sent-somewhere = If the address has an account, a link is on its way. It works for 1 hour.
 choose-new-password = Choose a new password
 save-new-password = Save new password
@@ -201,6 +211,8 @@ event-logged-out = Logged out by an administrator
 event-user-deleted = Account deleted by an administrator
 event-keys-rotated = Secret of the site changed
 event-keys-dropped = Old secrets of the site dropped
+event-mail-retried = Email retried by an administrator
+event-mail-dropped = Email dropped by an administrator
 # $when (Element)
 event-by-operator = by an administrator, { $when }
 this-was-not-me = This was not me

@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use super::{env_file, keys, users};
+use super::{env_file, keys, mail, users};
 use crate::config::Config;
 use crate::secret;
 
@@ -55,6 +55,9 @@ pub(super) enum Command {
         /// Where to.
         address: String,
     },
+    /// Look at the emails in the outbox; have them sent again, or take them out.
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Change the secret without logging users out.
     #[command(subcommand)]
     Keys(keys::KeysCommand),

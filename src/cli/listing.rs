@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::accounts::event::Event;
+use crate::accounts::outbox::{LetterState, OutboxRow};
 use crate::accounts::session::{Session, SessionKind};
 use crate::accounts::user::User;
 use crate::keys::Keys;
@@ -131,6 +132,80 @@ pub(super) fn events(events: &[Event], json: bool) -> anyhow::Result<()> {
         })
     };
     print(events, json, line, object)
+}
+
+/// Returns a text of the mail server without characters that a terminal would obey.
+fn tame(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn letter_object(row: &OutboxRow) -> Value {
+    let asked = row.asked();
+    json!({
+        "id": row.id,
+        "kind": row.letter,
+        "to": row.to_address.as_str(),
+        "language": row.locale,
+        "state": row.state.to_value(),
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "failed_at": row.failed_at.map(rfc3339),
+        "next_attempt_at": (row.state == LetterState::Waiting).then(|| rfc3339(row.next_attempt_at)),
+        "leased_until": row.leased_until.map(rfc3339),
+        "deadline": rfc3339(row.deadline),
+        "created_at": rfc3339(row.created_at),
+        "sent_at": row.sent_at.map(rfc3339),
+        "user": row.user(),
+        "ip": asked.as_ref().map(|asked| &asked.ip),
+        "user_agent": asked.as_ref().map(|asked| &asked.user_agent),
+        "request_id": asked.as_ref().map(|asked| &asked.request_id),
+    })
+}
+
+/// Lists emails by the names that their kinds have in the log.
+pub(super) fn letters(rows: &[OutboxRow], json: bool) -> anyhow::Result<()> {
+    let line = |row: &OutboxRow| {
+        let words = row.last_error.as_deref().map(tame).unwrap_or_default();
+        let news = match row.state {
+            LetterState::Waiting => format!("next attempt {}  {words}", moment(row.next_attempt_at)),
+            LetterState::Sent => row.sent_at.map(|at| format!("sent {}", moment(at))).unwrap_or_default(),
+            LetterState::Dropped | LetterState::Failed => words,
+        };
+        let (id, state, kind, since) = (row.id, row.state.to_value(), &row.letter, moment(row.created_at));
+        format!("{id}  {state:<7}  {kind:<16}  {:<32}  {since}  {news}", row.to_address)
+    };
+    print(rows, json, line, letter_object)
+}
+
+pub(super) fn letter(row: &OutboxRow, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&letter_object(row));
+    }
+    let at = |at: Option<OffsetDateTime>| at.map(moment).unwrap_or_default();
+    let asked = row.asked();
+    let by = asked.as_ref().map_or_else(String::new, |asked| match asked.ip.as_str() {
+        "" => "a command on the server".to_owned(),
+        ip => format!("{ip}, {}", words::browser(&asked.user_agent, Locale::En.t())),
+    });
+    let lines = [
+        ("ID:", row.id.to_string()),
+        ("Kind:", row.letter.clone()),
+        ("To:", row.to_address.to_string()),
+        ("State:", row.state.to_value()),
+        ("Attempts:", row.attempts.to_string()),
+        ("Last words:", row.last_error.as_deref().map(tame).unwrap_or_default()),
+        ("Last failure:", at(row.failed_at)),
+        ("Next attempt:", at((row.state == LetterState::Waiting).then_some(row.next_attempt_at))),
+        ("Being sent until:", at(row.leased_until)),
+        ("Given up after:", moment(row.deadline)),
+        ("Created:", moment(row.created_at)),
+        ("Sent:", at(row.sent_at)),
+        ("Caused by:", by),
+        ("User:", row.user().map(|user| user.to_string()).unwrap_or_default()),
+        ("Request ID:", asked.map(|asked| asked.request_id).unwrap_or_default()),
+    ];
+    let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
+    known.into_iter().try_for_each(|(what, value)| out(format!("{what:<17} {value}")))
 }
 
 pub(super) fn keys(keys: &Keys, json: bool) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ mod arguments;
 mod env_file;
 mod keys;
 mod listing;
+mod mail;
 mod mail_test;
 mod open;
 mod users;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             out("The tables are up to date.")
         }
         Command::MailTest { address } => mail_test::run(cli.config, &address).await,
+        Command::Mail(command) => mail::run(&cli.config, command).await,
         Command::Keys(command) => keys::run(&cli.config, &command).await,
         Command::User(command) => users::run(cli.config, command).await,
     }

@@ -4,23 +4,24 @@ mod compose;
 pub mod letters;
 pub mod postman;
 mod probe;
+mod refused;
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::response::{Category, Severity};
 use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crate::accounts::outbox::LEASE;
 use crate::config::{Delivery, Settings, Smtp};
 use probe::Speech;
+
+pub use refused::{Refused, Trouble};
 
 /// A way to hand letters to the mail server, or to the mailbox folder when there is none.
 pub struct Mailer {
@@ -40,23 +41,6 @@ pub struct Sender {
 enum Transport {
     Smtp { smtp: AsyncSmtpTransport<Tokio1Executor>, server: Smtp },
     Folder { incoming: AsyncFileTransport<Tokio1Executor>, dir: PathBuf },
-}
-
-/// The reason why a letter was not sent.
-#[derive(Debug)]
-pub struct Refused {
-    /// The words of the mail server, or of the network.
-    pub why: String,
-    /// Whether another attempt would get the same answer.
-    pub hopeless: bool,
-    /// Whether it is certain that the recipient does not have the letter. After a time-out it is not.
-    pub certain: bool,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
 }
 
 // Otherwise a second postman would take a letter while the first one still sends it, or asks what the port speaks.
@@ -110,7 +94,22 @@ impl Mailer {
     /// Returns what to write in `SMTP_URL` if its scheme is not what the server's port speaks. It takes two seconds.
     pub async fn mismatch(&self) -> Option<Refused> {
         let Transport::Smtp { server, .. } = &self.transport else { return None };
-        mismatch(server).await.map(|why| Refused { why, hopeless: false, certain: true })
+        mismatch(server).await.map(Refused::mismatch)
+    }
+
+    /// Connects to the mail server as for a letter, and asks it for a sign of life. It names no address.
+    ///
+    /// # Errors
+    /// When a letter would not get as far as its addresses.
+    pub async fn greet(&self) -> Result<(), Refused> {
+        let Transport::Smtp { smtp, server } = &self.transport else { return Ok(()) };
+        let refused = match tokio::time::timeout(Self::TIMEOUT, smtp.test_connection()).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => Refused::broken(),
+            Ok(Err(error)) => Refused::from(&error),
+            Err(_) => Refused::too_slow(),
+        };
+        Err(explained(refused, server).await)
     }
 
     /// Sends the letter. When this returns, the mail server has taken it or the file is in the folder. Returns the words
@@ -122,8 +121,7 @@ impl Mailer {
         match &self.transport {
             Transport::Smtp { smtp, server } => send(smtp, server, message).await,
             Transport::Folder { incoming, dir } => {
-                let not_written =
-                    |why: &dyn fmt::Display| Refused { why: why.to_string(), hopeless: false, certain: true };
+                let not_written = |why: &dyn fmt::Display| Refused::by_us(why, false);
                 let id = incoming.send(message).await.map_err(|why| not_written(&why))?;
                 let name = format!("{id}.eml");
                 fs::rename(dir.join(Self::INCOMING).join(&name), dir.join(&name)).map_err(|why| not_written(&why))?;
@@ -135,18 +133,21 @@ impl Mailer {
 
 async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message: Message) -> Result<String, Refused> {
     // lettre's own time-out covers the connection up to the greeting, but a server may stop answering at any line.
-    let mut refused = match tokio::time::timeout(Mailer::TIMEOUT, smtp.send(message)).await {
+    let refused = match tokio::time::timeout(Mailer::TIMEOUT, smtp.send(message)).await {
         Ok(Ok(answer)) => {
             return Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
         }
-        Ok(Err(error)) if error.status().is_some() || error.is_client() => return Err(refusal(&error)),
-        Ok(Err(error)) => refusal(&error),
-        Err(_) => Refused { why: "the mail server took too long".into(), hopeless: false, certain: false },
+        Ok(Err(error)) => Refused::from(&error),
+        Err(_) => Refused::too_slow(),
     };
-    if let Some(why) = mismatch(server).await {
-        refused = Refused { why, hopeless: false, certain: true };
-    }
-    Err(refused)
+    Err(explained(refused, server).await)
+}
+
+/// Returns what to write in `SMTP_URL`, if that is why the mail server did not answer in SMTP.
+async fn explained(refused: Refused, server: &Smtp) -> Refused {
+    let unclear = matches!(refused.trouble, Some(Trouble::Timeout | Trouble::Tls | Trouble::Broken));
+    let why = if unclear { mismatch(server).await } else { None };
+    why.map_or(refused, Refused::mismatch)
 }
 
 /// Returns what to write in `SMTP_URL` if its scheme is not what the server's port speaks. An SMTP client and a TLS server
@@ -168,37 +169,4 @@ async fn mismatch(server: &Smtp) -> Option<String> {
     let place = format!("{host}:{port}");
     let write = format!("{place} {speaks}; write LATCHKEY_SMTP_URL={fits}://{log_in}{place}");
     (fits != scheme).then_some(write)
-}
-
-fn refusal(error: &smtp::Error) -> Refused {
-    use std::error::Error;
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !why.ends_with(&words) {
-            why = format!("{why}: {words}");
-        }
-        source = cause.source();
-    }
-    if why.contains("No compatible authentication mechanism") {
-        why = "LATCHKEY_SMTP_URL: the mail server offers no log-in that we know (PLAIN, LOGIN); take USER:PASSWORD@ out, or \
-               add ?tls=required if it takes log-ins over TLS only"
-            .into();
-    }
-    // 5xx is about this letter, and final. 53x is about our own log-in, which the operator can correct.
-    let hopeless = error.status().is_some_and(|code| {
-        code.severity == Severity::PermanentNegativeCompletion && code.category != Category::Unspecified3
-    });
-    let is_unreachable = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
-        )
-    });
-    Refused {
-        why,
-        hopeless,
-        certain: is_unreachable || error.status().is_some() || error.is_tls() || error.is_client(),
-    }
 }

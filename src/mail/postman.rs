@@ -2,7 +2,7 @@
 //! the deadline of the letter.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -10,7 +10,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::compose::{Composed, LinkToken, compose};
 use super::{Mailer, Refused};
-use crate::accounts::outbox::{self, LetterState, OutboxRow};
+use crate::accounts::outbox::{self, LetterState, OutboxRow, PutOff};
 use crate::accounts::{Fault, not_me, password_reset};
 use crate::app::App;
 
@@ -19,11 +19,28 @@ pub const AT_ONCE: usize = 4;
 /// How often to look when the bell does not ring, for letters that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a greeting of the mail server counts.
+const GREETED: Duration = Duration::from_secs(5);
+
+/// Whether the mail server answers, as this postman knows.
+#[derive(Default)]
+struct Greeting {
+    /// The last time at which it was asked.
+    asked: Option<Instant>,
+    /// How many times in a row it did not answer since.
+    failures: usize,
+}
+
 /// Sends letters until the stop, then finishes those that are being sent.
 pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<bool>) {
     let mut sending = JoinSet::new();
+    let mut greeting = Greeting::default();
     loop {
-        while sending.len() < AT_ONCE {
+        let is_open = tokio::select! {
+            _ = stop.changed() => break,
+            is_open = greeting.is_good(&app, &mailer) => is_open,
+        };
+        while is_open && sending.len() < AT_ONCE {
             match outbox::lease(&app.db, app.now()).await {
                 Ok(Some(row)) => {
                     let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
@@ -46,6 +63,58 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
     while sending.join_next().await.is_some() {}
 }
 
+impl Greeting {
+    /// Returns whether the mail server answers. If a letter is due, it is asked for a sign of life, at most once in
+    /// [`GREETED`]. If it gives none, all letters that are due are put off.
+    ///
+    /// This comes before the addresses of resets are looked up. Otherwise a reset would wait for the mail server only if its
+    /// address has an account, and “Check your email”, which says that emails wait, would tell who has one.
+    async fn is_good(&mut self, app: &App, mailer: &Mailer) -> bool {
+        if self.asked.is_some_and(|asked| asked.elapsed() < GREETED) {
+            return self.failures == 0;
+        }
+        match outbox::is_due(app.db.read(), app.now()).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(fault) => {
+                warn!(%fault, "the outbox cannot be read; trying again");
+                return false;
+            }
+        }
+        let greeted = mailer.greet().await;
+        self.asked = Some(Instant::now());
+        let Err(refused) = greeted else {
+            if self.failures > 0 {
+                info!("the mail server answers again");
+            }
+            self.failures = 0;
+            app.metrics.mail.up.set(1);
+            return true;
+        };
+        self.failures += 1;
+        count(app, &refused, false);
+        match outbox::put_off_due(app.db.write(), &refused.why, outbox::pause(self.failures), app.now()).await {
+            Ok(PutOff { waiting, failed: 0 }) => {
+                warn!(why = refused.why, waiting, "the mail server takes no emails; trying again later");
+            }
+            Ok(PutOff { waiting, failed }) => {
+                error!(why = refused.why, waiting, failed, "the mail server takes no emails; some were given up");
+            }
+            Err(fault) => {
+                warn!(%fault, why = refused.why, "the mail server takes no emails, and they cannot be put off")
+            }
+        }
+        false
+    }
+}
+
+/// Counts a failure that the mail server has a part in.
+fn count(app: &App, refused: &Refused, of_letter: bool) {
+    let Some(trouble) = refused.trouble else { return };
+    trouble.count(&app.metrics);
+    app.metrics.mail.up.set((of_letter && trouble.may_be_of_one_letter()).into());
+}
+
 async fn until_next(app: &App) -> Duration {
     let due = outbox::next_due(app.db.read()).await.ok().flatten();
     let wait = due.map_or(LOOK_EVERY, |due| (due - app.now()).try_into().unwrap_or_default());
@@ -63,19 +132,20 @@ async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(
     if row.deadline <= app.now() {
         // There was no process or no database to send it earlier. A link that arrives days late is of no use.
         let why = row.last_error.as_deref().unwrap_or("not sent before its deadline");
-        return put_off(app, row, &Refused { why: why.to_owned(), hopeless: true, certain: true }).await;
+        return put_off(app, row, &Refused::by_us(why, true)).await;
     }
     match compose(app, row).await {
         Ok(Some(letter)) => send(app, mailer, row, letter).await,
         Ok(None) => outbox::done(app.db.write(), row, LetterState::Dropped, app.now()).await,
-        Err(fault) => put_off(app, row, &Refused { why: fault.to_string(), hopeless: false, certain: true }).await,
+        Err(fault) => put_off(app, row, &Refused::by_us(fault, false)).await,
     }
 }
 
 async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fault> {
     match outbox::note_not_sent(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
         LetterState::Failed => error!(why = refused.why, "given up"),
-        _ => warn!(why = refused.why, "not sent; trying again later"),
+        LetterState::Dropped => info!(why = refused.why, "not sent, and dropped by the operator"),
+        LetterState::Waiting | LetterState::Sent => warn!(why = refused.why, "not sent; trying again later"),
     }
     Ok(())
 }
@@ -83,9 +153,10 @@ async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fa
 async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> Result<(), Fault> {
     let sent = match letter.rendered.message(mailer.sender(), &letter.to.sendable(), row.id, app.now()) {
         Ok(message) => mailer.send(message).await,
-        Err(why) => Err(Refused { why: why.to_string(), hopeless: true, certain: true }),
+        Err(why) => Err(Refused::by_us(why, true)),
     };
     let Err(refused) = sent else {
+        app.metrics.mail.up.set(1);
         outbox::done(app.db.write(), row, LetterState::Sent, app.now()).await?;
         if let Some(LinkToken::Reset(_)) = letter.link {
             app.metrics.resets.sent.inc();
@@ -93,6 +164,7 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
         info!("sent");
         return Ok(());
     };
+    count(app, &refused, true);
     match letter.link.filter(|_| refused.certain) {
         Some(LinkToken::Reset(token)) => password_reset::discard(&app.db, &token).await?,
         Some(LinkToken::NotMe(token)) => not_me::discard(&app.db, &token).await?,

@@ -51,6 +51,7 @@ async fn show(
     metrics.connections.set(number(source.crowd.connections()));
     metrics.hashing.queue.set(number(source.app.accounts.hasher.waiting()));
     let tally = source.letters().await;
+    metrics.database_up.set(tally.is_some().into());
     if let Some(Tally { states, oldest }) = &tally {
         for (state, count) in states {
             metrics.letters.get_or_create(&[("state", state.clone())]).set(*count);

@@ -20,6 +20,7 @@ use scraper::{Html, Selector};
 use serde_json::json;
 
 use crate::app::{Letter, TestApp};
+use crate::process::free_port;
 use crate::security::{FIREFOX, IPHONE};
 use crate::visitor::{DESK, PHONE, Script, Visitor};
 use crate::{HERON, OTTER};
@@ -89,6 +90,23 @@ async fn before_there_is_an_account(sam: &mut Critic) {
     sam.shows("login-closed", "form[action='/login']").await;
     sam.opens("/signup").await;
     sam.shows("signup-closed", "main a[href='/login']").await;
+
+    let url = format!("smtp://127.0.0.1:{}", free_port());
+    let no_mail = TestApp::start_with(&["--smtp-url", &url, "--mail-from", "no-reply@example.com"]).await;
+    sam.site = no_mail.url.clone();
+    sam.opens("/signup").await;
+    sam.types("email", ADDRESS).await;
+    sam.types("username", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/signup").await;
+    // Each of these pages would be loaded again while it is judged.
+    sam.takes("main .note a[href$='?still']").await;
+    sam.shows("signup-sent-waits", "main .note a[href='/signup/sent']").await;
+    sam.opens("/forgot-password").await;
+    sam.types("email", ADDRESS).await;
+    sam.presses("/forgot-password").await;
+    sam.takes("main .note a[href$='?still']").await;
+    sam.shows("forgot-password-sent-waits", "main .note a[href='/forgot-password/sent']").await;
 
     let links = "Terms=mailto:terms@example.com,Privacy=mailto:privacy@example.com,Help=mailto:help@example.com";
     let tried_out = TestApp::start_with(&["--insecure-lan=on", "--links", links]).await;

@@ -195,7 +195,9 @@ async fn a_database_out_of_reach_never_looks_like_a_log_out() {
     let page = sam.open("/profile").await;
     page.assert_framed(503);
     assert!(page.headers.contains_key("retry-after"));
-    assert_eq!(app.browser().open("/readyz").await.status, 503);
+    let probe = app.browser().open("/readyz").await;
+    assert_eq!((probe.status.as_u16(), probe.html.starts_with("database: ")), (503, true), "{}", probe.html);
+    assert!(probe.headers.contains_key("retry-after"));
     assert_eq!(app.browser().open("/healthz").await.status, 200);
     let page = app.browser().log_in("sam", OTTER).await;
     page.assert_framed(503);

@@ -32,6 +32,7 @@ mod limit;
 mod log;
 mod login;
 mod look;
+mod mail;
 mod metrics;
 mod not_me;
 mod operator;

@@ -194,6 +194,9 @@ async fn without_the_database_the_other_metrics_are_shown() {
         assert_eq!(seen.log_ins(), [0.0, 1.0, 0.0]);
         assert!(!seen.0.keys().any(|series| series.starts_with("latchkey_outbox")), "old numbers would be wrong");
     }
+    let up = ["database", "mail"].map(|what| format!("latchkey_{what}_up"));
+    let seen = site.scrape().await;
+    assert_eq!(up.map(|series| seen.of(&series)), [0.0, 1.0], "mail is in no trouble");
     assert_eq!(
         site.scrape().await.of("latchkey_scrape_errors_total"),
         1.0,

@@ -128,6 +128,27 @@ async fn a_letter_that_comes_too_late_is_not_sent() {
 }
 
 #[tokio::test]
+async fn what_is_due_while_the_mail_server_is_away_waits_and_is_given_up_at_its_deadline() {
+    let app = TestApp::start().await;
+    let accounts = app.app.accounts.clone();
+    let _dir = app.stop().await;
+    let now = latchkey::clock::Clock::default().now();
+    for (address, at) in [("sam@example.com", now), ("ada@example.com", now - time::Duration::minutes(61))] {
+        let client = Default::default();
+        let asked = latchkey::accounts::password_reset::ask(&accounts, (address, false), &client, at);
+        asked.await.unwrap().unwrap();
+    }
+    let put_off = outbox::put_off_due(accounts.db.write(), "away", outbox::pause(1), now).await.unwrap();
+    assert_eq!(put_off, outbox::PutOff { waiting: 1, failed: 1 });
+    assert!(!outbox::is_due(accounts.db.read(), now).await.unwrap());
+    for row in Entity::find().all(accounts.db.read()).await.unwrap() {
+        let is_late = row.to_address.as_str() == "ada@example.com";
+        assert_eq!(row.state, if is_late { LetterState::Failed } else { LetterState::Waiting });
+        assert_eq!((row.last_error.as_deref(), row.failed_at, row.attempts), (Some("away"), Some(now), 0));
+    }
+}
+
+#[tokio::test]
 async fn finished_rows_are_swept_after_a_month() {
     let app = TestApp::start().await;
     let mut sam = app.user("sam", OTTER).await;

@@ -190,6 +190,15 @@ impl Process {
         until("no letter waits", empty).await;
     }
 
+    /// Signs a user up on a site that asks for no confirmation.
+    pub async fn opened(&self, name: &str, password: &str) -> Browser {
+        let mut browser = self.browser();
+        let form = browser.open("/signup").await.form("/signup").fill("email", &format!("{name}@example.com"));
+        let page = browser.submit(form.fill("username", name).fill("password", password)).await;
+        assert_eq!(page.path, "/profile", "{}", page.html);
+        browser
+    }
+
     /// Signs a user up. Returns the browser, in which the user is logged in.
     pub async fn user(&self, name: &str, password: &str) -> Browser {
         let address = format!("{name}@example.com");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,7 +71,7 @@ impl MailServer {
         fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    fn said(&self) -> Vec<Value> {
+    pub fn said(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.path().join("said")).unwrap();
         // The last line may be half written.
         text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(|line| line.parse().unwrap()).collect()
@@ -94,6 +95,12 @@ impl MailServer {
     /// Waits for the nth email, counted from 1.
     pub async fn letter(&self, nth: usize) -> Received {
         until("the mail server gets the letter", async || self.received().into_iter().nth(nth - 1)).await
+    }
+
+    /// Ends the server.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn authority(&self) -> PathBuf {
@@ -125,7 +132,7 @@ pub fn make_certificate(dir: &Path) {
 }
 
 impl Received {
-    fn message(&self) -> Message<'_> {
+    pub fn message(&self) -> Message<'_> {
         MessageParser::default().parse(&self.data).unwrap()
     }
 
@@ -142,7 +149,8 @@ pub fn by(url: &str) -> [(&str, &str); 2] {
 
 /// Waits until the postman has made an attempt for the first letter, and the attempt is over.
 async fn first_attempt(process: &Process) -> OutboxRow {
-    let is_over = |row: &OutboxRow| row.attempts > 0 && row.leased_until.is_none();
+    // If the mail server is out of reach, the letter is put off without an attempt of its own.
+    let is_over = |row: &OutboxRow| (row.attempts > 0 || row.failed_at.is_some()) && row.leased_until.is_none();
     until("the first attempt is over", async || process.outbox().await.into_iter().next().filter(is_over)).await
 }
 
@@ -454,8 +462,8 @@ async fn a_mail_server_that_says_nothing_delays_neither_pages_nor_the_stop_for_l
         sign_up(&mut sam, name, OTTER).await;
         assert!(began.elapsed() < Duration::from_secs(5));
     }
-    until("an email is being sent", async || process.outbox().await.iter().any(|row| row.attempts > 0).then_some(()))
-        .await;
+    silent.set_nonblocking(true).unwrap();
+    let _connection = until("the mail server is asked", async || silent.accept().ok()).await;
     let began = Instant::now();
     process.stop().await;
     assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
@@ -559,4 +567,101 @@ async fn the_log_of_a_site_with_a_mail_server_holds_no_secret_either() {
         assert!(serde_json::from_str::<Value>(line).is_ok(), "not JSON: {line}");
     }
     secrets.assert_none_in(&process.log());
+}
+
+#[tokio::test]
+async fn an_email_that_broke_off_in_the_middle_arrives_later_as_the_same_email() {
+    let server = MailServer::start_with(&["drop", "--times", "1"]).await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let row = first_attempt(&process).await;
+    assert_eq!((row.state, row.attempts), (LetterState::Waiting, 1), "{row:?}");
+    let letter = server.letter(1).await;
+    assert_eq!(letter.message().message_id(), Some(format!("{}@mail.acme.example", row.id).as_str()));
+    assert_eq!(confirm(&mut sam, &letter.link()).await.path, "/profile");
+    assert_eq!(server.received().len(), 1);
+}
+
+/// The recipient may have the letter, so its link must work. Nor may an operator's word be lost meanwhile.
+#[tokio::test]
+async fn a_letter_without_an_answer_after_its_end_keeps_its_link() {
+    let server = MailServer::start_with(&["silent", "--times", "2"]).await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let [smtp, from] = by(&url);
+    let process = Process::serving(&[smtp, from, ("LATCHKEY_SIGNUP", "open")]).await;
+    process.opened("sam", OTTER).await;
+    process.opened("ada", OTTER).await;
+    forget(&mut process.browser(), "sam@example.com").await;
+    let first = server.letter(1).await;
+    forget(&mut process.browser(), "ada@example.com").await;
+    server.letter(2).await;
+    let of_ada =
+        || async { process.outbox().await.into_iter().find(|row| row.to_address.as_str() == "ada@example.com") };
+    let ran = process.run(&["mail", "retry", &of_ada().await.unwrap().id.to_string()]);
+    assert!(ran.code == Some(1) && ran.err.contains("is being sent right now"), "{ran:?}");
+    let ran = process.run(&["mail", "drop", &of_ada().await.unwrap().id.to_string()]);
+    assert!(ran.code == Some(0) && ran.out.contains("may go out once"), "{ran:?}");
+
+    let row = first_attempt(&process).await;
+    assert_eq!((row.state, row.attempts), (LetterState::Waiting, 1), "{row:?}");
+    assert!(row.last_error.unwrap().contains("too long"));
+    assert_eq!(process.browser().open(&first.link()).await.status, 200, "the link of the first one works");
+    let is_over = async || process.log().contains("not sent, and dropped by the operator").then_some(());
+    until("the attempt for Ada is over", is_over).await;
+    let dropped = of_ada().await.unwrap();
+    assert_eq!((dropped.state, dropped.attempts), (LetterState::Dropped, 1), "{dropped:?}");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_sends_a_byte_a_second_is_given_up_within_the_lease() {
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", slow.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in slow.incoming().flatten() {
+            std::thread::spawn(move || {
+                let one_by_one = |byte: &u8| {
+                    std::thread::sleep(Duration::from_secs(1));
+                    (&stream).write_all(&[*byte])
+                };
+                // The client has closed the connection when this fails.
+                let _ = b"220 localhost at your service, in a moment\r\n".iter().try_for_each(one_by_one);
+            });
+        }
+    });
+    let process = Process::serving(&by(&url)).await;
+    sign_up(&mut process.browser(), "sam", OTTER).await;
+    let began = Instant::now();
+    let row = first_attempt(&process).await;
+    assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
+    assert!(row.state == LetterState::Waiting && row.last_error.as_ref().unwrap().contains("too long"), "{row:?}");
+}
+
+/// The server has taken the letter, and the row does not say so yet. The letter goes out once more, as the same email.
+#[tokio::test]
+async fn a_kill_between_the_servers_answer_and_our_record_sends_the_same_email_once_more() {
+    let server = MailServer::start_with(&["plain", "--pause", "0.5"]).await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let mut process = Process::serving(&by(&url)).await;
+    let mut sam = process.browser();
+    sign_up(&mut sam, "sam", OTTER).await;
+    let first = server.letter(1).await;
+    let db = process.db().await;
+    let writer = db.begin().await.unwrap(); // now the postman cannot record anything
+    until("the server has answered", async || server.said().iter().any(|fact| fact["answered"] == true).then_some(()))
+        .await;
+    process.kill();
+    writer.rollback().await.unwrap();
+    let row = process.outbox().await.remove(0);
+    assert_eq!((row.state, row.attempts), (LetterState::Waiting, 1), "the attempt was recorded before it began");
+
+    process.start().await;
+    let second = server.letter(2).await;
+    assert_eq!(second.message().message_id(), first.message().message_id());
+    let done = async || process.outbox().await.pop().filter(|row| row.state == LetterState::Sent);
+    let row = until("the letter is sent", done).await;
+    assert_eq!((row.attempts, server.received().len()), (2, 2));
+    // The browser that began the sign-up confirms by either of the two.
+    assert_eq!(confirm(&mut sam, &first.link()).await.path, "/profile");
 }

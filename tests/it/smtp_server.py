@@ -1,12 +1,12 @@
 """A mail server for tests.
 
-    python3 smtp_server.py MODE [--host ADDRESS] [--port N] [--certificate FILE --key FILE] [--times N]
+    python3 smtp_server.py MODE [--host ADDRESS] [--port N] [--certificate FILE --key FILE] [--times N] [--pause S]
 
-MODE: plain; no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first
-byte); refuse (550 to every recipient); tempfail (451 after the first N letters, then takes them).
+MODE: plain; drop (ends the connection at the first N commands DATA); silent (takes the first N letters without an answer); no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first
+byte); refuse (550 to every recipient); greylist (450 to sam@…); tempfail (451 after the first N letters, then takes them).
 
 Says {"port": N} on standard output, then one JSON object a line for every letter that it took or sent
-back. Any log-in is good unless the password is "wrong". Ends when standard input does, and so with whoever
+back, and {"answered": true} after its answer, S seconds later. Any log-in is good unless the password is "wrong". Ends when standard input does, and so with whoever
 started it.
 """
 
@@ -24,10 +24,12 @@ def say(fact):
 
 
 class Handler:
-    def __init__(self, mode, times):
-        self.mode, self.times = mode, times
+    def __init__(self, mode, times, pause):
+        self.mode, self.times, self.pause = mode, times, pause
 
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if self.mode == "greylist" and address.startswith("sam@"):
+            return "450 4.2.0 Greylisted, come again"
         if self.mode == "refuse":
             say({"turned_away": address})
             return "550 5.1.1 Nobody of that name lives here"
@@ -47,7 +49,23 @@ class Handler:
             "login": session.auth_data,
             "answer": answer,
         })
+        await asyncio.sleep(self.pause)
+        if self.mode == "silent" and self.times > 0:
+            self.times -= 1
+            await asyncio.sleep(3600)
+        asyncio.get_running_loop().call_soon(say, {"answered": True})
         return answer
+
+
+class Server(SMTP):
+    async def smtp_DATA(self, argument):
+        handler = self.event_handler
+        if handler.mode == "drop" and handler.times > 0:
+            handler.times -= 1
+            say({"dropped": True})
+            self.transport.close()
+            return
+        await super().smtp_DATA(argument)
 
 
 def authenticate(server, session, envelope, mechanism, login):
@@ -58,12 +76,13 @@ def authenticate(server, session, envelope, mechanism, login):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "tempfail"])
+    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "tempfail", "drop", "silent", "greylist"])
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--host", default="127.0.0.1")
     arguments.add_argument("--certificate")
     arguments.add_argument("--key")
     arguments.add_argument("--times", type=int, default=0)
+    arguments.add_argument("--pause", type=float, default=0)
     given = arguments.parse_args()
 
     context = None
@@ -71,10 +90,10 @@ async def main():
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(given.certificate, given.key)
     starttls = given.mode == "starttls"
-    handler = Handler(given.mode, given.times)
+    handler = Handler(given.mode, given.times, given.pause)
 
     def connection():
-        return SMTP(
+        return Server(
             handler,
             hostname="localhost",
             tls_context=context if starttls else None,

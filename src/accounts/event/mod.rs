@@ -99,6 +99,10 @@ pub enum EventKind {
     KeysRotated,
     /// The operator dropped old secrets.
     KeysDropped,
+    /// The operator had an email sent that was not.
+    MailRetried,
+    /// The operator took an email out of those to send.
+    MailDropped,
 }
 
 impl EventKind {
@@ -124,7 +128,9 @@ impl EventKind {
             | Self::EmailSet
             | Self::LoggedOut
             | Self::KeysRotated
-            | Self::KeysDropped => Cause::Operator,
+            | Self::KeysDropped
+            | Self::MailRetried
+            | Self::MailDropped => Cause::Operator,
         }
     }
 

@@ -2,7 +2,9 @@
 //! without the other. The postman (`mail::postman`) sends it at least once.
 
 pub mod letter;
+pub mod operate;
 mod sort;
+mod waits;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set, UpdateMany};
@@ -18,6 +20,8 @@ use crate::chance;
 use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
 use letter::{Letter, Priority};
+
+pub use waits::{PutOff, Queue, is_due, pause, put_off_due, queue};
 
 /// A row of the outbox.
 pub type OutboxRow = Model;
@@ -40,6 +44,7 @@ pub struct Model {
     pub deadline: OffsetDateTime,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_error: Option<String>,
+    pub failed_at: Option<OffsetDateTime>,
     pub created_at: OffsetDateTime,
     pub sent_at: Option<OffsetDateTime>,
 }
@@ -115,6 +120,7 @@ async fn insert_for(
         leased_until: Set(None),
         deadline: Set(due + handling.worth_sending),
         last_error: Set(None),
+        failed_at: Set(None),
         created_at: Set(now),
         sent_at: Set(None),
     };
@@ -180,14 +186,18 @@ impl Model {
     }
 }
 
+/// Selects what no postman works on.
+fn unleased(now: OffsetDateTime) -> Condition {
+    Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now))
+}
+
 fn due(now: OffsetDateTime) -> Condition {
-    let unleased = Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now));
     let sorted = Column::Priority.ne(Priority::Unsorted);
     Condition::all()
         .add(Column::State.eq(LetterState::Waiting))
         .add(sorted)
         .add(Column::NextAttemptAt.lte(now))
-        .add(unleased)
+        .add(unleased(now))
 }
 
 /// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before
@@ -252,7 +262,7 @@ fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
 }
 
 /// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the
-/// deadline. Returns its state now.
+/// deadline. Returns its state now: an operator may have dropped it meanwhile.
 pub async fn note_not_sent(
     conn: &impl ConnectionTrait,
     row: &OutboxRow,
@@ -267,11 +277,17 @@ pub async fn note_not_sent(
         state: Set(state),
         next_attempt_at: Set(next),
         leased_until: Set(None),
-        last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
+        last_error: Set(Some(kept(why))),
+        failed_at: Set(Some(now)),
         ..Default::default()
     };
-    attempt(row).set(changes).exec(conn).await?;
-    Ok(state)
+    let update = attempt(row).set(changes).filter(Column::State.eq(LetterState::Waiting));
+    Ok(if update.exec(conn).await?.rows_affected == 0 { LetterState::Dropped } else { state })
+}
+
+/// Returns as much of a mail server's words as is kept.
+fn kept(why: &str) -> String {
+    why.chars().take(ERROR_MAX).collect()
 }
 
 /// Releases the letters that other processes hold. This is for the start of the one process that a SQLite file has: a

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::gate::error::Error;
+use crate::gate::error::{Error, ErrorKind, Explained};
+use crate::web::frame::mail;
 
 /// How long the database may take to answer. Load balancers give up after a few seconds themselves.
 const WAIT: Duration = Duration::from_secs(2);
@@ -21,13 +25,34 @@ pub async fn alive() -> &'static str {
 ///
 /// Any client may ask, as often as it likes. So the database is asked at most once a second, and once for all clients that ask
 /// at the same time.
-pub async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Error> {
+///
+/// While emails wait, the server is ready all the same, because users can log in. A second line says so, without an address
+/// and without the words of the mail server.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
     let asked = async {
         match timeout(WAIT, app.db.ping()).await {
             Ok(answer) => answer.map_err(|why| why.to_string()),
             Err(_) => Err("the database does not answer".to_owned()),
         }
     };
-    app.readiness.get(asked).await.map_err(Error::unavailable)?;
-    Ok("ready\n")
+    if let Err(why) = app.readiness.get(asked).await {
+        Error::unavailable(why).log();
+        let wait = ErrorKind::Unavailable.retry_after().unwrap_or_default().to_string();
+        let words = "database: it does not answer; the log says why\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, wait)], Extension(Explained), words)
+            .into_response();
+    }
+    match mail::stuck_since(&app).await {
+        None => "ready\n".into_response(),
+        Some(since) => format!("ready\nmail: the mail server has not taken emails for {}\n", minutes(since, app.now()))
+            .into_response(),
+    }
+}
+
+fn minutes(since: OffsetDateTime, now: OffsetDateTime) -> String {
+    match (now - since).whole_minutes() {
+        ..1 => "less than a minute".to_owned(),
+        1 => "1 minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
 }

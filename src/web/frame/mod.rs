@@ -3,5 +3,6 @@
 pub mod assets;
 pub mod error;
 pub mod health;
+pub mod mail;
 pub mod page;
 pub mod problems;

@@ -1,11 +1,12 @@
 //! What every page shows around its own content.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -99,6 +100,13 @@ impl FromRequestParts<Arc<App>> for Page {
         }
         Ok(page)
     }
+}
+
+/// Makes a browser load the page again after this many seconds, without script. A page that does so must say so, and have a
+/// link to itself that does not (WCAG 2.2.1 and 2.2.4).
+pub fn reloading(mut page: Response, after: Duration) -> Response {
+    page.headers_mut().insert(header::REFRESH, HeaderValue::from(after.as_secs()));
+    page
 }
 
 /// Renders a page.

@@ -23,7 +23,8 @@ use crate::web::browser::identity::{self, CurrentUser};
 use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
 use crate::web::browser::visit::{Flash, SentLetter, Visit};
-use crate::web::frame::page::{Page, html};
+use crate::web::frame::mail::{self, MailWaits, SentQuery};
+use crate::web::frame::page::{Page, html, reloading};
 use crate::web::frame::problems::Problems;
 use crate::words::Words;
 
@@ -97,12 +98,22 @@ pub async fn ask(
 struct SentPage {
     page: Page,
     email: Option<String>,
+    waits: Option<MailWaits>,
 }
 
 /// GET /forgot-password/sent
-pub async fn sent(visit: Visit, page: Page) -> Result<Response, Error> {
-    let email = visit.reset().await?.map(|sent| sent.email);
-    html(StatusCode::OK, page.locale, &SentPage { page, email })
+pub async fn sent(
+    State(app): State<Arc<App>>,
+    Query(query): Query<SentQuery>,
+    visit: Visit,
+    page: Page,
+) -> Result<Response, Error> {
+    let sent = visit.reset().await?;
+    let waits = MailWaits::now(&app, sent.as_ref().map(|sent| sent.at), &query).await;
+    let reloads = waits.as_ref().is_some_and(|waits| waits.reloads);
+    let (page, email) = (mail::unless_it_waits(page, waits.as_ref()), sent.map(|sent| sent.email));
+    let page = html(StatusCode::OK, page.locale, &SentPage { page, email, waits })?;
+    Ok(if reloads { reloading(page, mail::RELOAD_AFTER) } else { page })
 }
 
 #[derive(Template)]

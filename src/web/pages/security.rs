@@ -96,6 +96,8 @@ impl SecurityPage {
             EventKind::UserDeleted => t.event_user_deleted(),
             EventKind::KeysRotated => t.event_keys_rotated(),
             EventKind::KeysDropped => t.event_keys_dropped(),
+            EventKind::MailRetried => t.event_mail_retried(),
+            EventKind::MailDropped => t.event_mail_dropped(),
         };
         if times > 1 { t.event_times(what, times) } else { what }
     }
