@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::browser::Browser;
+use crate::database;
 
 #[derive(Parser)]
 struct Arguments {
@@ -36,6 +37,9 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             crate::canary::assert_silent();
+        }
+        if Arc::strong_count(&self.dir) == 1 {
+            database::forget(self.dir.path());
         }
     }
 }
@@ -69,12 +73,20 @@ impl TestApp {
     /// Starts with other limits on connections.
     pub async fn start_within(dir: Arc<TempDir>, flags: &[&str], limits: ConnectionLimits) -> Self {
         crate::canary::listen();
+        let postgres = if flags.contains(&"--database-url") { None } else { database::migrated(dir.path()) };
+        let secret = dir.path().join("secret");
+        if postgres.is_some() {
+            database::make_secret(&secret);
+        }
         let parse = |listen: SocketAddr, url: &str| {
             let listen = listen.to_string();
             let ours = ["test", "--listen", &listen, "--data-dir", dir.path().to_str().unwrap()];
             let mut all: Vec<&str> = ours.to_vec();
             if !flags.contains(&"--public-url") {
                 all.extend(["--public-url", url]);
+            }
+            if let Some(database) = &postgres {
+                all.extend(["--database-url", database, "--secret-file", secret.to_str().unwrap()]);
             }
             all.extend(flags);
             let arguments = Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{why}"));

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::OTTER;
+use crate::database::sqlite_only;
 use crate::process::Process;
 
 /// Returns the size of SQLite's write-ahead log, or 0 if there is none.
@@ -14,6 +15,7 @@ fn wal(process: &Process) -> u64 {
 
 #[tokio::test]
 async fn a_database_that_was_copied_alone_after_a_stop_holds_every_user() {
+    sqlite_only!("its file is copied");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     process.stop().await;
@@ -26,6 +28,7 @@ async fn a_database_that_was_copied_alone_after_a_stop_holds_every_user() {
 
 #[tokio::test]
 async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_complete() {
+    sqlite_only!("its write-ahead log");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     let _open = process.db().await;
@@ -35,6 +38,7 @@ async fn a_command_that_has_the_database_open_does_not_keep_the_file_from_being_
 
 #[tokio::test]
 async fn a_command_that_writes_leaves_the_file_complete_where_no_server_runs() {
+    sqlite_only!("its write-ahead log");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     process.stop().await;
@@ -52,6 +56,7 @@ fn warnings(process: &Process, word: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_secret_that_is_made_again_although_there_are_users_is_warned_of() {
+    sqlite_only!("no secret is made on PostgreSQL");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     process.stop().await;
@@ -68,6 +73,7 @@ async fn a_secret_that_is_made_again_although_there_are_users_is_warned_of() {
 
 #[tokio::test]
 async fn a_copy_that_others_can_read_is_warned_of() {
+    sqlite_only!("the modes of its file");
     let mut process = Process::serving(&[]).await;
     process.stop().await;
     let open = |path: &str, mode| fs::set_permissions(process.path(path), Permissions::from_mode(mode)).unwrap();
@@ -92,6 +98,7 @@ fn readme(heading: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_lines_of_the_readme_back_up_a_running_server_and_restore_it() {
+    sqlite_only!("its file is copied");
     let [back_up, restore] = &readme("Back up and restore")[..] else { panic!("two blocks") };
     let mut process = Process::serving(&[]).await;
     let mut sam = process.user("sam", OTTER).await;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::OTTER;
+use crate::database::sqlite_only;
 use crate::process::{Process, Ran, try_to_serve, until};
 
 /// Closes a file to other users.
@@ -35,6 +36,7 @@ fn answered(mut command: Command, answer: &str) -> Ran {
 
 #[test]
 fn a_command_makes_nothing_and_says_where_it_looked() {
+    sqlite_only!("where its file is looked for");
     let process = Process::new(&[]);
     let folder = process.dir.path().canonicalize().unwrap();
     let (database, secret) = (folder.join("data/latchkey.db"), folder.join("data/secret"));
@@ -56,6 +58,7 @@ fn a_command_makes_nothing_and_says_where_it_looked() {
 
 #[test]
 fn a_command_leaves_a_file_that_is_no_database_of_ours_alone() {
+    sqlite_only!("its file");
     let process = Process::new(&[]);
     fs::create_dir(process.path("data")).unwrap();
     File::create(process.path("data/latchkey.db")).unwrap();
@@ -65,6 +68,7 @@ fn a_command_leaves_a_file_that_is_no_database_of_ours_alone() {
 
 #[tokio::test]
 async fn the_settings_of_the_server_can_come_from_a_file() {
+    sqlite_only!("the settings name no database");
     let process = Process::serving(&[("LATCHKEY_DATA_DIR", "elsewhere")]).await;
     process.user("sam", OTTER).await;
     let lines = [
@@ -96,6 +100,7 @@ async fn the_settings_of_the_server_can_come_from_a_file() {
 
 #[tokio::test]
 async fn a_server_reads_its_settings_from_a_file_too() {
+    sqlite_only!("the settings name no database");
     let process = Process::new(&[]);
     let lines = ["LATCHKEY_LISTEN=127.0.0.1:0", "LATCHKEY_SITE_NAME='Acme & Sons'", "LATCHKEY_DATA_DIR=kept"];
     fs::write(process.path("settings"), lines.join("\n")).unwrap();
@@ -146,6 +151,7 @@ fn a_line_of_the_file_that_is_no_setting_is_named() {
 
 #[tokio::test]
 async fn a_command_knows_the_address_that_the_server_has_from_its_settings() {
+    sqlite_only!("the settings name no database");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     let link = |process: &Process| bare(process, &["user", "reset-link", "sam"]).out;
@@ -171,6 +177,7 @@ async fn a_command_knows_the_address_that_the_server_has_from_its_settings() {
 
 #[tokio::test]
 async fn no_link_is_made_while_the_address_of_the_site_is_unknown() {
+    sqlite_only!("the settings name no database");
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     process.stop().await;

@@ -15,6 +15,7 @@ use time::Duration;
 
 use crate::app::TestApp;
 use crate::browser::Browser;
+use crate::database::sqlite_only;
 use crate::process::{Process, confirm, forget, sign_up, until};
 use crate::{HERON, OTTER};
 
@@ -156,6 +157,7 @@ fn rotations_at_once_lose_nothing_and_no_reader_sees_half_a_file() {
 
 #[test]
 fn the_file_keeps_its_mode_its_owner_and_the_link_to_it() {
+    sqlite_only!("no secret is made on PostgreSQL");
     let process = Process::new(&[("LATCHKEY_SECRET_FILE", "link")]);
     let file = process.path("elsewhere/secret");
     fs::create_dir(process.path("elsewhere")).unwrap();

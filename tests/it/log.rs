@@ -79,7 +79,7 @@ async fn the_reason_why_it_does_not_serve_is_an_object_too_and_never_left_out() 
     assert_eq!(lines(&cases[0])[0]["level"], "ERROR");
     assert!(cases[1].starts_with("latchkey: "), "in plain words where the log takes none: {}", cases[1]);
     // A command is answered in words, because an operator has typed it.
-    let ran = Process::new(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
+    let ran = Process::on_sqlite(&[FOR_MACHINES]).run(&["user", "show", "nobody"]);
     assert!(ran.err.starts_with("latchkey: there is no database"), "{}", ran.err);
 }
 

@@ -1,4 +1,4 @@
-//! Every test uses the front door: the production router on a real socket, a real database file, and the real letter from the
+//! Every test uses the front door: the production router on a real socket, a real database, and the real letter from the
 //! mailbox. No test logs in by writing a row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -15,6 +15,7 @@ mod commands;
 mod connection;
 mod cookies;
 mod crowd;
+mod database;
 mod device;
 mod docs;
 mod event;

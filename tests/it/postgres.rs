@@ -55,8 +55,9 @@ impl Cluster {
         let url = format!("postgres://latchkey@localhost:{port}/postgres");
         let cluster = Self { dir, server, url };
         until("PostgreSQL is ready", async || {
-            let asked = command("pg_isready").args(["-q", "-h", "localhost", "-p", &port.to_string()]).status();
-            asked.unwrap().success().then_some(())
+            // The eighth line of this file is the server's state.
+            let about = fs::read_to_string(cluster.dir.path().join("data/postmaster.pid")).unwrap_or_default();
+            about.lines().nth(7)?.starts_with("ready").then_some(())
         })
         .await;
         cluster
@@ -76,11 +77,19 @@ impl Drop for Cluster {
     }
 }
 
-/// Returns a program of the newest installed PostgreSQL. The server refuses to run as root, so root becomes its user.
-fn command(program: &str) -> Command {
+/// Returns the folder of PostgreSQL's programs: of the version that the environment chooses, or of the newest installed one.
+fn programs() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("LATCHKEY_TEST_POSTGRES_BIN") {
+        return chosen.into();
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: apt-get install postgresql");
     let newest: PathBuf = versions.map(|entry| entry.unwrap().path()).max().unwrap();
-    let program = newest.join("bin").join(program);
+    newest.join("bin")
+}
+
+/// Returns a program of PostgreSQL. The server refuses to run as root, so root becomes its user.
+fn command(program: &str) -> Command {
+    let program = programs().join(program);
     let mut command = if getuid().is_root() {
         let mut command = Command::new("/usr/bin/setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
@@ -270,7 +279,7 @@ async fn a_database_that_cannot_be_used_is_an_error_at_once_with_what_to_do() {
 #[tokio::test]
 async fn a_database_of_a_newer_latchkey_is_refused() {
     let cluster = Cluster::start().await;
-    let in_a_file = Process::new(&[]);
+    let in_a_file = Process::on_sqlite(&[]);
     let file = format!("sqlite://{}", in_a_file.path("data/latchkey.db").display());
     for (process, url) in [(&in_a_file, &file), (&cluster.process(""), &cluster.url)] {
         assert_eq!(process.run(&["migrate"]).code, Some(0));

@@ -22,7 +22,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::Letter;
 use crate::browser::{Browser, Form, Page};
+use crate::database;
+use crate::database::sqlite_only;
 use crate::{HERON, OTTER};
+
+/// Where a server on PostgreSQL finds its secret: where a server on SQLite makes one.
+const SECRET_FILE: &str = "data/secret";
 
 /// A folder, the settings for it, and the server in it, if one runs. The server is killed when this is dropped.
 pub struct Process {
@@ -32,6 +37,8 @@ pub struct Process {
     /// How many files the server may open (`ulimit -n`), if fewer than this process may.
     pub files: Option<u32>,
     settings: Vec<(String, String)>,
+    /// Whether the folder's database is on PostgreSQL.
+    on_postgres: bool,
     child: Option<Child>,
 }
 
@@ -66,10 +73,29 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 impl Process {
     /// Returns an empty folder with these settings. Nothing runs yet.
     pub fn new(settings: &[(&str, &str)]) -> Self {
+        let has = |prefix: &str| settings.iter().any(|(name, _)| name.starts_with(prefix));
+        let mut process = Self::on_sqlite(settings);
+        if has("LATCHKEY_DATABASE_URL") {
+            return process;
+        }
+        if let Some(url) = database::empty(process.dir.path()) {
+            process.on_postgres = true;
+            process.settings.push(("LATCHKEY_DATABASE_URL".to_owned(), url));
+            if !has("LATCHKEY_SECRET") {
+                process.settings.push(("LATCHKEY_SECRET_FILE".to_owned(), SECRET_FILE.to_owned()));
+            }
+        }
+        process
+    }
+
+    /// As [`Process::new`], for a test of files and settings: the database is a file in the folder, also where the tests run
+    /// on PostgreSQL.
+    pub fn on_sqlite(settings: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut all = vec![("LATCHKEY_LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
         all.extend(settings.iter().map(owned));
-        Self { dir: tempfile::tempdir().unwrap(), url: String::new(), files: None, settings: all, child: None }
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, url: String::new(), files: None, settings: all, on_postgres: false, child: None }
     }
 
     /// Starts a server in an empty folder, and waits until it is ready.
@@ -83,8 +109,17 @@ impl Process {
         self.dir.path().join(name)
     }
 
+    fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Returns a command in the folder, with these settings and no others.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let asks_for_it =
+            arguments.iter().any(|word| ["serve", "migrate"].contains(word)) && !arguments.contains(&"--help");
+        if asks_for_it && self.setting("LATCHKEY_SECRET_FILE") == Some(SECRET_FILE) {
+            database::make_secret(&self.path(SECRET_FILE));
+        }
         let binary = env!("CARGO_BIN_EXE_latchkey");
         let mut command = Command::new(if self.files.is_some() { "sh" } else { binary });
         if let Some(files) = self.files {
@@ -174,7 +209,9 @@ impl Process {
 
     /// Opens the database as the commands do.
     pub async fn db(&self) -> Db {
-        Db::open(&DatabaseUrl::of_file(&self.path("data/latchkey.db")).unwrap()).await.unwrap()
+        let in_a_file = || DatabaseUrl::of_file(&self.path("data/latchkey.db"));
+        let url = self.setting("LATCHKEY_DATABASE_URL").map_or_else(in_a_file, str::parse);
+        Db::open(&url.unwrap()).await.unwrap()
     }
 
     /// Returns the rows of the outbox, oldest first.
@@ -213,6 +250,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        if self.on_postgres {
+            database::forget(self.dir.path());
+        }
     }
 }
 
@@ -244,6 +284,7 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn after_a_first_start_without_settings_only_its_own_user_can_read_the_files() {
+    sqlite_only!("the modes of its file");
     let process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -384,7 +425,7 @@ pub fn try_to_serve(mut command: Command) -> Ran {
 /// Starts with these settings, which must fail in one line with these words. Returns `None` if it did, or else what was
 /// wrong.
 pub fn fault(words: &str, settings: &[(&str, &str)]) -> Option<String> {
-    let process = Process::new(settings);
+    let process = Process::on_sqlite(settings);
     fs::write(process.path("file"), "in the way").unwrap();
     let ran = try_to_serve(process.command(&["serve"]));
     let said = ran.err;
@@ -593,6 +634,7 @@ async fn no_secret_is_in_the_log_even_when_everything_is_logged() {
 
 #[tokio::test]
 async fn a_data_folder_may_have_any_name() {
+    sqlite_only!("the name of its file");
     for name in ["my data", "a#b?c%20d", "资料"] {
         let mut process = Process::serving(&[("LATCHKEY_DATA_DIR", name)]).await;
         process.stop().await;

@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::process::getuid;
 
 use crate::OTTER;
+use crate::database::sqlite_only;
 use crate::process::{Process, fault, try_to_serve};
 use crate::smtp::make_certificate;
 
@@ -61,6 +62,7 @@ fn a_secret_file_that_is_not_valid_is_named_and_not_shown() {
 
 #[test]
 fn a_secret_that_others_can_read_is_refused() {
+    sqlite_only!("no secret is made on PostgreSQL");
     let process = Process::new(&[("LATCHKEY_SECRET_FILE", "link")]);
     assert_eq!(process.run(&["migrate", "--secret-file", "secret"]).code, Some(0));
     symlink("secret", process.path("link")).unwrap();
@@ -94,6 +96,7 @@ fn root_may_hand_a_secret_to_a_group() {
 
 #[test]
 fn a_data_folder_that_is_not_ours_alone_is_refused() {
+    sqlite_only!("no secret is made on PostgreSQL");
     let process = Process::new(&[]);
     fs::create_dir(process.path("data")).unwrap();
     for mode in [0o777, 0o1777, 0o770, 0o702] {
@@ -107,6 +110,7 @@ fn a_data_folder_that_is_not_ours_alone_is_refused() {
 
 #[test]
 fn a_folder_or_database_that_cannot_be_written_is_named() {
+    sqlite_only!("the modes of its file");
     let process = Process::new(&[]);
     chmod(process.dir.path(), 0o500);
     assert_refused(powerless(&process, &["serve"]), &["LATCHKEY_DATA_DIR", "cannot make data"]);
@@ -130,6 +134,7 @@ fn a_file_that_is_no_database_is_named() {
 
 #[tokio::test]
 async fn a_second_server_on_the_same_file_is_refused_and_a_killed_one_leaves_no_lock() {
+    sqlite_only!("the lock of its file");
     let mut process = Process::serving(&[]).await;
     let mut sam = process.user("sam", OTTER).await;
     let second = ["serve", "--listen", "127.0.0.1:0"];
