@@ -218,6 +218,9 @@ pub(super) async fn begin_session(
 /// Ends the session. From then on its cookie opens nothing, wherever copies of it are.
 pub async fn log_out(accounts: &Accounts, session: &Session, client: &Client, now: OffsetDateTime) -> Result<()> {
     let tx = accounts.db.begin().await?;
+    if user::lock(&tx, session.user_id).await?.is_none() {
+        return Ok(()); // the session was deleted with its user
+    }
     session::end(&tx, session.id).await?;
     event::record(&tx, EventKind::LogOut, Some(session.user_id), &Asked::new(client, now)).await?;
     tx.commit().await?;

@@ -103,14 +103,14 @@ pub async fn say(accounts: &Accounts, token: Option<&Token>, client: &Client, no
     let Some(token) = token else { return Ok(Said::Gone) };
     let Some((link, _)) = not_me_link::find(accounts.db.read(), token, now).await? else { return Ok(Said::Gone) };
     let (tx, asked) = (accounts.db.begin().await?, Asked::new(client, now));
-    // Links first, then the user: two transactions that lock in different orders wait for each other.
-    if !link::redeem::<not_me_link::Entity>(&tx, &link.token_digest, now).await? {
-        return Ok(Said::Already);
-    }
-    // A reset, or the button of another link, has ended now, or waits for the end of this transaction.
+    // The user first, as everywhere. A reset, or the button of another link, has ended now, or waits for the end of this
+    // transaction.
     let Some(user) = user::lock(&tx, link.user_id).await?.filter(|user| user.owns_link_to(&link.email_at_issue)) else {
         return Ok(Said::Gone);
     };
+    if !link::redeem::<not_me_link::Entity>(&tx, &link.token_digest, now).await? {
+        return Ok(Said::Already);
+    }
     if state(&tx, &link).await? != LinkState::Open {
         return Ok(Said::Already);
     }

@@ -44,8 +44,8 @@ pub async fn create(db: &Db, new: NewAccount, now: OffsetDateTime) -> Result<Res
         first_locale: locale,
     };
     let tx = db.begin().await?;
-    // Links of sign-ups with this address are deleted, and the passwords that were planted in them. Links first, then the
-    // user, as in a confirmation: two that lock in different orders wait for each other.
+    // Links of sign-ups with this address are deleted, and the passwords that were planted in them. They are locked before
+    // the user is inserted, as in a confirmation: two that lock in different orders wait for each other.
     pending_signup::delete_all(&tx, &email.canonical()).await?;
     let user = match user::insert(&tx, new, now).await? {
         Ok(user) => user,
@@ -62,8 +62,6 @@ pub async fn create(db: &Db, new: NewAccount, now: OffsetDateTime) -> Result<Res
 /// Makes a reset link, which the operator hands to the user. Returns `None` if the user was deleted or disabled meanwhile.
 pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<Token>> {
     let tx = db.begin().await?;
-    // Its oldest link may have to go. Links are locked before the user, as in a reset by one of them.
-    reset_token::lock_all(&tx, user.id).await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and deletes it.
     let user = user::lock(&tx, user.id).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
@@ -77,13 +75,12 @@ pub async fn reset_link(db: &Db, user: &User, now: OffsetDateTime) -> Result<Opt
 /// Returns how many sessions have ended, or `None` if it is disabled already.
 pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option<u64>> {
     let tx = db.begin().await?;
-    // Links before the user, as everywhere.
-    reset_token::delete_unused(&tx, user.id).await?;
-    // The user before the sessions: a log-in that is under way has locked the user and is seen below, or waits here and
+    // The user first, as everywhere: a log-in that is under way has locked the user and is seen below, or waits here and
     // then finds the account disabled (`session::start`).
     if !user::set_disabled(&tx, user.id, Some(now), now).await? {
         return Ok(None);
     }
+    reset_token::delete_unused(&tx, user.id).await?;
     let ended = session::end_all(&tx, user.id, now).await?;
     record(&tx, EventKind::UserDisabled, user, now).await?;
     tx.commit().await?;
@@ -93,11 +90,11 @@ pub async fn disable(db: &Db, user: &User, now: OffsetDateTime) -> Result<Option
 /// Opens a disabled account again; what was ended stays ended. Returns `false` if it is not disabled.
 pub async fn enable(db: &Db, user: &User, now: OffsetDateTime) -> Result<bool> {
     let tx = db.begin().await?;
-    // A link that was made in the moment in which the account was disabled must not come to life now.
-    reset_token::delete_unused(&tx, user.id).await?;
     if !user::set_disabled(&tx, user.id, None, now).await? {
         return Ok(false);
     }
+    // A link that was made in the moment in which the account was disabled must not come to life now.
+    reset_token::delete_unused(&tx, user.id).await?;
     record(&tx, EventKind::UserEnabled, user, now).await?;
     tx.commit().await?;
     Ok(true)
@@ -114,6 +111,7 @@ pub async fn set_email(
     now: OffsetDateTime,
 ) -> Result<Result<(), Taken>> {
     let tx = db.begin().await?;
+    user::lock(&tx, user.id).await?;
     reset_token::delete_unused(&tx, user.id).await?;
     not_me_link::delete_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &email.canonical()).await?;
@@ -148,6 +146,7 @@ pub async fn log_out(db: &Db, user: &User, session: Option<Uuid>, now: OffsetDat
 /// Deletes a user with all sessions, links and events, and every letter to the user's address and sign-up with it.
 pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     let tx = db.begin().await?;
+    user::lock(&tx, user.id).await?;
     reset_token::delete_unused(&tx, user.id).await?;
     not_me_link::delete_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &user.email_canonical).await?;

@@ -67,9 +67,6 @@ pub async fn issue(
     now: OffsetDateTime,
 ) -> Result<Option<(User, Token)>> {
     let tx = accounts.db.begin().await?;
-    // The oldest link may have to go. Links are locked before the user, as in a reset by one of them.
-    let Some(user) = user::by_email(&tx, email).await? else { return Ok(None) };
-    reset_token::lock_all(&tx, user.id).await?;
     // The row is locked, so that a reset that ends meanwhile sees this link and deletes it.
     let user = user::by_email_locked(&tx, email).await?;
     let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };

@@ -54,19 +54,18 @@ pub(super) async fn replace(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Replaced> {
-    // All links in one order, then the user: two transactions that lock in different orders wait for each other.
-    reset_token::lock_all(tx, user.id).await?;
-    if let Proof::Link(token, _) = proof
-        && !link::redeem::<reset_token::Entity>(tx, &token.digest(), now).await?
-    {
-        return Ok(Replaced::ProofGone);
-    }
-    // The new password took 20 ms to hash. What was true before it may not be true any more.
+    // The new password took 20 ms to hash. What was true before it may not be true any more. The user is locked first, as
+    // everywhere: two transactions that lock in different orders wait for each other.
     let still = match proof {
         Proof::Link(..) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
         Proof::Password(_) => user::lock_if_password_is(tx, user.id, &user.hashed_password).await?,
     };
     if still.is_none() {
+        return Ok(Replaced::ProofGone);
+    }
+    if let Proof::Link(token, _) = proof
+        && !link::redeem::<reset_token::Entity>(tx, &token.digest(), now).await?
+    {
         return Ok(Replaced::ProofGone);
     }
     // Only now, with the user locked: a link that was made while this waited for the user dies too.

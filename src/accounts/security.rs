@@ -39,6 +39,7 @@ pub async fn end(
     accounts.admit(Action::Link, client, now).await?;
     let turn = turn_to_tell(accounts, (user, own), |other| other.id == session, client, now).await?;
     let tx = accounts.db.begin().await?;
+    user::lock(&tx, user.id).await?;
     let mut post = Post::Nothing;
     if session::end_one(&tx, user.id, session).await? {
         let asked = Asked::new(client, now);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
-use sea_orm::sea_query::IntoCondition;
+use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -231,7 +231,9 @@ pub async fn delete_in_batches<E: EntityTrait>(
     let mut deleted = 0;
     for key in E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).take(1) {
         loop {
-            let batch = E::find().select_only().column(key).filter(matching.clone()).limit(BATCH).into_query();
+            let batch = E::find().select_only().column(key).filter(matching.clone()).limit(BATCH);
+            // On PostgreSQL. A row that is locked is left for the next sweep: if both waited, neither would end.
+            let batch = batch.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).into_query();
             let rows = E::delete_many().filter(key.in_subquery(batch)).exec(conn).await?.rows_affected;
             deleted += rows;
             if rows < BATCH {

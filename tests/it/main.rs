@@ -11,6 +11,7 @@ mod browser;
 mod canary;
 mod chromium;
 mod cli;
+mod cluster;
 mod commands;
 mod connection;
 mod cookies;

@@ -1,106 +1,25 @@
 //! PostgreSQL: each test has a temporary cluster, and servers that share its database.
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use latchkey::accounts::link::reset_token;
+use latchkey::clock::Clock;
 use latchkey::db::Db;
-use rustix::process::{Pid, Signal, getuid, kill_process};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use tempfile::TempDir;
+use sea_orm::ConnectionTrait;
+use tokio::time::{sleep, timeout};
 
 use crate::OTTER;
-use crate::process::{Process, free_port, try_to_serve, until};
+use crate::cluster::{Cluster, SECRET, count, until_locked_out};
+use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
 use crate::smtp::make_certificate;
 
 const HERONS: &str = "seven herons paint slowly";
-/// A secret that all servers of one database share.
-const SECRET: &str = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
-
-/// A PostgreSQL server with an empty database. It stops when this value is dropped.
-struct Cluster {
-    dir: TempDir,
-    server: Child,
-    url: String,
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        crate::needs("PostgreSQL");
-        let dir = tempfile::tempdir().unwrap();
-        make_certificate(dir.path());
-        if getuid().is_root() {
-            let ids = Command::new("id").args(["-u", "postgres"]).output().unwrap().stdout;
-            let postgres = String::from_utf8(ids).unwrap().trim().parse().unwrap();
-            for path in [dir.path().to_owned(), dir.path().join("server.key")] {
-                chown(path, Some(postgres), None).unwrap();
-            }
-        }
-        let (data, port) = (dir.path().join("data"), free_port());
-        let mut initdb = command("initdb");
-        initdb.args(["--no-sync", "--auth=trust", "--username=latchkey", "--pgdata"]).arg(&data);
-        let ran = initdb.output().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        // PostgreSQL asks only the user `sam` for a password.
-        fs::write(data.join("pg_hba.conf"), "host all sam all scram-sha-256\nhost all all all trust\n").unwrap();
-        let mut postgres = command("postgres");
-        postgres.args(["-F", "-h", "localhost", "-k", "", "-p", &port.to_string(), "-D"]).arg(&data);
-        let file = |name: &str| dir.path().join(name).display().to_string();
-        let tls = [format!("ssl_cert_file={}", file("server.pem")), format!("ssl_key_file={}", file("server.key"))];
-        postgres.args(["-c", "ssl=on", "-c", &tls[0], "-c", &tls[1]]);
-        let server = postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let url = format!("postgres://latchkey@localhost:{port}/postgres");
-        let cluster = Self { dir, server, url };
-        until("PostgreSQL is ready", async || {
-            // The eighth line of this file is the server's state.
-            let about = fs::read_to_string(cluster.dir.path().join("data/postmaster.pid")).unwrap_or_default();
-            about.lines().nth(7)?.starts_with("ready").then_some(())
-        })
-        .await;
-        cluster
-    }
-
-    /// Returns a server on this database, with a query at the end of its URL. It does not run yet.
-    fn process(&self, query: &str) -> Process {
-        Process::new(&[("LATCHKEY_DATABASE_URL", &format!("{}{query}", self.url)), ("LATCHKEY_SECRET", SECRET)])
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // PostgreSQL's immediate shutdown, which ends its children too.
-        kill_process(Pid::from_child(&self.server), Signal::QUIT).unwrap();
-        self.server.wait().unwrap();
-    }
-}
-
-/// Returns the folder of PostgreSQL's programs: of the version that the environment chooses, or of the newest installed one.
-fn programs() -> PathBuf {
-    if let Some(chosen) = std::env::var_os("LATCHKEY_TEST_POSTGRES_BIN") {
-        return chosen.into();
-    }
-    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: apt-get install postgresql");
-    let newest: PathBuf = versions.map(|entry| entry.unwrap().path()).max().unwrap();
-    newest.join("bin")
-}
-
-/// Returns a program of PostgreSQL. The server refuses to run as root, so root becomes its user.
-fn command(program: &str) -> Command {
-    let program = programs().join(program);
-    let mut command = if getuid().is_root() {
-        let mut command = Command::new("/usr/bin/setpriv");
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.current_dir("/").stdin(Stdio::null());
-    command
-}
-
 #[tokio::test]
 async fn four_servers_that_start_at_once_on_an_empty_database_all_serve() {
     let cluster = Cluster::start().await;
@@ -156,18 +75,6 @@ async fn an_operator_looks_after_users() {
     assert_eq!(done(&process, &["user", "events", "dora"]).lines().count(), 9);
 }
 
-/// Returns the number that a query counts.
-async fn count(db: &Db, query: &str) -> i64 {
-    let query = Statement::from_string(DbBackend::Postgres, query);
-    db.read().query_one_raw(query).await.unwrap().unwrap().try_get_by_index(0).unwrap()
-}
-
-/// Waits until so many statements wait for a lock.
-async fn until_locked_out(db: &Db, statements: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    until("they wait", async || (count(db, waiting).await == statements).then_some(())).await;
-}
-
 const ALIVE: &str = "SELECT count(*) FROM reset_tokens WHERE used_at IS NULL";
 
 #[tokio::test]
@@ -177,7 +84,7 @@ async fn a_reset_kills_a_link_that_is_made_while_it_waits_for_the_user() {
     process.start().await;
     process.user("sam", OTTER).await;
     let link = process.run(&["user", "reset-link", "sam"]).out.trim().to_owned();
-    let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
+    let db = cluster.db().await;
 
     // The postman makes another link: it has locked the user, and its row is not committed yet.
     let tx = db.begin().await.unwrap();
@@ -201,7 +108,7 @@ async fn a_reset_and_the_postman_who_makes_a_link_do_not_wait_for_each_other() {
     process.user("sam", OTTER).await;
     // With one more link, the oldest of them has to go.
     let links: Vec<_> = (0..3).map(|_| process.run(&["user", "reset-link", "sam"]).out.trim().to_owned()).collect();
-    let db = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
+    let db = cluster.db().await;
 
     let tx = db.begin().await.unwrap();
     tx.execute_unprepared("SELECT 1 FROM users FOR NO KEY UPDATE").await.unwrap();
@@ -214,6 +121,127 @@ async fn a_reset_and_the_postman_who_makes_a_link_do_not_wait_for_each_other() {
     let page = reset.await.unwrap();
     assert_eq!((page.status.as_u16(), page.path.as_str()), (200, "/login"));
     assert_eq!(count(&db, ALIVE).await, 0, "the link of the postman is older than the reset");
+}
+
+/// Two links of one address: an email that was sent twice has two, and a user may open both.
+#[tokio::test]
+async fn two_confirmations_of_one_address_at_once_do_not_wait_for_each_other() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    let mut browsers = [process.browser(), process.browser()];
+    for (n, browser) in browsers.iter_mut().enumerate() {
+        sign_up(browser, "sam", OTTER).await;
+        process.link("sam@example.com", n + 1).await;
+    }
+    let letters = process.letters("sam@example.com").await;
+    let db = cluster.db().await;
+    // Another transaction has the address, so both wait for it.
+    let tx = db.begin().await.unwrap();
+    let insert = "INSERT INTO users (id, email, email_canonical, username, username_canonical, full_name, hashed_password, \
+                  created_at, updated_at) SELECT id, email, email_canonical, 'other', 'other', '', '', now(), now() \
+                  FROM pending_signups LIMIT 1";
+    tx.execute_unprepared(insert).await.unwrap();
+    // Each browser opens the link of its own sign-up: the newest letter is the first.
+    let links = [letters[1].links[0].clone(), letters[0].links[0].clone()];
+    let confirmations = browsers
+        .into_iter()
+        .zip(links)
+        .map(|(mut browser, link)| tokio::spawn(async move { confirm(&mut browser, &link).await.status.as_u16() }));
+    let confirmations: Vec<_> = confirmations.collect();
+    until_locked_out(&db, 2).await;
+    tx.rollback().await.unwrap();
+    let mut answers: Vec<_> = join_all(confirmations).await.into_iter().map(|answer| answer.unwrap()).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 410]);
+}
+
+#[tokio::test]
+async fn a_log_out_and_the_deletion_of_its_user_do_not_wait_for_each_other() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    let mut sam = process.user("sam", OTTER).await;
+    let db = cluster.db().await;
+    let tx = db.begin().await.unwrap();
+    // The log-out stops between the end of the session and its event.
+    tx.execute_unprepared("LOCK TABLE events IN EXCLUSIVE MODE").await.unwrap();
+    let log_out = tokio::spawn(async move { sam.post("/logout", &[("", "")]).await.status.as_u16() });
+    until_locked_out(&db, 1).await;
+    let mut delete = process.command(&["user", "delete", "sam", "--yes"]);
+    let mut delete = delete.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until_locked_out(&db, 2).await;
+    tx.commit().await.unwrap();
+    assert_eq!(log_out.await.unwrap(), 303);
+    assert!(delete.wait().unwrap().success());
+}
+
+/// The sweeper and an owner's transaction may meet the same rows in different orders.
+#[tokio::test]
+async fn the_sweeper_leaves_rows_that_are_locked_for_the_next_time() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.user("sam", OTTER).await;
+    process.run(&["user", "reset-link", "sam"]);
+    process.run(&["user", "reset-link", "sam"]);
+    let db = cluster.db().await;
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("SELECT 1 FROM reset_tokens ORDER BY id LIMIT 1 FOR UPDATE").await.unwrap();
+    let later = Clock::default().now() + time::Duration::hours(2);
+    let sweep = async || timeout(Duration::from_secs(5), reset_token::sweep(db.write(), later)).await.unwrap().unwrap();
+    assert_eq!(sweep().await, 1);
+    tx.commit().await.unwrap();
+    assert_eq!(sweep().await, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_crashes_and_comes_back_is_503_meanwhile_and_no_user_is_logged_out() {
+    let mut cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    let mut sam = process.user("sam", OTTER).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|n| {
+            let (mut client, mut owner, stop) = (process.browser(), sam.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut answers = vec![];
+                while !stop.load(Ordering::Relaxed) {
+                    answers.push(match n {
+                        0 => client.post("/token", &[("username", "sam"), ("password", OTTER)]).await.status.as_u16(),
+                        1 => client.post("/forgot-password", &[("email", "sam@example.com")]).await.status.as_u16(),
+                        _ => owner.open("/profile").await.status.as_u16(),
+                    });
+                }
+                answers
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await; // the clients are in the middle of their requests
+        cluster.stop_at_once();
+        sleep(Duration::from_millis(300)).await; // and some of them meet no server at all
+        cluster.start_again().await;
+    }
+    until("it serves again", async || (sam.open("/profile").await.status == 200).then_some(())).await;
+    stop.store(true, Ordering::Relaxed);
+    let answers: Vec<_> = join_all(clients).await.into_iter().flat_map(|answers| answers.unwrap()).collect();
+    let odd: Vec<_> = answers.iter().filter(|status| ![200, 303, 429, 503].contains(*status)).collect();
+    assert!(odd.is_empty() && answers.contains(&503), "{odd:?} of {} answers", answers.len());
+    assert_eq!(process.browser().log_in("sam", OTTER).await.path, "/profile");
+    let link = process.letters("sam@example.com").await.len();
+    process.browser().ask_reset("sam@example.com").await;
+    process.link("sam@example.com", link + 1).await;
+}
+
+#[tokio::test]
+async fn both_schemes_name_a_postgresql_server() {
+    let cluster = Cluster::start().await;
+    let url = cluster.url.replace("postgres:", "postgresql:");
+    let process = Process::new(&[("LATCHKEY_DATABASE_URL", &url), ("LATCHKEY_SECRET", SECRET)]);
+    let ran = try_to_serve(process.command(&["serve"]));
+    assert!(ran.out.contains("is ready"), "{ran:?}");
 }
 
 #[tokio::test]

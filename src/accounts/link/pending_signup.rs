@@ -1,7 +1,8 @@
 //! `pending_signups`: accounts that wait until the user confirms the address by the emailed link. They reserve no name.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
+use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -99,8 +100,17 @@ pub(in crate::accounts) async fn redeem(
     Ok(delete.exec(conn).await?.rows_affected == 1)
 }
 
+/// Locks every row for this address until the transaction ends, where rows can be locked. Two confirmations of one address
+/// would otherwise lock a row each, and wait for each other.
+pub(in crate::accounts) async fn lock_all(conn: &impl ConnectionTrait, email_canonical: &str) -> Result<()> {
+    let rows = Entity::find().filter(Column::EmailCanonical.eq(email_canonical)).order_by_asc(Column::Id);
+    rows.lock(LockType::Update).all(conn).await?;
+    Ok(())
+}
+
 /// Deletes every row for this address.
 pub(in crate::accounts) async fn delete_all(conn: &impl ConnectionTrait, email_canonical: &str) -> Result<()> {
+    lock_all(conn, email_canonical).await?;
     Entity::delete_many().filter(Column::EmailCanonical.eq(email_canonical)).exec(conn).await?;
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! `reset_tokens`: the links with which a user who forgot the password chooses a new one.
 
+use sea_orm::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::LockType;
-use sea_orm::{QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -58,14 +57,7 @@ pub const LIFETIME: Duration = Duration::hours(1);
 /// How many links of one user work at a time. A user who asks again because the first email is slow may use any of them.
 const ALIVE_MAX: u64 = 3;
 
-/// Locks all links of the user until the transaction ends, where rows can be locked.
-pub(in crate::accounts) async fn lock_all(conn: &impl ConnectionTrait, user: Uuid) -> Result<()> {
-    let links = Entity::find().filter(Column::UserId.eq(user)).order_by_asc(Column::Id);
-    links.lock(LockType::Update).all(conn).await?;
-    Ok(())
-}
-
-/// Makes a link for the user, and deletes the oldest one if there are more than three.
+/// Makes a link for the user, whose row is locked, and deletes the oldest one if there are more than three.
 pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User, now: OffsetDateTime) -> Result<Token> {
     let token = Token::random();
     let row = ActiveModel {

@@ -152,6 +152,7 @@ async fn redeem(
     now: OffsetDateTime,
 ) -> Result<Confirmed> {
     let tx = accounts.db.begin().await?;
+    pending_signup::lock_all(&tx, &opened.pending.email_canonical).await?;
     if !pending_signup::redeem(&tx, token, now).await? {
         return Ok(Confirmed::Gone);
     }

@@ -211,6 +211,9 @@ pub(in crate::accounts) async fn lock_if_password_is(
 
 /// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if
 /// it was deleted.
+///
+/// A transaction that changes more than one row of an account locks the user before anything else. Then no two of them wait
+/// for each other.
 pub(in crate::accounts) async fn lock(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>> {
     Ok(Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(conn).await?)
 }
