@@ -81,6 +81,7 @@ impl Db {
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
         let Some(file) = url.file() else {
             postgres::try_once(url.reveal()).await?;
+            options.map_sqlx_postgres_opts(postgres::adapt);
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             return Ok(Self { read: pool.clone(), write: pool });
         };

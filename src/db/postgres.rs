@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sea_orm::DbErr;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
-use sea_orm::sqlx::{ConnectOptions, Connection, Error, error::DatabaseError};
+use sea_orm::sqlx::{self, ConnectOptions, Connection, Error, error::DatabaseError};
 use tokio::time::timeout;
 
 /// How long PostgreSQL may take to answer.
@@ -20,17 +20,41 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn try_once(url: &str) -> Result<(), DbErr> {
     let options = PgConnectOptions::from_str(url).map_err(|why| DbErr::Custom(why.to_string()))?;
     // The library's log would repeat a part of the error.
-    let options = options.disable_statement_logging();
-    let opened = timeout(PATIENCE, PgConnection::connect_with(&options)).await;
-    let why = match opened {
-        Ok(Ok(connection)) => {
-            let _ = connection.close().await; // the connection has already shown that the database can be used
-            return Ok(());
-        }
+    let options = adapt(options).disable_statement_logging();
+    let why = match timeout(PATIENCE, probe(&options)).await {
+        Ok(Ok(())) => return Ok(()),
         Ok(Err(why)) => reason(&options, &why),
         Err(_) => format!("{} has not answered for {} seconds", place(&options), PATIENCE.as_secs()),
     };
     Err(DbErr::Custom(why))
+}
+
+/// Leaves out a parameter that PgBouncer refuses from any client. It is about floating-point numbers, which no table has.
+pub(super) fn adapt(options: PgConnectOptions) -> PgConnectOptions {
+    options.extra_float_digits(None)
+}
+
+/// Connects, and makes sure that a prepared statement is still there in the next transaction.
+///
+/// PgBouncer in transaction mode gives each transaction of a client another of its connections. So a second client takes
+/// the connection that the first one used, and the first one uses its statement again, on another connection. Without a
+/// pooler the statement belongs to the client's own connection, and PgBouncer from 1.21 on can move it.
+async fn probe(options: &PgConnectOptions) -> Result<(), Error> {
+    let use_statement = async |client: &mut PgConnection| -> Result<i32, Error> {
+        // A query with an argument is prepared, and kept under a name.
+        sqlx::query_scalar("SELECT pg_backend_pid() + $1::int").bind(0).fetch_one(client).await
+    };
+    let mut first = PgConnection::connect_with(options).await?;
+    use_statement(&mut first).await?;
+    // There may be no room for a second connection, which is no reason not to start.
+    if let Ok(mut second) = PgConnection::connect_with(options).await {
+        let other = second.begin().await?;
+        use_statement(&mut first).await?;
+        other.rollback().await?;
+        let _ = second.close().await; // what it was for is done
+    }
+    let _ = first.close().await; // the connection has already shown that the database can be used
+    Ok(())
 }
 
 /// Returns the server's host and port, or its socket.
@@ -71,6 +95,11 @@ fn unreachable(options: &PgConnectOptions, why: &io::Error) -> String {
 fn refused(options: &PgConnectOptions, answer: &dyn DatabaseError) -> String {
     let (place, user) = (place(options), options.get_username());
     match answer.code().as_deref() {
+        // A prepared statement that is not there, or that another client has given this name (see `probe`).
+        Some("26000" | "42P05") => format!(
+            "the pooler at {place} gives each transaction another connection, and loses prepared statements; set PgBouncer to \
+             pool_mode=session, or to max_prepared_statements=200 (from PgBouncer 1.21 on), or connect to PostgreSQL itself"
+        ),
         Some("28P01") => format!("the password of {user} is wrong, says PostgreSQL at {place}"),
         Some("3D000") => {
             let (host, port) = (

@@ -40,6 +40,7 @@ mod not_me;
 mod operator;
 mod outbox;
 mod password_reset;
+mod pooler;
 mod postgres;
 mod process;
 mod profile;
