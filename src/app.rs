@@ -51,6 +51,8 @@ pub struct App {
     pub keys: Keys,
     /// The keys of API tokens.
     pub token_keys: Keys,
+    /// The keys of `latchkey doctor`.
+    pub doctor_keys: Keys,
     /// The context of the verbs.
     pub accounts: Accounts,
     /// Whether the database answered, within the last second.
@@ -108,6 +110,7 @@ impl App {
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
+            doctor_keys: Keys::new(&secret, Use::DOCTOR, public_url.origin()),
             readiness: Recent::new(READINESS_KEPT),
             mail_queue: Recent::new(MAIL_QUEUE_KEPT),
             clock: Clock::default(),

@@ -74,6 +74,11 @@ pub struct Pointer {
     pub session: Uuid,
 }
 
+impl Pointer {
+    /// What a token points at that only shows that its sender has the secret.
+    pub const NOTHING: Self = Self { user: Uuid::nil(), session: Uuid::nil() };
+}
+
 struct Key {
     id: String,
     sign: EncodingKey,
@@ -94,6 +99,8 @@ impl Use {
     /// The session cookie of a browser.
     pub const SESSION_COOKIE: Self =
         Self { typ: "session+jwt", audience: "web", label: "session-cookie", client_id: None };
+    /// The token by which `latchkey doctor` shows a running server that it has the same secret. It points at no session.
+    pub const DOCTOR: Self = Self { typ: "doctor+jwt", audience: "doctor", label: "doctor", client_id: None };
     /// The bearer token of a program, which is an access token of RFC 9068. Programs are not registered, so all of them share
     /// one `client_id`.
     pub const API_TOKEN: Self =

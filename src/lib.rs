@@ -16,7 +16,7 @@
 //!     chance clock db locale metrics        randomness, time, the database, languages, counters
 //!     outside                               addresses of other sites, which the operator sets
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
-//!     served                                what a server leaves in the data folder for commands
+//!     served seen                           what a server leaves in the data folder for commands, and tells the doctor
 //! ```
 
 pub mod accounts;
@@ -40,6 +40,7 @@ pub mod notice;
 pub mod outside;
 pub mod recent;
 pub mod secret;
+pub mod seen;
 pub mod served;
 pub mod server;
 #[expect(missing_docs, reason = "a path's name says what it is")]

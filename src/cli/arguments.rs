@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use super::{env_file, keys, mail, users};
+use super::{doctor, env_file, keys, mail, users};
 use crate::config::Config;
 use crate::secret;
 
@@ -50,6 +50,10 @@ pub(super) enum Command {
     Serve,
     /// Bring the database's tables up to date, and stop. Serve does so at every start.
     Migrate,
+    /// Look at this installation from inside and from outside, and say what to do.
+    Doctor(doctor::Options),
+    /// Ask the server at LISTEN whether it is alive (for the health check of a container).
+    Healthcheck,
     /// Send one email and say what the mail server answered.
     MailTest {
         /// Where to.

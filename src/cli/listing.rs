@@ -28,7 +28,7 @@ fn print<T>(items: &[T], json: bool, line: impl Fn(&T) -> String, object: impl F
     items.iter().try_for_each(|item| out(line(item).trim_end()))
 }
 
-fn print_json(value: &Value) -> anyhow::Result<()> {
+pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
     out(serde_json::to_string_pretty(value)?)
 }
 

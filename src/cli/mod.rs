@@ -1,6 +1,7 @@
 //! The command line: it serves, or does once what an operator asks for.
 
 mod arguments;
+mod doctor;
 mod env_file;
 mod keys;
 mod listing;
@@ -51,6 +52,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             App::open(Settings::parse(cli.config)?).await?.db.close().await?;
             out("The tables are up to date.")
         }
+        Command::Doctor(options) => doctor::run(cli.config, &options).await,
+        Command::Healthcheck => doctor::healthcheck(cli.config).await,
         Command::MailTest { address } => mail_test::run(cli.config, &address).await,
         Command::Mail(command) => mail::run(&cli.config, command).await,
         Command::Keys(command) => keys::run(&cli.config, &command).await,

@@ -65,12 +65,22 @@ impl FromRequestParts<Arc<App>> for Client {
 
 /// Returns the client's address: the other end of the connection, or what our proxies say in its place.
 pub fn ip(parts: &Parts, app: &App) -> Option<IpAddr> {
+    let hops = hops(parts);
+    let hops: Vec<&str> = hops.iter().map(String::as_str).collect();
+    Some(behind_proxies(peer(parts)?, &hops, &app.settings.trusted_proxies))
+}
+
+/// Returns the other end of the connection.
+pub fn peer(parts: &Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    // One odd byte in the part that the client wrote must not hide what the proxy wrote after it.
+    Some(peer.ip().to_canonical())
+}
+
+/// Returns the entries of `X-Forwarded-For`. One odd byte in the part that the client wrote does not hide what the proxy
+/// wrote after it.
+pub fn hops(parts: &Parts) -> Vec<String> {
     let lines = parts.headers.get_all(FORWARDED_FOR).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let lines: Vec<_> = lines.collect();
-    let hops: Vec<&str> = lines.iter().flat_map(|value| value.split(',')).collect();
-    Some(behind_proxies(peer.ip().to_canonical(), &hops, &app.settings.trusted_proxies))
+    lines.flat_map(|line| line.split(',').map(|hop| hop.trim().to_owned()).collect::<Vec<_>>()).collect()
 }
 
 /// Returns the address that our own proxies saw. `X-Forwarded-For` grows to the right, and only the part that a proxy of

@@ -5,6 +5,7 @@ pub mod letters;
 pub mod postman;
 mod probe;
 mod refused;
+mod round_trip;
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -15,11 +16,12 @@ use std::time::Duration;
 use anyhow::Context;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::{self, PoolConfig};
-use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::{Address, AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crate::accounts::outbox::LEASE;
 use crate::config::{Delivery, Settings, Smtp};
 use probe::Speech;
+pub use round_trip::Trip;
 
 pub use refused::{Refused, Trouble};
 
@@ -110,6 +112,27 @@ impl Mailer {
             Err(_) => Refused::too_slow(),
         };
         Err(explained(refused, server).await)
+    }
+
+    /// Talks to the mail server up to the recipient, and sends nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or does not accept us.
+    pub async fn round_trip(&self, to: &Address) -> Result<Trip, Refused> {
+        let Transport::Smtp { server, .. } = &self.transport else { return Ok(Trip::Through) };
+        let talking = tokio::time::timeout(Self::TIMEOUT, round_trip::talk(server, &self.sender.from.email, to));
+        // A scheme that does not fit the port is seen in two seconds, and otherwise ends in a time-out or in words of TLS.
+        let talked = tokio::select! {
+            talked = talking => talked,
+            Some(refused) = self.mismatch() => return Err(refused),
+        };
+        let why = match talked {
+            Ok(Ok(trip)) => return Ok(trip),
+            Ok(Err(error)) if error.status().is_some() => return Err(refusal(&error)),
+            Ok(Err(error)) => refusal(&error),
+            Err(_) => Refused { why: "the mail server took too long".into(), hopeless: false, certain: true },
+        };
+        Err(self.mismatch().await.unwrap_or(why))
     }
 
     /// Sends the letter. When this returns, the mail server has taken it or the file is in the folder. Returns the words

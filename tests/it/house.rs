@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("outside", 0),
     ("recent", 0),
     ("served", 0),
+    ("seen", 0),
     ("urls", 1),
 ];
 

@@ -19,6 +19,7 @@ mod crowd;
 mod database;
 mod device;
 mod docs;
+mod doctor;
 mod event;
 mod forged;
 mod gallery;

@@ -103,7 +103,7 @@ impl MailServer {
         self.child.wait().unwrap();
     }
 
-    fn authority(&self) -> PathBuf {
+    pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 }

@@ -270,6 +270,11 @@ pub(in crate::accounts) async fn last(
     Ok(events.order_by_desc(Column::Id).one(conn).await?)
 }
 
+/// Returns when the newest event of all happened.
+pub async fn newest_at(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
+    Ok(Entity::find().order_by_desc(Column::Id).one(conn).await?.map(|event| event.at))
+}
+
 /// Deletes the events that are older than `kept`, and events of strangers without an account that are a week old. Returns
 /// how many.
 pub async fn sweep(conn: &impl ConnectionTrait, kept: Duration, now: OffsetDateTime) -> Result<u64> {

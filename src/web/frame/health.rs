@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
+use axum::Json;
+use axum::extract::{Extension, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
+use super::doctor;
 use crate::app::App;
 use crate::gate::error::{Error, ErrorKind, Explained};
 use crate::web::frame::mail;
@@ -17,8 +19,8 @@ use crate::web::frame::mail;
 const WAIT: Duration = Duration::from_secs(2);
 
 /// GET /healthz
-pub async fn alive() -> &'static str {
-    "alive\n"
+pub async fn alive(State(app): State<Arc<App>>, request: Request) -> Response {
+    doctor::seen(&app, request).map_or_else(|| "alive\n".into_response(), Json::into_response)
 }
 
 /// GET /readyz

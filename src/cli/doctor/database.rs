@@ -1,0 +1,143 @@
+//! The database: can it be used, is it as fast as it should be, does it agree with this machine about the time?
+
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use time::OffsetDateTime;
+
+use super::super::open::{ELSEWHERE, open_db};
+use super::{Finding, fail, ok, warn};
+use crate::accounts::{event, outbox};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::db::{self, Db};
+
+/// How often each thing is done, for the median.
+const ROUNDS: usize = 9;
+/// The time that a read may take before it is a warning. A page has three at most.
+const SLOW_READ: Duration = Duration::from_millis(10);
+/// The time that a committed write may take before it is a warning. A log-in waits for one.
+const SLOW_WRITE: Duration = Duration::from_millis(100);
+/// The difference of clocks that is a warning, in seconds.
+const OFF: f64 = 2.0;
+/// The difference from which on a cookie of one machine is not yet valid at another, in seconds.
+const FAR_OFF: f64 = 60.0;
+/// The age of the email that has waited longest from which on mail does not go out.
+const WAITS_LONG: time::Duration = time::Duration::minutes(5);
+
+/// Looks at the database.
+pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
+    let db = match open_db(&settings.storage).await {
+        Ok(db) => db,
+        Err(why) => return vec![fail("database", format!("{why:#}; {ELSEWHERE}"))],
+    };
+    let found = look(&db).await;
+    let _ = db.close().await; // the lines are known already
+    found.unwrap_or_else(|why| vec![fail("database", format!("it does not do its work: {}", db::why(&why)))])
+}
+
+async fn look(db: &Db) -> Result<Vec<Finding>, DbErr> {
+    let (name, ahead) = about(db).await?;
+    let read = median(async || db.read().query_one_raw(statement(db, "SELECT 1")).await.map(drop)).await?;
+    let write = median(async || write_and_undo(db).await).await?;
+    let took = format!("a read takes {}, a committed write {}", ms(read), ms(write));
+    let says = format!("{name}, tables up to date; {took}");
+    let speed = if read > SLOW_READ {
+        warn("database", format!("{says}; reads are slow: put the database nearer, or look at its load"))
+    } else if write > SLOW_WRITE {
+        warn("database", format!("{says}; writes are slow: look at the disk of the database"))
+    } else {
+        ok("database", says)
+    };
+    Ok(vec![speed, clock(db, ahead).await?, waiting(db).await?])
+}
+
+/// Returns the name and version of the database, and how many seconds its clock is ahead of ours if it has one of its own.
+async fn about(db: &Db) -> Result<(String, Option<f64>), DbErr> {
+    let missing = || DbErr::RecordNotFound("version".into());
+    if db.read().get_database_backend() != DbBackend::Postgres {
+        let row = db.read().query_one_raw(statement(db, "SELECT sqlite_version()")).await?.ok_or_else(missing)?;
+        return Ok((format!("SQLite {}", row.try_get_by_index::<String>(0)?), None));
+    }
+    let ask = "SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8";
+    let began = unix_seconds();
+    let row = db.read().query_one_raw(statement(db, ask)).await?.ok_or_else(missing)?;
+    let here = (began + unix_seconds()) / 2.0;
+    Ok((format!("PostgreSQL {}", row.try_get_by_index::<String>(0)?), Some(row.try_get_by_index::<f64>(1)? - here)))
+}
+
+/// Writes a row and deletes it again, in one transaction: its commit waits for the disk, and leaves nothing.
+async fn write_and_undo(db: &Db) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    tx.execute_raw(statement(db, "INSERT INTO limits (key, whole_at, misses) VALUES ('doctor', 0, 0)")).await?;
+    tx.execute_raw(statement(db, "DELETE FROM limits WHERE key = 'doctor'")).await?;
+    tx.commit().await
+}
+
+/// Compares our clock with the database's, and with the newest event: a row from the future was written by a machine whose
+/// clock was ahead, or by this one before its clock was set back.
+async fn clock(db: &Db, ahead: Option<f64>) -> Result<Finding, DbErr> {
+    if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > OFF) {
+        let says = format!(
+            "the clock of PostgreSQL is {:.0} s {} this machine's; set both by NTP",
+            ahead.abs(),
+            if ahead > 0.0 { "ahead of" } else { "behind" }
+        );
+        return Ok(if ahead.abs() > FAR_OFF { fail("clock", says) } else { warn("clock", says) });
+    }
+    let newest = event::newest_at(db.read()).await.map_err(|why| DbErr::Custom(why.to_string()))?;
+    let future = newest.map(|at| (at - Clock::default().now()).as_seconds_f64()).filter(|future| *future > OFF);
+    Ok(match (future, ahead) {
+        (Some(future), _) => fail(
+            "clock",
+            format!(
+                "the newest event is {future:.0} s in the future: this machine's clock is behind, or was ahead; set it by NTP"
+            ),
+        ),
+        (None, Some(_)) => ok("clock", "as PostgreSQL's, and no event is in the future"),
+        (None, None) => ok("clock", "no event is in the future; there is no second clock to compare with"),
+    })
+}
+
+/// Says how many emails wait, and whether they wait too long.
+async fn waiting(db: &Db) -> Result<Finding, DbErr> {
+    let tally = outbox::tally(db.read()).await.map_err(|why| DbErr::Custom(why.to_string()))?;
+    let count = |state: &str| tally.states.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count);
+    let says = format!("{} waiting, {} failed within the last month", count("waiting"), count("failed"));
+    let age = tally.oldest.map(|oldest| Clock::default().now() - oldest).filter(|age| *age > WAITS_LONG);
+    Ok(match age {
+        Some(age) => warn(
+            "outbox",
+            format!(
+                "{says}; the oldest has waited for {} min: look for “mail” in the server's log",
+                age.whole_minutes()
+            ),
+        ),
+        None if count("failed") > 0 => warn("outbox", format!("{says}; the server's log has the mail server's words")),
+        None => ok("outbox", says),
+    })
+}
+
+fn statement(db: &Db, sql: &str) -> Statement {
+    Statement::from_string(db.read().get_database_backend(), sql)
+}
+
+async fn median(work: impl AsyncFn() -> Result<(), DbErr>) -> Result<Duration, DbErr> {
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        work().await?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[ROUNDS / 2])
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of the program shows whole seconds only")]
+fn unix_seconds() -> f64 {
+    OffsetDateTime::now_utc().unix_timestamp_nanos() as f64 / 1e9
+}
