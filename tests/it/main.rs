@@ -17,6 +17,7 @@ mod connection;
 mod cookies;
 mod crowd;
 mod database;
+mod deploy;
 mod device;
 mod docs;
 mod doctor;
