@@ -16,6 +16,7 @@ use crate::accounts::token::Token;
 use crate::app::App;
 use crate::lan;
 use crate::locale::Locale;
+use crate::seen;
 
 /// The only header of proxies that is read, and only from the operator's own proxies.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -108,7 +109,12 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 /// limits. Only a peer on a private network counts as a proxy; any other client can send the header too.
 pub fn warn_of_unknown_proxy(app: &App, request: &Request) {
     static SAID: AtomicBool = AtomicBool::new(false);
-    if !app.settings.trusted_proxies.is_empty() || !request.headers().contains_key(FORWARDED_FOR) {
+    let headers = request.headers();
+    // The doctor forges the header, and says itself what is wrong with the proxies.
+    if !app.settings.trusted_proxies.is_empty()
+        || !headers.contains_key(FORWARDED_FOR)
+        || headers.contains_key(seen::TOKEN)
+    {
         return;
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());

@@ -78,6 +78,7 @@ async fn a_healthy_installation_is_told_in_lines_and_as_json() {
     found.has("warn", "settings", "only this machine").has("warn", "mail", "no mail server");
     found.has("ok", "database", "tables up to date; a read takes");
     assert_eq!(process.outbox().await.len(), 1, "and it has sent nothing");
+    assert!(!process.log().contains("TRUSTED_PROXIES"), "its forged header is no proxy's: {}", process.log());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One request of HTTP/1.1 over a connection of its own.
 //!
-//! hyper is in the server already, so its client adds 0.1 MB; and only with a connection of our own can we see the certificate
-//! and choose the address.
+//! hyper is in the server already, so its client adds 0.2 MB and no crate; reqwest would add 1.8 MB. And a connection of our own
+//! shows the certificate, and goes to the address that we choose.
 
 use std::net::SocketAddr;
 
