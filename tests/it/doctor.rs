@@ -83,13 +83,14 @@ async fn a_healthy_installation_is_told_in_lines_and_as_json() {
 
 #[tokio::test]
 async fn what_is_wrong_on_the_machine_is_said_with_what_to_do() {
-    let process = Process::new(&[]);
+    let process = Process::on_sqlite(&[]);
     let found = Found::by(&process, &[]);
     found.has("fail", "files", "there is no data folder").has("fail", "secret", "there is no secret");
     found.has("fail", "database", "there is no database").has("warn", "server", "start it");
     assert_eq!(fs::read_dir(process.dir.path()).unwrap().count(), 0, "the doctor makes nothing");
 
-    let mut process = Process::serving(&[]).await;
+    let mut process = Process::on_sqlite(&[]);
+    process.start().await;
     process.stop().await;
     let found = Found::by(&process, &[]);
     found.ok(&["files", "secret", "database"]).has("warn", "server", "refused").has("fail", "site", "refused");
@@ -234,7 +235,8 @@ async fn the_certificate_and_the_redirect_are_looked_at() {
         ("SSL_CERT_FILE", file("ca.pem")),
     ];
     let site: Vec<_> = site.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut process = Process::serving(&site).await;
+    let mut process = Process::on_sqlite(&site);
+    process.start().await;
     let at = |port: u16| ["--http-port".to_owned(), port.to_string()];
     let found = |process: &Process, port| Found::by(process, &at(port).each_ref().map(String::as_str));
     let good = found(&process, plain);
@@ -266,14 +268,15 @@ async fn the_certificate_and_the_redirect_are_looked_at() {
     process.start().await;
     let unknown: Vec<_> = site.iter().filter(|(name, _)| *name != "SSL_CERT_FILE").copied().collect();
     let doctor =
-        Process::new(&[&unknown[..], &[("LATCHKEY_DATA_DIR", process.path("data").to_str().unwrap())]].concat());
+        Process::on_sqlite(&[&unknown[..], &[("LATCHKEY_DATA_DIR", process.path("data").to_str().unwrap())]].concat());
     found(&doctor, plain).has("fail", "site", "fullchain.pem");
     let far = format!("https://127.0.0.1:{port}");
     let named: Vec<_> = site
         .iter()
         .map(|(name, value)| if *name == "LATCHKEY_PUBLIC_URL" { (*name, far.as_str()) } else { (*name, *value) })
         .collect();
-    let doctor = Process::new(&[&named[..], &[("LATCHKEY_DATA_DIR", process.path("data").to_str().unwrap())]].concat());
+    let doctor =
+        Process::on_sqlite(&[&named[..], &[("LATCHKEY_DATA_DIR", process.path("data").to_str().unwrap())]].concat());
     found(&doctor, plain).has("fail", "site", "for other names (localhost)");
 }
 
