@@ -128,9 +128,9 @@ impl Mailer {
         };
         let why = match talked {
             Ok(Ok(trip)) => return Ok(trip),
-            Ok(Err(error)) if error.status().is_some() => return Err(refusal(&error)),
-            Ok(Err(error)) => refusal(&error),
-            Err(_) => Refused { why: "the mail server took too long".into(), hopeless: false, certain: true },
+            Ok(Err(error)) if error.status().is_some() => return Err(Refused::from(&error)),
+            Ok(Err(error)) => Refused::from(&error),
+            Err(_) => Refused::too_slow(),
         };
         Err(self.mismatch().await.unwrap_or(why))
     }

@@ -54,7 +54,7 @@ pub(super) async fn talk(server: &Smtp, from: &Address, to: &Address) -> Result<
     }
     let trip = match named {
         Ok(_) => Trip::Through,
-        Err(why) if why.status().is_some() => Trip::NotTo(super::refusal(&why).why),
+        Err(why) if why.status().is_some() => Trip::NotTo(Refused::from(&why).why),
         Err(why) => return Err(why),
     };
     let _ = server.command(Rset).await; // the answer is known already

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::app::Letter;
 use crate::browser::Browser;
-use crate::postgres::Cluster;
+use crate::cluster::Cluster;
 use crate::process::{Process, confirm, forget, free_port, sign_up, until};
 use crate::smtp::make_certificate;
 use crate::{HERON, OTTER};

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::OTTER;
-use crate::postgres::Cluster;
+use crate::cluster::Cluster;
 use crate::process::{Process, free_port, sign_up, until};
 use crate::smtp::{MailServer, by, make_certificate};
 
