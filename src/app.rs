@@ -19,6 +19,7 @@ use crate::accounts::policy::{self, Lifetime, Lifetimes, Policy};
 use crate::accounts::{self, Accounts, user};
 use crate::clock::Clock;
 use crate::config::{SecretSource, Settings, Storage};
+use crate::data;
 use crate::db::{self, Db};
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
@@ -84,12 +85,14 @@ impl App {
     async fn open_for(settings: Settings, alone: bool) -> anyhow::Result<Arc<Self>> {
         let look = Arc::new(Look::open(&settings).map_err(anyhow::Error::msg)?);
         let storage = &settings.storage;
-        make_folder(&storage.data_dir)?;
+        make_folder("LATCHKEY_DATA_DIR", &storage.data_dir)?;
         let lock = storage.database.file().filter(|_| alone).map(Db::lock);
         let lock = lock.transpose().context("LATCHKEY_DATABASE_URL")?;
         let (secret, made) = secret(storage)?;
         let cannot = |what, why| anyhow::anyhow!("LATCHKEY_DATABASE_URL: cannot {what}: {}", db::why(&why));
         let db = Db::open(&storage.database).await.map_err(|why| cannot("open the database", why))?;
+        let (snapshots, now) = (storage.data_dir.join("snapshots"), Clock::default().now());
+        data::before_migration((&db, &storage.database), &snapshots, now).await.context("LATCHKEY_DATA_DIR")?;
         db.migrate().await.map_err(|why| cannot("bring the tables up to date", why))?;
         warn_of_open_database(&settings);
         if let Some(file) = made {
@@ -183,16 +186,17 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-/// Makes the data folder. It must be one in which no other user of the machine can replace the secret or the database.
-fn make_folder(dir: &Path) -> anyhow::Result<()> {
+/// Makes the folder of a setting. It must be one in which no other user of the machine can replace the secret, the database or
+/// a backup.
+///
+/// # Errors
+/// One line that names the setting.
+pub fn make_folder(setting: &str, dir: &Path) -> anyhow::Result<()> {
     let name = dir.display();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.with_context(|| format!("LATCHKEY_DATA_DIR: cannot make {name}"))?;
+    made.with_context(|| format!("{setting}: cannot make {name}"))?;
     if fs::metadata(dir)?.mode() & 0o022 != 0 {
-        anyhow::bail!(
-            "LATCHKEY_DATA_DIR: others can write into {name}; run chmod go-w {name}, or name a new folder in it"
-        );
+        anyhow::bail!("{setting}: others can write into {name}; run chmod go-w {name}, or name a new folder in it");
     }
-    access(dir, Access::WRITE_OK | Access::EXEC_OK)
-        .with_context(|| format!("LATCHKEY_DATA_DIR: cannot write into {name}"))
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).with_context(|| format!("{setting}: cannot write into {name}"))
 }

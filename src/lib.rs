@@ -11,6 +11,7 @@
 //! 1¼  words                                 texts for errors; names of browsers
 //! 1   accounts                              what is true of accounts: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys > secret         the site's files and colours; the settings; the keys; the secret
+//!     data > db                             the whole database at once: backed up, restored, moved
 //!     net > urls > lan                      the accept loop; paths and addresses; which hosts are private
 //!     networks                              the networks that a client counts in
 //!     chance clock db locale metrics        randomness, time, the database, languages, counters
@@ -26,6 +27,7 @@ pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod data;
 pub mod db;
 pub mod gate;
 pub mod keys;

@@ -3,6 +3,7 @@
 //! The value of a label is a word of ours, never a text of a client. Each new value makes a series that stays in memory, so
 //! an attacker could fill it (Prometheus, “Instrumentation: do not overuse labels”).
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+use time::OffsetDateTime;
 
 /// The buckets of durations, in seconds: for what is in memory, what asks the database, what waits for a hash, and what is
 /// close to its time-out.
@@ -44,12 +46,38 @@ pub struct Metrics {
     pub database_up: Gauge,
     /// The age of the letter that has waited longest, in seconds.
     pub oldest_letter: Gauge,
+    /// The backups that the server makes by itself.
+    pub backups: Backups,
     /// How often the letters could not be counted.
     pub scrape_errors: Counter,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     registry: Registry,
     outbox: Registry,
+    newest_backup: Registry,
+}
+
+/// The metrics of backups.
+#[derive(Debug)]
+pub struct Backups {
+    /// Backups that could not be made.
+    pub failures: Counter,
+    /// How old the newest one is, in seconds.
+    age: Gauge,
+    /// When it was begun, in Unix seconds; 0 if there is none.
+    newest: AtomicI64,
+}
+
+impl Backups {
+    /// Notes when the newest backup was begun.
+    pub fn note(&self, newest: Option<OffsetDateTime>) {
+        self.newest.store(newest.map_or(0, OffsetDateTime::unix_timestamp), Ordering::Relaxed);
+    }
+
+    /// Sets the age for a scrape at the time `now`.
+    pub fn grow(&self, now: OffsetDateTime) {
+        self.age.set((now.unix_timestamp() - self.newest.load(Ordering::Relaxed)).max(0));
+    }
 }
 
 /// The outcomes of log-ins with a password.
@@ -128,6 +156,7 @@ type Counters = Family<[(&'static str, &'static str); 1], Counter>;
 impl Default for Metrics {
     fn default() -> Self {
         let (mut all, mut outbox) = (Registry::with_prefix("latchkey"), Registry::with_prefix("latchkey"));
+        let mut newest_backup = Registry::with_prefix("latchkey");
         let durations: Family<_, _, fn() -> _> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         // The library adds `_total`, `_info` and the unit to the names, and a full stop to the sentences.
         all.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -166,6 +195,11 @@ impl Default for Metrics {
             },
             mail: Mail::new(&mut all),
             database_up: added(&mut all, "database_up", "1 if the database has answered this scrape", Gauge::default()),
+            backups: Backups {
+                failures: added(&mut all, "backup_failures", "Backups that could not be made", Counter::default()),
+                age: timed(&mut newest_backup, "backup_age", "Age of the newest backup", Gauge::default()),
+                newest: AtomicI64::default(),
+            },
             scrape_errors: added(
                 &mut all,
                 "scrape_errors",
@@ -181,6 +215,7 @@ impl Default for Metrics {
             ),
             registry: all,
             outbox,
+            newest_backup,
         }
     }
 }
@@ -205,7 +240,8 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
     }
 
-    /// Returns all metrics as OpenMetrics text, and those of the outbox if its numbers are known.
+    /// Returns all metrics as OpenMetrics text, those of the outbox if its numbers are known, and the age of the newest backup
+    /// if there is one.
     ///
     /// # Errors
     /// Never: writing into a string does not fail. The library's signature has an error.
@@ -214,6 +250,9 @@ impl Metrics {
         encode_registry(&mut text, &self.registry)?;
         if with_outbox {
             encode_registry(&mut text, &self.outbox)?;
+        }
+        if self.backups.newest.load(Ordering::Relaxed) > 0 {
+            encode_registry(&mut text, &self.newest_backup)?;
         }
         encode_eof(&mut text)?;
         Ok(text)

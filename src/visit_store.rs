@@ -105,6 +105,12 @@ pub async fn forget(db: &Db, canonical: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
+/// Deletes all visits.
+pub async fn forget_all(conn: &impl ConnectionTrait) -> Result<(), DbErr> {
+    Entity::delete_many().exec(conn).await?;
+    Ok(())
+}
+
 fn mentions(data: &Value, canonical: &str) -> bool {
     match data {
         Value::String(text) => Email::parse(text).is_ok_and(|email| email.canonical() == canonical),

@@ -213,6 +213,7 @@ event-keys-rotated = Secret of the site changed
 event-keys-dropped = Old secrets of the site dropped
 event-mail-retried = Email retried by an administrator
 event-mail-dropped = Email dropped by an administrator
+event-restored = Backup restored
 # $when (Element)
 event-by-operator = by an administrator, { $when }
 this-was-not-me = This was not me

@@ -171,6 +171,7 @@ event-keys-rotated = 更换网站密钥
 event-keys-dropped = 停用网站的旧密钥
 event-mail-retried = 管理员重发邮件
 event-mail-dropped = 管理员取消邮件
+event-restored = 恢复备份
 event-by-operator = 由管理员操作，{ $when }
 this-was-not-me = 非本人操作
 not-me-lead = { $when }，有人登录了账号 { $who }。IP 地址：{ $ip }，浏览器：{ $browser }。

@@ -3,7 +3,7 @@
 //! The operator has the database and proves nothing. So that no attacker acts unseen in the operator's name, the owner
 //! finds each of these in Recent activity, and is told by email where the account or its address changes hands.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -155,6 +155,35 @@ pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// What [`settle_restored`] has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// Sessions of browsers and of programs.
+    pub sessions: u64,
+    /// Letters that waited.
+    pub letters: u64,
+}
+
+/// Ends what a backup would bring back to life, in the transaction that restores it. The backup does not know what happened
+/// after it was made.
+///
+/// - A session may have been logged out since, or ended by a reset, because a thief had it. A device may have been forgotten
+///   for the same reason. `keep_sessions` keeps both, for an operator who knows that nothing happened since.
+/// - An unused reset link may have been used since. A link “this was not me” stays: it only takes access away.
+/// - A letter that waited has been sent since, or will be sent by the old database. The operator can send it again.
+pub async fn settle_restored(conn: &impl ConnectionTrait, keep_sessions: bool, now: OffsetDateTime) -> Result<Settled> {
+    let mut sessions = 0;
+    if !keep_sessions {
+        sessions = session::Entity::delete_many().exec(conn).await?.rows_affected;
+        session::device::Entity::delete_many().exec(conn).await?;
+    }
+    reset_token::Entity::delete_many().filter(reset_token::Column::UsedAt.is_null()).exec(conn).await?;
+    let letters =
+        outbox::give_up(conn, "restored from a backup, in which it waited; it may have been sent since").await?;
+    event::record(conn, EventKind::Restored, None, &Asked::of_a_command(now)).await?;
+    Ok(Settled { sessions, letters })
 }
 
 /// Notes that the secret was changed.

@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use super::{doctor, env_file, keys, mail, users};
+use super::{doctor, data, env_file, keys, mail, users};
 use crate::config::Config;
 use crate::secret;
 
@@ -54,6 +54,15 @@ pub(super) enum Command {
     Doctor(doctor::Options),
     /// Ask the server at LISTEN whether it is alive (for the health check of a container).
     Healthcheck,
+    /// Write everything in the database into one file, also while a server runs. The secret is not in it.
+    Backup {
+        /// The file to write, such as latchkey-backup.db. One that exists is refused.
+        file: PathBuf,
+    },
+    /// Put a backup back, while no server runs. The database must not exist, or must have no users.
+    Restore(data::Restore),
+    /// Copy everything into another kind of database, such as from SQLite to PostgreSQL, while no server runs.
+    Move(data::Move),
     /// Send one email and say what the mail server answered.
     MailTest {
         /// Where to.

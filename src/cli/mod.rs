@@ -2,6 +2,7 @@
 
 mod arguments;
 mod doctor;
+mod data;
 mod env_file;
 mod keys;
 mod listing;
@@ -54,6 +55,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Doctor(options) => doctor::run(cli.config, &options).await,
         Command::Healthcheck => doctor::healthcheck(cli.config).await,
+        Command::Backup { file } => data::back_up(&cli.config, &file).await,
+        Command::Restore(restore) => data::restore(&cli.config, &restore).await,
+        Command::Move(from_to) => data::move_to(&cli.config, &from_to).await,
         Command::MailTest { address } => mail_test::run(cli.config, &address).await,
         Command::Mail(command) => mail::run(&cli.config, command).await,
         Command::Keys(command) => keys::run(&cli.config, &command).await,

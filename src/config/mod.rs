@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use lettre::message::Mailbox;
 
+use crate::db::DatabaseUrl;
 use crate::locale::Locale;
 use crate::outside::{FooterLink, WebUrl};
 use crate::served::Served;
@@ -242,6 +243,14 @@ impl Config {
     /// One line that names the setting.
     pub fn storage(&self) -> anyhow::Result<Storage> {
         Storage::parse(self.storage.clone())
+    }
+
+    /// Returns the checked address of another database than the one of the settings, or of that one.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub fn database(&self, another: Option<&str>) -> anyhow::Result<DatabaseUrl> {
+        self.storage.database(another)
     }
 
     /// Returns the folder for the database, the secret and kept emails.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use time::Duration;
 
 use super::{DATABASE, Hidden};
+use crate::data::Folder;
 use crate::db::DatabaseUrl;
 use crate::secret::Secret;
 
@@ -34,6 +36,18 @@ pub(super) struct StorageConfig {
     /// Must be given (this way or as a file) with PostgreSQL, so that all machines share it.
     #[arg(long, env = "LATCHKEY_SECRET", value_name = "SECRET", hide_env_values = true, global = true, help_heading = DATABASE)]
     secret: Option<Secret>,
+
+    /// A folder for backups that the server makes by itself; none without it. Best on another disk.
+    #[arg(long, env = "LATCHKEY_BACKUP_DIR", value_name = "DIR", global = true, help_heading = DATABASE)]
+    backup_dir: Option<PathBuf>,
+
+    /// How many hours pass from one backup to the next.
+    #[arg(long, env = "LATCHKEY_BACKUP_HOURS", value_name = "N", default_value = "24", value_parser = clap::value_parser!(u32).range(1..=720), global = true, help_heading = DATABASE)]
+    backup_hours: u32,
+
+    /// How many of these backups stay; the oldest ones are deleted.
+    #[arg(long, env = "LATCHKEY_BACKUP_KEEP", value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=1000), global = true, help_heading = DATABASE)]
+    backup_keep: u32,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +63,21 @@ impl StorageConfig {
     pub(super) fn mailbox(&self) -> PathBuf {
         self.data_dir.join("mailbox")
     }
+
+    /// Returns the checked address of the database, or of another one.
+    pub(super) fn database(&self, another: Option<&str>) -> anyhow::Result<DatabaseUrl> {
+        let own = self.database_url.as_ref().map(|url| url.0.as_str());
+        let database: DatabaseUrl = match another.or(own) {
+            Some(url) => url.parse()?,
+            None => DatabaseUrl::of_file(&self.data_dir.join("latchkey.db"))?,
+        };
+        if self.database_tls == DatabaseTls::Verify && database.is_unverified() {
+            bail!(
+                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: anybody on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
+            );
+        }
+        Ok(database)
+    }
 }
 
 /// Where the site keeps its database and its secret. Only [`super::Config::storage`] and [`super::Settings::parse`] make one,
@@ -62,6 +91,8 @@ pub struct Storage {
     pub database: DatabaseUrl,
     /// The secret, or the file that holds it.
     pub secret: SecretSource,
+    /// Where the server puts backups, if it makes any.
+    pub backups: Option<Folder>,
     _checked: (),
 }
 
@@ -76,16 +107,8 @@ pub enum SecretSource {
 
 impl Storage {
     pub(super) fn parse(typed: StorageConfig) -> anyhow::Result<Self> {
-        let StorageConfig { database_url, database_tls, data_dir, secret_file, secret } = typed;
-        let database: DatabaseUrl = match database_url {
-            Some(url) => url.0.parse()?,
-            None => DatabaseUrl::of_file(&data_dir.join("latchkey.db"))?,
-        };
-        if database_tls == DatabaseTls::Verify && database.is_unverified() {
-            bail!(
-                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: anybody on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
-            );
-        }
+        let database = typed.database(None)?;
+        let StorageConfig { data_dir, secret_file, secret, backup_dir, backup_hours, backup_keep, .. } = typed;
         let secret = match (secret, secret_file) {
             (Some(_), Some(_)) => bail!("LATCHKEY_SECRET and LATCHKEY_SECRET_FILE are both given; keep one"),
             (Some(secret), None) => SecretSource::Given(secret),
@@ -96,6 +119,11 @@ impl Storage {
             }
             (None, None) => SecretSource::File(data_dir.join("secret")),
         };
-        Ok(Self { data_dir, database, secret, _checked: () })
+        let backups = backup_dir.map(|path| Folder {
+            path,
+            every: Duration::hours(backup_hours.into()),
+            keep: usize::try_from(backup_keep).unwrap_or(usize::MAX),
+        });
+        Ok(Self { data_dir, database, secret, backups, _checked: () })
     }
 }

@@ -2,6 +2,7 @@
 
 mod postgres;
 mod url;
+mod whole;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -19,10 +20,13 @@ use sea_orm::{
 };
 
 pub use url::DatabaseUrl;
+pub use whole::{is_in_use, take_backup_turn};
 
 /// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
 /// database must not use it.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"latchkey");
+/// What our connections to PostgreSQL are called there (`pg_stat_activity`).
+const APPLICATION: &str = "latchkey";
 
 /// The connections to the database. On PostgreSQL, reading and writing share one pool. On SQLite there are several readers
 /// and one writer: a second writer could only wait for the first.
@@ -78,7 +82,7 @@ impl Db {
 
     async fn connect(url: &DatabaseUrl, make: bool) -> Result<Self, DbErr> {
         let mut options = ConnectOptions::new(url.reveal());
-        options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
+        options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10)).set_application_name(APPLICATION);
         let Some(file) = url.file() else {
             postgres::try_once(url.reveal()).await?;
             options.map_sqlx_postgres_opts(postgres::adapt);
@@ -109,9 +113,8 @@ impl Db {
     /// Brings the tables up to this program's version. It is safe to call at every start, in any number of processes at once.
     ///
     /// All steps are one transaction, and only one process at a time is in it. Otherwise two processes that find an empty
-    /// database would both create the first table. SQLite takes its write lock when the transaction begins. PostgreSQL has an
-    /// advisory lock, which ends with the transaction, also if the process dies in it. If there is nothing to do, this only
-    /// reads, so that a command need not wait for a server that writes.
+    /// database would both create the first table ([`Db::begin_alone`]). If there is nothing to do, this only reads, so that a
+    /// command need not wait for a server that writes.
     ///
     /// # Errors
     /// If a step fails. The database is as before then.
@@ -119,11 +122,7 @@ impl Db {
         if self.is_up_to_date().await? {
             return Ok(());
         }
-        let tx = self.begin().await?;
-        if tx.get_database_backend() == DbBackend::Postgres {
-            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-            tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
-        }
+        let tx = self.begin_alone().await?;
         Migrator::up(&tx, None).await?;
         tx.commit().await
     }

@@ -10,6 +10,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{self, Error};
 use percent_encoding::percent_decode_str;
 
+use super::refused::Refused;
 use crate::config::Smtp;
 
 /// How long the greeting may take.

@@ -59,6 +59,7 @@ async fn show(
         metrics.oldest_letter.set(oldest.map_or(0, |since| (source.app.now() - since).whole_seconds().max(0)));
     }
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    metrics.backups.grow(source.app.now());
     metrics.text(tally.is_some()).map(|text| (kind, text)).map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, ""))
 }
 

@@ -1,5 +1,6 @@
 //! The server: it opens the sockets, runs the postman and the sweeper beside them, and stops when it is told to.
 
+mod backups;
 mod metrics;
 mod sockets;
 mod sweeper;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::accounts::outbox;
-use crate::app::App;
+use crate::app::{App, make_folder};
 use crate::config::{Config, LogFormat, Settings};
 use crate::db::Db;
 use crate::gate::HANDLER_TIMEOUT;
@@ -48,6 +49,9 @@ const STILL_BESIDE: &str =
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     // The settings are checked before anything is made or bound.
     let config = Settings::parse(config)?;
+    if let Some(folder) = &config.storage.backups {
+        make_folder("LATCHKEY_BACKUP_DIR", &folder.path)?;
+    }
     let mut sockets = Sockets::bind(&config)?;
     sockets.limits.fit_files();
     let app = App::open_alone(config.bound_to(sockets.site_address()?)).await?;
@@ -123,6 +127,7 @@ pub async fn run(
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let mut beside = JoinSet::new(); // what is in it ends when this function returns
     beside.spawn(sweeper::run(app.clone()));
+    beside.spawn(backups::run(app.clone()));
     if let Some(tls) = sockets.tls.clone() {
         beside.spawn(tls.renew(sockets.limits.renew_every));
     }

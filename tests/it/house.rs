@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("keys", 2),
     ("net", 2), // below the settings and the accounts, which it knows nothing of
     ("secret", 1),
+    ("data", 1), // the whole database at once, whatever its rows mean
     ("chance", 0),
     ("clock", 0),
     ("db", 0),

@@ -18,6 +18,7 @@ mod cookies;
 mod crowd;
 mod database;
 mod deploy;
+mod data;
 mod device;
 mod docs;
 mod doctor;

@@ -103,6 +103,8 @@ pub enum EventKind {
     MailRetried,
     /// The operator took an email out of those to send.
     MailDropped,
+    /// The operator restored a backup. What happened after it was made is not in the tables.
+    Restored,
 }
 
 impl EventKind {
@@ -130,7 +132,8 @@ impl EventKind {
             | Self::KeysRotated
             | Self::KeysDropped
             | Self::MailRetried
-            | Self::MailDropped => Cause::Operator,
+            | Self::MailDropped
+            | Self::Restored => Cause::Operator,
         }
     }
 

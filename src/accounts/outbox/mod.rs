@@ -301,6 +301,18 @@ pub async fn release_all(conn: &impl ConnectionTrait) -> Result<()> {
     Ok(())
 }
 
+/// Gives up all letters that wait, for the reason `why`. Returns how many.
+pub(in crate::accounts) async fn give_up(conn: &impl ConnectionTrait, why: &str) -> Result<u64> {
+    let changes = ActiveModel {
+        state: Set(LetterState::Failed),
+        leased_until: Set(None),
+        last_error: Set(Some(why.to_owned())),
+        ..Default::default()
+    };
+    let waiting = Entity::update_many().set(changes).filter(Column::State.eq(LetterState::Waiting));
+    Ok(waiting.exec(conn).await?.rows_affected)
+}
+
 /// Returns the sessions that emails told this user of, as far as the links in them may still work.
 pub(in crate::accounts) async fn sessions_told_of(
     conn: &impl ConnectionTrait,

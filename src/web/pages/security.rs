@@ -98,6 +98,7 @@ impl SecurityPage {
             EventKind::KeysDropped => t.event_keys_dropped(),
             EventKind::MailRetried => t.event_mail_retried(),
             EventKind::MailDropped => t.event_mail_dropped(),
+            EventKind::Restored => t.event_restored(),
         };
         if times > 1 { t.event_times(what, times) } else { what }
     }

@@ -1,0 +1,61 @@
+//! Backups that the server makes by itself, beside its work.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::app::App;
+use crate::data::{self, Backup, Folder, Source};
+
+/// How often to look whether a backup is due. After a failure, this is when it is made again.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Makes a backup whenever the newest one is old enough, without end.
+pub async fn run(app: Arc<App>) {
+    let Some(folder) = &app.settings.storage.backups else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tick.tick().await;
+        let look = async {
+            if let Err(why) = look(&app, folder).await {
+                app.metrics.backups.failures.inc();
+                let folder = folder.path.display();
+                warn!(
+                    "no backup was made in {folder} (LATCHKEY_BACKUP_DIR), and the next attempt is in a minute: {why:#}"
+                );
+            }
+        };
+        look.instrument(info_span!("backup")).await;
+    }
+}
+
+/// Makes a backup if it is due.
+async fn look(app: &App, folder: &Folder) -> anyhow::Result<()> {
+    let now = app.now();
+    let newest = folder.newest()?;
+    app.metrics.backups.note(newest);
+    if newest.is_some_and(|at| now - at < folder.every) {
+        return Ok(());
+    }
+    // A connection of its own, so that requests have all of theirs.
+    let (source, began) = (Source::open(&app.settings.storage.database).await?, Instant::now());
+    if !source.take_turn().await? {
+        info!("another machine is making a backup of this database; looking again in a minute");
+        return source.close().await;
+    }
+    let (file, made) = (folder.file(now), make(&source, folder, now).await);
+    source.close().await?;
+    let Backup { survey, bytes, .. } = made?;
+    app.metrics.backups.note(Some(now));
+    let (file, users, rows, seconds) = (file.display(), survey.users(), survey.rows(), began.elapsed().as_secs());
+    info!(%file, users, rows, bytes, seconds, "written, read again and compared");
+    Ok(())
+}
+
+async fn make(source: &Source, folder: &Folder, now: OffsetDateTime) -> anyhow::Result<Backup> {
+    let backup = data::write(source, &folder.file(now), now).await?;
+    folder.tidy()?;
+    Ok(backup)
+}
