@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// A SQLite file that has the name `FILE.part` until it is published. It is deleted if it is not published. After a kill
 /// `FILE.part` stays, and the next attempt begins it anew.
@@ -23,15 +25,21 @@ impl NewFile {
     pub(super) fn begin(file: &Path) -> anyhow::Result<Self> {
         let part = file.with_added_extension("part");
         let name = part.display();
-        let opened = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&part);
-        let handle = opened.with_context(|| format!("cannot write {name}"))?;
+        let mut options = File::options();
+        // In a folder that others can write into, a link of this name could lead to another file of ours.
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits())?;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+        let handle = options.open(&part).with_context(|| format!("cannot write {name}"))?;
         if handle.try_lock().is_err() {
             bail!("another process is writing {name}");
+        }
+        if handle.metadata()?.uid() != geteuid().as_raw() {
+            bail!("{name} belongs to another user; delete it");
         }
         handle
             .set_permissions(Permissions::from_mode(0o600))
             .and_then(|()| handle.set_len(0))
-            .context(part.display().to_string())?;
+            .with_context(|| format!("cannot write {name}"))?;
         Ok(Self { file: file.to_owned(), part, handle: Some(handle) })
     }
 

@@ -9,8 +9,10 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::app::App;
 use crate::data::{self, Backup, Folder, Source};
 
-/// How often to look whether a backup is due. After a failure, this is when it is made again.
+/// How often to look whether a backup is due.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long to wait after a failure. A large database is not read every minute for a disk that is full.
+const AFTER_FAILURE: Duration = Duration::from_secs(600);
 
 /// Makes a backup whenever the newest one is old enough, without end.
 pub async fn run(app: Arc<App>) {
@@ -18,16 +20,14 @@ pub async fn run(app: Arc<App>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        let look = async {
-            if let Err(why) = look(&app, folder).await {
-                app.metrics.backups.failures.inc();
-                let folder = folder.path.display();
-                warn!(
-                    "no backup was made in {folder} (LATCHKEY_BACKUP_DIR), and the next attempt is in a minute: {why:#}"
-                );
-            }
-        };
-        look.instrument(info_span!("backup")).await;
+        if let Err(why) = look(&app, folder).instrument(info_span!("backup")).await {
+            app.metrics.backups.failures.inc();
+            let (folder, minutes) = (folder.path.display(), AFTER_FAILURE.as_secs() / 60);
+            warn!(
+                "no backup was made in {folder} (LATCHKEY_BACKUP_DIR); the next attempt is in {minutes} minutes: {why:#}"
+            );
+            tokio::time::sleep(AFTER_FAILURE).await;
+        }
     }
 }
 

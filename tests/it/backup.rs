@@ -309,6 +309,9 @@ async fn what_exists_is_never_written_over() {
     refused(&process, &["backup", "backup.db"], &["no backup was made", "backup.db exists", "another file"]);
     assert_eq!(fs::read(process.path("backup.db")).unwrap(), before);
     refused(&process, &["backup", "no/folder.db"], &["no backup was made", "no/folder.db"]);
+    std::os::unix::fs::symlink("backup.db", process.path("linked.db.part")).unwrap();
+    refused(&process, &["backup", "linked.db"], &["no backup was made", "linked.db.part"]);
+    assert_eq!(fs::read(process.path("backup.db")).unwrap(), before);
     let id = process.id().to_string();
     refused(&process, &["restore", "backup.db"], &["stop the server first", &id]);
     process.stop().await;

@@ -110,6 +110,13 @@ async fn a_target_that_is_not_empty_or_in_use_is_refused() {
     let from = ["move", "--from", &cluster.url, "--to", "sqlite://back.db"];
     refused(&process.run(&from), &["--from: a Latchkey uses it"]);
     there.stop().await;
+    // PostgreSQL has no text with a NUL. No form takes one, so such a row is the operator's to look at.
+    let db = process.db().await;
+    let nul = "INSERT INTO visits VALUES (char(0), '', '2999-01-01T00:00:00Z')";
+    db.write().execute_unprepared(nul).await.unwrap();
+    refused(&process.run(&to), &["--to: rows of visits cannot be written", "0x00"]);
+    db.write().execute_unprepared("DELETE FROM visits WHERE id = char(0)").await.unwrap();
+    db.close().await.unwrap();
     // The tables are there, and empty.
     done(&process, &to);
     refused(&process.run(&to), &["--to: it is not empty", "users", "createdb"]);
