@@ -91,7 +91,7 @@ pub(super) async fn restore(config: &Config, Restore { file, keep_sessions }: &R
     out(format!("{secret} is not in a backup: put back the one of that time before you start the server."))
 }
 
-/// Copies a backup into an empty database, which nobody sees before it is whole.
+/// Copies a backup into an empty database. It is not seen before it is whole.
 async fn put_back(
     database: &DatabaseUrl,
     file: &Path,

@@ -95,7 +95,7 @@ async fn steps(conn: &DatabaseTransaction) -> anyhow::Result<u32> {
     Ok(u32::try_from(applied.len())?)
 }
 
-/// A database that has its rows, but that nobody sees before [`Copied::publish`]. If it is dropped, it never was.
+/// A database that has its rows, but is not seen before [`Copied::publish`]. If it is dropped, it never was.
 #[derive(Debug)]
 pub struct Copied {
     tx: DatabaseTransaction,

@@ -2,7 +2,7 @@
 //!
 //! There is one mechanism for all of it. A [`Source`] shows every table as of one moment. [`fill`] copies the tables into a
 //! new SQLite file or an empty PostgreSQL database, and a [`Survey`], which is the number of rows and a digest of every table,
-//! says whether two databases hold the same. Nobody sees a copy before it is whole: a file has another name until then, and
+//! says whether two databases hold the same. A copy is not seen before it is whole: a file has another name until then, and
 //! PostgreSQL's rows are one transaction.
 
 mod backup;

@@ -27,7 +27,7 @@ impl Db {
         Self::open_one(file, |sqlite| sqlite.read_only(true)).await
     }
 
-    /// Opens a new SQLite file that nobody else knows yet. SQLite writes no journal beside it and does not wait for the
+    /// Opens a new SQLite file that no other process knows yet. SQLite writes no journal beside it and does not wait for the
     /// disk: the caller brings the whole file to the disk, or deletes it.
     ///
     /// # Errors
