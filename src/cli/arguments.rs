@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use super::{doctor, data, env_file, keys, mail, users};
+use super::{data, doctor, env_file, keys, mail, users};
 use crate::config::Config;
 use crate::secret;
 

@@ -1,8 +1,8 @@
 //! The command line: it serves, or does once what an operator asks for.
 
 mod arguments;
-mod doctor;
 mod data;
+mod doctor;
 mod env_file;
 mod keys;
 mod listing;

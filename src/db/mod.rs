@@ -3,6 +3,7 @@
 mod postgres;
 mod url;
 mod whole;
+mod writer;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
 use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
+use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -21,6 +23,7 @@ use sea_orm::{
 
 pub use url::DatabaseUrl;
 pub use whole::{is_in_use, take_backup_turn};
+pub use writer::Writer;
 
 /// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
 /// database must not use it.
@@ -33,7 +36,7 @@ const APPLICATION: &str = "latchkey";
 #[derive(Clone, Debug)]
 pub struct Db {
     read: DatabaseConnection,
-    write: DatabaseConnection,
+    write: Writer,
 }
 
 impl Db {
@@ -87,7 +90,7 @@ impl Db {
             postgres::try_once(url.reveal()).await?;
             options.map_sqlx_postgres_opts(postgres::adapt);
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
-            return Ok(Self { read: pool.clone(), write: pool });
+            return Ok(Self { read: pool.clone(), write: Writer(pool) });
         };
         if file.exists() {
             // SQLite would open a file that it cannot write, and the first write would fail, hours later.
@@ -103,11 +106,17 @@ impl Db {
             // WAL mode stays with the file. To set it again would write into a file that may not be our database.
             if make { sqlite.journal_mode(SqliteJournalMode::Wal) } else { sqlite }
         });
+        // When the disk is full, COMMIT fails, and SQLite rolls back by itself. The library still counts the transaction. What
+        // comes next would be a part of it, which no reader sees and which is never committed. Such a connection is replaced.
+        options.map_sqlx_sqlite_before_acquire(|connection, _| {
+            let idle = !connection.is_in_transaction();
+            Box::pin(async move { Ok(idle) })
+        });
         // The writer connects first, because it makes the file. Connections are never closed for their age.
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1).max_connections(1);
         let write = Database::connect(options.clone()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
-        Ok(Self { read, write })
+        Ok(Self { read, write: Writer(write) })
     }
 
     /// Brings the tables up to this program's version. It is safe to call at every start, in any number of processes at once.
@@ -175,7 +184,7 @@ impl Db {
     /// moves the content of the write-ahead log into the file and deletes the log.
     pub async fn close(&self) -> Result<(), DbErr> {
         self.read.close_by_ref().await?;
-        self.write.close_by_ref().await
+        self.write.0.close_by_ref().await
     }
 
     /// Returns the connections for statements that only read.
@@ -184,7 +193,7 @@ impl Db {
     }
 
     /// Returns the connections for single statements that write.
-    pub fn write(&self) -> &DatabaseConnection {
+    pub fn write(&self) -> &Writer {
         &self.write
     }
 
@@ -196,7 +205,7 @@ impl Db {
             sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        self.write.begin_with_options(options).await
+        self.write.0.begin_with_options(options).await
     }
 
     /// Checks that the database answers a reader. It does not ask SQLite's one writer: a long transaction, or a queue of

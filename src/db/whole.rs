@@ -10,7 +10,7 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 
-use super::{APPLICATION, DatabaseUrl, Db, MIGRATION_LOCK};
+use super::{APPLICATION, DatabaseUrl, Db, MIGRATION_LOCK, Writer};
 
 /// The key of the advisory lock around a scheduled backup: "latchbak" as a number.
 const BACKUP_LOCK: i64 = i64::from_be_bytes(*b"latchbak");
@@ -50,7 +50,7 @@ impl Db {
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10)).map_sqlx_sqlite_opts(with);
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).max_connections(1);
         let one = Database::connect(options).await?;
-        Ok(Self { read: one.clone(), write: one })
+        Ok(Self { read: one.clone(), write: Writer(one) })
     }
 
     /// Begins a transaction that sees the whole database as it is now, whatever others write meanwhile. It only reads, and

@@ -7,7 +7,7 @@ use latchkey::db::Db;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 
 use crate::OTTER;
-use crate::postgres::Cluster;
+use crate::cluster::Cluster;
 use crate::process::{Process, Ran, until};
 
 /// Returns every value of a SQLite file as SQLite writes it in SQL: with its type, to the byte.
