@@ -134,8 +134,10 @@ pub async fn count(db: &Db, query: &str) -> i64 {
     db.read().query_one_raw(query).await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }
 
+/// Counts the statements that wait for a lock.
+pub const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+
 /// Waits until so many statements wait for a lock.
 pub async fn until_locked_out(db: &Db, statements: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    until("they wait", async || (count(db, waiting).await == statements).then_some(())).await;
+    until("they wait", async || (count(db, WAITING).await == statements).then_some(())).await;
 }

@@ -15,7 +15,7 @@ use sea_orm::ConnectionTrait;
 use tokio::time::{sleep, timeout};
 
 use crate::OTTER;
-use crate::cluster::{Cluster, SECRET, count, until_locked_out};
+use crate::cluster::{Cluster, SECRET, WAITING, count, until_locked_out};
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
 use crate::smtp::make_certificate;
 
@@ -219,7 +219,10 @@ async fn a_database_that_crashes_and_comes_back_is_503_meanwhile_and_no_user_is_
         })
         .collect();
     for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await; // the clients are in the middle of their requests
+        let db = cluster.db().await;
+        let tx = db.begin().await.unwrap();
+        tx.execute_unprepared("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        until("a request is in the middle", async || (count(&db, WAITING).await > 0).then_some(())).await;
         cluster.stop_at_once();
         sleep(Duration::from_millis(300)).await; // and some of them meet no server at all
         cluster.start_again().await;
