@@ -7,7 +7,8 @@ mod sort;
 mod waits;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set, UpdateMany};
+use sea_orm::sea_query::{LockBehavior, LockType, SubQueryStatement};
+use sea_orm::{Condition, DbBackend, Iterable, QueryOrder, QuerySelect, QueryTrait, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -203,20 +204,24 @@ fn due(now: OffsetDateTime) -> Condition {
 /// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before
 /// all others.
 pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
+    use sea_orm::sea_query::ExprTrait; // here, because it gives every number a `max` of its own
+
     sort::sort(db, now).await?;
-    loop {
-        let next = Entity::find().filter(due(now)).order_by_asc(Column::Priority);
-        let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id);
-        // Read by a reading connection, so that the postman does not wait for every request that writes.
-        let Some(row) = next.one(db.read()).await? else { return Ok(None) };
-        let changes =
-            ActiveModel { attempts: Set(row.attempts + 1), leased_until: Set(Some(now + LEASE)), ..Default::default() };
-        let taken = Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.eq(row.id));
-        // The row as it is now: log-ins may have joined it since it was read.
-        if let Some(row) = taken.exec_with_returning(db.write()).await?.pop() {
-            return Ok(Some(row));
-        }
+    let next = Entity::find().select_only().column(Column::Id).filter(due(now)).order_by_asc(Column::Priority);
+    let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id).limit(1);
+    // A reading connection looks first, so that the postman of a SQLite file does not wait for every request that writes.
+    let looks_first = db.write().get_database_backend() == DbBackend::Sqlite;
+    if looks_first && next.clone().into_tuple::<Uuid>().one(db.read()).await?.is_none() {
+        return Ok(None);
     }
+    // The postmen of other nodes take other letters, and none of them waits. SQLite has one writer, and leaves this out.
+    let next = next.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).into_query();
+    let taken = Entity::update_many()
+        .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+        .col_expr(Column::LeasedUntil, Expr::value(now + LEASE))
+        .filter(Expr::col(Column::Id).eq(SubQueryStatement::from(next)));
+    // It returns the row as it is now: log-ins may have joined it a moment ago.
+    Ok(taken.exec_with_returning(db.write()).await?.pop())
 }
 
 /// Returns when the next letter will be due, if any waits.
