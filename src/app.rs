@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -60,6 +61,7 @@ pub struct App {
     pub readiness: Recent<Result<(), String>>,
     /// Whether emails wait for the mail server, a moment ago.
     pub mail_queue: Recent<Queue>,
+    stopping: AtomicBool,
     /// Keeps other servers off the database.
     _lock: Option<File>,
 }
@@ -117,6 +119,7 @@ impl App {
             readiness: Recent::new(READINESS_KEPT),
             mail_queue: Recent::new(MAIL_QUEUE_KEPT),
             clock: Clock::default(),
+            stopping: AtomicBool::new(false),
             accounts,
             public_url,
             look,
@@ -125,6 +128,16 @@ impl App {
             settings,
             _lock: lock,
         }))
+    }
+
+    /// Notes that the server will stop. Load balancers are told so, and everything else is still answered.
+    pub fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the server will stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Returns the current time.

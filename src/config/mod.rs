@@ -78,6 +78,11 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDR", value_parser = value::socket, global = true, help_heading = ADDRESS)]
     metrics_listen: Option<SocketAddr>,
 
+    /// How long everything is still served after SIGTERM, in seconds, while /readyz answers 503: a little longer than load
+    /// balancers need to see it. Default: 5 with PostgreSQL, 0 with SQLite, where no other machine could take over.
+    #[arg(long, env = "LATCHKEY_DRAIN_SECONDS", value_name = "N", value_parser = clap::value_parser!(u32).range(0..=300), global = true, help_heading = ADDRESS)]
+    drain_seconds: Option<u32>,
+
     #[command(flatten)]
     storage: StorageConfig,
 

@@ -13,6 +13,9 @@ use crate::locale::Locale;
 use crate::outside::{FooterLink, WebUrl};
 use crate::urls::PublicUrl;
 
+/// How long a server on PostgreSQL is served after SIGTERM, in seconds, unless the operator says otherwise.
+const DRAIN: u32 = 5;
+
 /// The settings of a server. Its only maker is [`Settings::parse`], so unsafe combinations cannot be used.
 #[expect(missing_docs, reason = "the fields are those of `Config`, which describes them")]
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct Settings {
     pub hsts_subdomains: bool,
     pub metrics_listen: Option<SocketAddr>,
     pub trusted_proxies: Vec<IpNet>,
+    pub drain: std::time::Duration,
     pub delivery: Delivery,
     pub mail_from: Mailbox,
     pub mail_reply_to: Option<Mailbox>,
@@ -84,6 +88,7 @@ impl Settings {
             redirect_listen,
             hsts_subdomains,
             metrics_listen,
+            drain_seconds,
             storage,
             smtp_url,
             mail_from,
@@ -133,8 +138,10 @@ impl Settings {
             }
         };
         let days = |days: u32| Duration::days(days.into());
+        let storage = Storage::parse(storage)?;
+        let drain = drain_seconds.unwrap_or(if storage.database.is_sqlite() { 0 } else { DRAIN });
         let settings = Self {
-            storage: Storage::parse(storage)?,
+            storage,
             listen,
             public_url,
             has_default_url,
@@ -144,6 +151,7 @@ impl Settings {
             hsts_subdomains: hsts_subdomains == Switch::On,
             metrics_listen,
             trusted_proxies,
+            drain: std::time::Duration::from_secs(drain.into()),
             delivery,
             mail_from,
             mail_reply_to,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -61,7 +61,7 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let span = info_span!("request", id, method = %request.method(), path = cut(path));
     // A path that is not routed has none, so no path that a client makes up becomes a label of a metric.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let work = async {
         let began = Instant::now();
         client::warn_of_unknown_proxy(&gate.app, &request);
@@ -81,6 +81,10 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
             response = explained(&gate, language.locale, &id, &error, &response);
         }
         headers::add(&gate.app, &gate.policy, &id, response.headers_mut());
+        if gate.app.is_stopping() && version < Version::HTTP_2 {
+            // A proxy opens another connection, to another server. On one that it had kept, a request could meet the stop.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let (status, took) = (response.status().as_u16(), began.elapsed());
         gate.app.metrics.answered(route.as_ref().map(MatchedPath::as_str), method.as_str(), status, took);
         debug!(status, took = took.as_secs_f64(), "answered");

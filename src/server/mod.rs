@@ -14,7 +14,7 @@ use anyhow::Context;
 use rustix::process::geteuid;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -56,7 +56,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     sockets.limits.fit_files();
     let app = App::open_alone(config.bound_to(sockets.site_address()?)).await?;
     let mailer = Mailer::new(&app.settings)?;
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if geteuid().is_root() {
         warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
     }
@@ -70,16 +70,28 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     announce(&app);
     let db = app.db.clone();
-    let served = run(app, mailer, sockets, async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("stopping: finishing the requests in progress");
-    })
-    .await;
+    let stop = until_told_to_stop(app.clone(), (terminate, interrupt));
+    let served = run(app, mailer, sockets, stop).await;
     close(&db).await;
     served
+}
+
+/// Waits for SIGTERM or Ctrl-C. After SIGTERM, everything is still served for a while, in which load balancers learn from
+/// `/readyz` to send nothing more. A second signal ends the wait.
+async fn until_told_to_stop(app: Arc<App>, (mut terminate, mut interrupt): (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => if !app.settings.drain.is_zero() {
+            app.begin_to_stop();
+            info!("stopping in {} seconds: load balancers are told to send nothing more", app.settings.drain.as_secs());
+            tokio::select! {
+                () = tokio::time::sleep(app.settings.drain) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        },
+    }
+    info!("stopping: finishing the requests in progress");
 }
 
 /// Closes the database. A SQLite database is one file afterwards: everything may still be in the write-ahead log beside

@@ -81,6 +81,7 @@ impl Process {
         if let Some(url) = database::empty(process.dir.path()) {
             process.on_postgres = true;
             process.settings.push(("LATCHKEY_DATABASE_URL".to_owned(), url));
+            process.settings.push(("LATCHKEY_DRAIN_SECONDS".to_owned(), "0".to_owned()));
             if !has("LATCHKEY_SECRET") {
                 process.settings.push(("LATCHKEY_SECRET_FILE".to_owned(), SECRET_FILE.to_owned()));
             }

@@ -31,6 +31,10 @@ pub async fn alive(State(app): State<Arc<App>>, request: Request) -> Response {
 /// While emails wait, the server is ready all the same, because users can log in. A second line says so, without an address
 /// and without the words of the mail server.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Extension(Explained), "stopping
+").into_response();
+    }
     let asked = async {
         match timeout(WAIT, app.db.ping()).await {
             Ok(answer) => answer.map_err(|why| why.to_string()),
