@@ -1,5 +1,7 @@
 //! The database. It is opened once, with the settings that make SQLite safe.
 
+mod advisory;
+mod migrate;
 mod postgres;
 mod url;
 mod whole;
@@ -10,7 +12,6 @@ use std::io::{self, Error, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use migrations::{Migrator, MigratorTrait};
 use rustix::fs::{Access, access};
 use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
 use sea_orm::sqlx::Connection;
@@ -21,13 +22,11 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
+pub use advisory::{Alone, Lock};
 pub use url::DatabaseUrl;
 pub use whole::{is_in_use, take_backup_turn};
 pub use writer::Writer;
 
-/// The key of PostgreSQL's advisory lock around the migrations: "latchkey" as a number. Other programs in the same
-/// database must not use it.
-const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"latchkey");
 /// What our connections to PostgreSQL are called there (`pg_stat_activity`).
 const APPLICATION: &str = "latchkey";
 
@@ -117,48 +116,6 @@ impl Db {
         let write = Database::connect(options.clone()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
         Ok(Self { read, write: Writer(write) })
-    }
-
-    /// Brings the tables up to this program's version. It is safe to call at every start, in any number of processes at once.
-    ///
-    /// All steps are one transaction, and only one process at a time is in it. Otherwise two processes that find an empty
-    /// database would both create the first table ([`Db::begin_alone`]). If there is nothing to do, this only reads, so that a
-    /// command need not wait for a server that writes.
-    ///
-    /// # Errors
-    /// If a step fails. The database is as before then.
-    pub async fn migrate(&self) -> Result<(), DbErr> {
-        if self.is_up_to_date().await? {
-            return Ok(());
-        }
-        let tx = self.begin_alone().await?;
-        Migrator::up(&tx, None).await?;
-        tx.commit().await
-    }
-
-    /// Returns whether the tables are those of this program's version. Reads only.
-    ///
-    /// # Errors
-    /// If a newer program has made the tables.
-    pub async fn is_up_to_date(&self) -> Result<bool, DbErr> {
-        match Migrator::get_pending_migrations_read_only(&self.read).await {
-            Ok(pending) => Ok(pending.is_empty()),
-            Err(DbErr::Custom(why)) => Err(self.refuse_newer().await.err().unwrap_or(DbErr::Custom(why))),
-            Err(why) => Err(why),
-        }
-    }
-
-    /// Refuses a database with steps that this program does not know: it could write rows that a newer program misreads.
-    async fn refuse_newer(&self) -> Result<(), DbErr> {
-        let known = Migrator::get_migration_files();
-        let mut applied = Migrator::get_migration_models(&self.read).await?;
-        applied.retain(|step| known.iter().all(|known| known.name() != step.version));
-        let Some(step) = applied.pop() else { return Ok(()) };
-        Err(DbErr::Custom(format!(
-            "a newer Latchkey has changed this database (step {}), which this one does not know; run the newer one, or restore a \
-             copy of the database from before",
-            step.version
-        )))
     }
 
     /// Moves the content of SQLite's write-ahead log into the database's file, at the end of a server. A copy of the file then

@@ -10,10 +10,8 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 
-use super::{APPLICATION, DatabaseUrl, Db, MIGRATION_LOCK, Writer};
-
-/// The key of the advisory lock around a scheduled backup: "latchbak" as a number.
-const BACKUP_LOCK: i64 = i64::from_be_bytes(*b"latchbak");
+use super::advisory::{self, Alone};
+use super::{APPLICATION, DatabaseUrl, Db, Writer};
 
 /// How much of a new file SQLite keeps in memory, in KiB. The indexes of a million users must not be written again and again.
 const CACHE: &str = "-65536";
@@ -72,10 +70,7 @@ impl Db {
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
     pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
         let tx = self.begin().await?;
-        if tx.get_database_backend() == DbBackend::Postgres {
-            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-            tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
-        }
+        advisory::lock(&tx, Alone::Migrating).await?;
         Ok(tx)
     }
 
@@ -106,10 +101,5 @@ pub async fn is_in_use(conn: &impl ConnectionTrait) -> Result<bool, DbErr> {
 /// Takes the turn of the one process that makes a scheduled backup, until the transaction ends. Returns whether it is ours.
 /// A SQLite file has one server only.
 pub async fn take_backup_turn(snapshot: &DatabaseTransaction) -> Result<bool, DbErr> {
-    if snapshot.get_database_backend() != DbBackend::Postgres {
-        return Ok(true);
-    }
-    let lock = format!("SELECT pg_try_advisory_xact_lock({})", BACKUP_LOCK);
-    let row = snapshot.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
-    row.map_or(Ok(false), |row| row.try_get_by_index(0))
+    advisory::try_lock(snapshot, Alone::BackingUp).await
 }

@@ -87,7 +87,15 @@ impl Cluster {
 
     /// Returns a server on this database, with a query at the end of its URL. It does not run yet.
     pub fn process(&self, query: &str) -> Process {
-        Process::new(&[("LATCHKEY_DATABASE_URL", &format!("{}{query}", self.url)), ("LATCHKEY_SECRET", SECRET)])
+        self.node(query, &[])
+    }
+
+    /// As [`Cluster::process`], with more settings. It stops at once, unless they say otherwise.
+    pub fn node(&self, query: &str, more: &[(&str, &str)]) -> Process {
+        let url = format!("{}{query}", self.url);
+        let ours =
+            [("LATCHKEY_DATABASE_URL", url.as_str()), ("LATCHKEY_SECRET", SECRET), ("LATCHKEY_DRAIN_SECONDS", "0")];
+        Process::new(&[&ours, more].concat())
     }
 }
 

@@ -46,6 +46,7 @@ mod outbox;
 mod password_reset;
 mod pooler;
 mod postgres;
+mod previous_release;
 mod process;
 mod profile;
 mod redirects;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use latchkey::accounts::link::reset_token;
 use latchkey::clock::Clock;
-use latchkey::db::Db;
 use sea_orm::ConnectionTrait;
 use tokio::time::{sleep, timeout};
 
@@ -302,30 +301,6 @@ async fn a_database_that_cannot_be_used_is_an_error_at_once_with_what_to_do() {
             assert!(ran.err.contains("LATCHKEY_DATABASE_URL: ") && !ran.err.contains("tell-nobody"), "{url}: {ran:?}");
             for word in &words {
                 assert_eq!(ran.err.matches(*word).count(), 1, "{word}, once: {ran:?}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_latchkey_is_refused() {
-    let cluster = Cluster::start().await;
-    let in_a_file = Process::on_sqlite(&[]);
-    let file = format!("sqlite://{}", in_a_file.path("data/latchkey.db").display());
-    for (process, url) in [(&in_a_file, &file), (&cluster.process(""), &cluster.url)] {
-        assert_eq!(process.run(&["migrate"]).code, Some(0));
-        let step = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";
-        Db::open(&url.parse().unwrap()).await.unwrap().write().execute_unprepared(step).await.unwrap();
-        for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
-            let ran = try_to_serve(process.command(arguments));
-            assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(1), "", 1), "{ran:?}");
-            for words in [
-                "LATCHKEY_DATABASE_URL: ",
-                "a newer Latchkey has changed this database",
-                "m29991231_000001_later",
-                "restore",
-            ] {
-                assert_eq!(ran.err.matches(words).count(), 1, "{words}: {ran:?}");
             }
         }
     }
