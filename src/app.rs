@@ -25,7 +25,9 @@ use crate::db::{self, Db};
 use crate::keys::{Fingerprint, Keys, Use};
 use crate::look::Look;
 use crate::metrics::Metrics;
+use crate::nodes::Node;
 use crate::recent::Recent;
+use crate::replay_store::ReplayStore;
 use crate::secret::Secret;
 use crate::urls::PublicUrl;
 
@@ -61,6 +63,10 @@ pub struct App {
     pub readiness: Recent<Result<(), String>>,
     /// Whether emails wait for the mail server, a moment ago.
     pub mail_queue: Recent<Queue>,
+    /// The forms that the servers of one PostgreSQL database answer once.
+    pub replays: Option<ReplayStore>,
+    /// This server, as one of several on a PostgreSQL database.
+    pub node: Option<Node>,
     stopping: AtomicBool,
     /// Keeps other servers off the database.
     _lock: Option<File>,
@@ -119,6 +125,8 @@ impl App {
             readiness: Recent::new(READINESS_KEPT),
             mail_queue: Recent::new(MAIL_QUEUE_KEPT),
             clock: Clock::default(),
+            replays: ReplayStore::new(&db, &secret),
+            node: Node::new(&db),
             stopping: AtomicBool::new(false),
             accounts,
             public_url,

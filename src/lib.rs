@@ -7,10 +7,10 @@
 //! 3   cli > server                          runs one command; serves until it is stopped
 //! 2   web  api  mail                        the two doors and the postman; none imports another
 //! 1¾  gate                                  what every request passes, at either door
-//! 1½  app  visit_store                      the shared state; the table of visits, for tower-sessions
+//! 1½  app > visit_store replay_store nodes  the shared state; the tables of visits, of answers to forms, of servers
 //! 1¼  words                                 texts for errors; names of browsers
 //! 1   accounts                              what is true of accounts: sea-orm, argon2; no axum, askama, lettre
-//! 0   look > config > keys > secret         the site's files and colours; the settings; the keys; the secret
+//! 0   look > config > keys seal > secret    the site's files and colours; the settings; the keys; the secret
 //!     data > db                             the whole database at once: backed up, restored, moved
 //!     net > urls > lan                      the accept loop; paths and addresses; which hosts are private
 //!     networks                              the networks that a client counts in
@@ -38,9 +38,12 @@ pub mod mail;
 pub mod metrics;
 pub mod net;
 pub mod networks;
+pub mod nodes;
 pub mod notice;
 pub mod outside;
 pub mod recent;
+pub mod replay_store;
+pub mod seal;
 pub mod secret;
 pub mod seen;
 pub mod served;

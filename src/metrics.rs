@@ -38,6 +38,8 @@ pub struct Metrics {
     pub hashing: Hashing,
     /// Connections of clients.
     pub connections: Gauge,
+    /// Servers that share the database.
+    pub nodes: Gauge,
     /// Letters in the outbox, by state.
     pub letters: Family<[(&'static str, String); 1], Gauge>,
     /// The mail server, as this process sees it.
@@ -164,6 +166,7 @@ impl Default for Metrics {
             requests: added(&mut all, "http_requests", "Requests that were answered", Family::default()),
             durations: timed(&mut all, "http_request_duration", "From a request's head to its answer's", durations),
             connections: added(&mut all, "connections", "Connections of clients", Gauge::default()),
+            nodes: added(&mut all, "nodes", "Servers that share the database", alone()),
             log_ins: LogIns::new(&added(&mut all, "log_ins", "Log-ins with a password", Counters::default())),
             resets: Resets::new(&added(
                 &mut all,
@@ -218,6 +221,13 @@ impl Default for Metrics {
             newest_backup,
         }
     }
+}
+
+/// Returns a count of the servers, as long as there is one.
+fn alone() -> Gauge {
+    let nodes = Gauge::default();
+    nodes.set(1);
+    nodes
 }
 
 /// Registers a metric as it is made. One that is not registered would count, and Prometheus would never see it.

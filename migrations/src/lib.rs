@@ -11,6 +11,7 @@ mod m20261122_000004_limits;
 mod m20261127_000006_floods;
 mod m20261127_000007_disabled;
 mod m20261127_000008_not_me_links;
+mod m20261127_000009_nodes;
 mod m20261127_000010_mail_waits;
 
 /// Runs the steps in order.
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000006_floods::Migration),
             Box::new(m20261127_000007_disabled::Migration),
             Box::new(m20261127_000008_not_me_links::Migration),
+            Box::new(m20261127_000009_nodes::Migration),
             Box::new(m20261127_000010_mail_waits::Migration),
         ]
     }

@@ -20,8 +20,9 @@ pub(super) const TABLES: &[&str] = &[
     "visits",
 ];
 
-/// The tables that are left out on purpose: the steps, which the migrations write into every database themselves.
-pub(super) const LEFT_OUT: &[&str] = &["seaql_migrations"];
+/// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what
+/// servers tell each other, which is of no use after some seconds.
+pub(super) const LEFT_OUT: &[&str] = &["seaql_migrations", "nodes", "replays"];
 
 /// How many rows are read and written at once. SQLite takes 32 766 values in a statement.
 pub(super) const BATCH: usize = 1000;

@@ -1,6 +1,7 @@
 //! The server: it opens the sockets, runs the postman and the sweeper beside them, and stops when it is told to.
 
 mod backups;
+mod heartbeat;
 mod metrics;
 mod sockets;
 mod sweeper;
@@ -135,11 +136,15 @@ pub async fn run(
     if app.settings.storage.database.is_sqlite() {
         outbox::release_all(app.db.write()).await?;
     }
+    heartbeat::beat(&app).await; // now, so that no limit is too high at first
     let (stopping, stopped) = watch::channel(false);
     let mut postman = tokio::spawn(postman::run(app.clone(), Arc::new(mailer), stopped.clone()));
     let mut beside = JoinSet::new(); // what is in it ends when this function returns
     beside.spawn(sweeper::run(app.clone()));
     beside.spawn(backups::run(app.clone()));
+    if app.node.is_some() {
+        beside.spawn(heartbeat::run(app.clone()));
+    }
     if let Some(tls) = sockets.tls.clone() {
         beside.spawn(tls.renew(sockets.limits.renew_every));
     }
@@ -158,6 +163,10 @@ pub async fn run(
     }
     listeners.shutdown().await; // this ends the connections that are left
     postman.await?;
+    beside.shutdown().await;
+    if let Some(node) = &app.node {
+        let _ = node.leave().await; // otherwise the others count this server for 20 seconds more
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::session::{self, device};
 use crate::accounts::{Fault, event, limit, outbox};
 use crate::app::App;
+use crate::db::Alone;
 use crate::visit_store;
 
 /// How often the sweeper runs.
@@ -29,6 +30,8 @@ enum Table {
     Limits,
     Events,
     Visits,
+    Nodes,
+    Replays,
 }
 
 /// Sweeps every table again and again, without end.
@@ -45,8 +48,12 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
+/// Sweeps every table, unless another node does it at this moment: two that delete the same rows could wait for each other.
+/// Each node sweeps in its own time, and finds little to do after another one.
 async fn sweep(app: &App) -> Result<(), Fault> {
     let (db, conn, now) = (&app.db, app.db.write(), app.now());
+    app.accounts.limits.clients.sweep(now);
+    let Some(_lock) = db.try_lock(Alone::Sweeping).await? else { return Ok(()) };
     let events_kept = app.settings.event_retention;
     let (mut sessions, mut links, mut letters, mut visits, mut events) = (0, 0, 0, 0, 0);
     let (mut limits, mut devices) = (0, 0);
@@ -62,9 +69,9 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Limits => limits += limit::accounts::sweep(db, now).await?,
             Table::Events => events += event::sweep(conn, events_kept, now).await?,
             Table::Visits => visits += visit_store::sweep(db, now).await?,
+            Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }
-    app.accounts.limits.clients.sweep(now);
     if sessions + links + letters + visits + events + limits + devices > 0 {
         info!(sessions, links, letters, visits, events, limits, devices, "done");
     }

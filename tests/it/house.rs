@@ -19,12 +19,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("mail", 20),
     ("gate", 17),
     ("app", 15),
-    ("visit_store", 15),
+    ("visit_store", 14),
+    ("replay_store", 14),
+    ("nodes", 14),
     ("words", 12),
     ("accounts", 10),
     ("look", 4),
     ("config", 3),
     ("keys", 2),
+    ("seal", 2),
     ("net", 2), // below the settings and the accounts, which it knows nothing of
     ("secret", 1),
     ("data", 1), // the whole database at once, whatever its rows mean

@@ -40,6 +40,7 @@ mod login;
 mod look;
 mod mail;
 mod metrics;
+mod nodes;
 mod not_me;
 mod operator;
 mod outbox;

@@ -43,8 +43,15 @@ async fn say(db: &Db, statement: &str) -> Result<u64, DbErr> {
     Ok(db.write().execute_raw(statement).await?.rows_affected())
 }
 
+/// Does so many of the next steps.
+async fn migrate(db: &Db, steps: u32) {
+    let tx = db.begin().await.unwrap();
+    Migrator::up(&tx, Some(steps)).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn assert_same_answers(old: &Db, new: &Db) {
-    Migrator::up(old.write(), Some(steps())).await.unwrap();
+    migrate(old, steps()).await;
     new.migrate().await.unwrap();
     let mut changed = 0;
     for statement in SAID.lines().filter(|line| !line.starts_with("--")) {
@@ -123,10 +130,10 @@ impl Schema {
 async fn steps_after_the_previous_release_only_add_unless_their_name_says_breaking() {
     let cluster = Cluster::start().await;
     let db = database(&cluster, "steps").await;
-    Migrator::up(db.write(), Some(steps())).await.unwrap();
+    migrate(&db, steps()).await;
     let mut before = Schema::of(db.read()).await;
     for step in &Migrator::migrations()[steps() as usize..] {
-        Migrator::up(db.write(), Some(1)).await.unwrap();
+        migrate(&db, 1).await;
         let after = Schema::of(db.read()).await;
         let broken = before.breaks(&after);
         let may_break = step.name().contains("_breaking_");

@@ -30,6 +30,9 @@ pub enum Action {
     Link,
     /// A form whose session has ended, which is kept until the next log-in.
     Draft,
+    /// A form that the nodes of one database answer once. Its row is short-lived, and beyond this number each node remembers
+    /// its own forms only.
+    Replay,
     /// An event about a client: its attempts are used up, or its form came from another site.
     Note,
 }
@@ -40,6 +43,7 @@ impl Action {
         match self {
             Self::LogIn | Self::Link | Self::Draft => Rate { burst: 30, every: Duration::seconds(20) },
             Self::KnownLogIn => Rate { burst: 300, every: Duration::seconds(1) },
+            Self::Replay => Rate { burst: 60, every: Duration::seconds(1) },
             Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter | Self::OwnLetter => Rate { burst: 30, every: Duration::seconds(120) },
         }
@@ -57,6 +61,8 @@ impl Action {
         match self {
             Self::SignUp => Some(Rate { burst: 2000, every: Duration::milliseconds(200) }),
             Self::Letter | Self::Draft => Some(Rate { burst: 10_000, every: Duration::milliseconds(20) }),
+            // A row lives for 15 seconds at most, so there are 7000 of them at most, of 2 KB.
+            Self::Replay => Some(Rate { burst: 4000, every: Duration::milliseconds(5) }),
             Self::LogIn | Self::KnownLogIn | Self::Link | Self::OwnLetter | Self::Note => None,
         }
     }
@@ -75,6 +81,8 @@ struct Buckets {
     networks: HashMap<(Action, IpNet), Counter>,
     site: HashMap<Action, i64>,
     swept_at: i64,
+    /// How many nodes count, each by itself.
+    nodes: u32,
 }
 
 /// What is stored of a network.
@@ -110,6 +118,11 @@ impl ClientLimits {
         self.lock().give_back(action, ip);
     }
 
+    /// Takes this node's share. A client whose requests go to all nodes has as many attempts as before.
+    pub(super) fn divide_among(&self, nodes: u32) {
+        self.lock().nodes = nodes;
+    }
+
     /// Forgets the clients whose buckets are refilled.
     pub fn sweep(&self, now: OffsetDateTime) {
         self.lock().sweep(in_ms(now));
@@ -133,14 +146,14 @@ impl Buckets {
         }
         let (mut taken, mut last, mut newcomer) = (Vec::with_capacity(3), false, false);
         for (network, clients) in networks(address(ip)) {
-            let (key, rate) = ((action, network), action.rate().times(clients));
+            let (key, rate) = ((action, network), self.rate(action, clients));
             let known = self.networks.get(&key).copied();
             let before = known.map_or(0, |counter| counter.refilled_at);
             let refilled_at = rate.take_in_ms(0, before, now).map_err(TooMany::Client)?;
             last |= rate.take_in_ms(0, refilled_at, now).is_err();
             // The last one, which is the largest network, decides.
             newcomer = known.is_none_or(|counter| counter.newcomer_at <= now);
-            taken.push((key, Counter { refilled_at, newcomer_at: now + action.rate().every_ms() }));
+            taken.push((key, Counter { refilled_at, newcomer_at: now + self.rate(action, 1).every_ms() }));
         }
         let room = Self::MOST.saturating_sub(self.networks.len());
         let uncounted = taken.iter().filter(|(key, _)| !self.networks.contains_key(key)).count() > room;
@@ -148,6 +161,7 @@ impl Buckets {
             return Err(TooMany::Client(action.rate().every));
         }
         if let Some(rate) = action.rate_of_the_site() {
+            let rate = rate.divided_among(self.nodes);
             // Half of the site's attempts are kept for clients that have asked for nothing lately. So the clients of a
             // flood slow each other down, and not the user who forgot a password. An uncounted client is no newcomer.
             let left = if newcomer && !uncounted { 0 } else { rate.burst / 2 };
@@ -160,14 +174,20 @@ impl Buckets {
         Ok(Admission { last })
     }
 
+    /// Returns what this node lets a network do that has room for so many clients.
+    fn rate(&self, action: Action, clients: u32) -> Rate {
+        action.rate().times(clients).divided_among(self.nodes)
+    }
+
     fn give_back(&mut self, action: Action, ip: Option<IpAddr>) {
         for (network, clients) in networks(address(ip)) {
+            let every = self.rate(action, clients).every_ms();
             if let Some(counter) = self.networks.get_mut(&(action, network)) {
-                counter.refilled_at -= action.rate().times(clients).every_ms();
+                counter.refilled_at -= every;
             }
         }
         if let Some((refilled_at, rate)) = self.site.get_mut(&action).zip(action.rate_of_the_site()) {
-            *refilled_at -= rate.every_ms();
+            *refilled_at -= rate.divided_among(self.nodes).every_ms();
         }
     }
 
@@ -269,6 +289,27 @@ mod tests {
         assert_eq!(limits.counters(), 2);
         limits.0.sweep(at(3600));
         assert_eq!(limits.counters(), 0);
+    }
+
+    #[test]
+    fn several_nodes_let_in_as_much_as_one() {
+        let nodes = [Tested::new(), Tested::new(), Tested::new()];
+        for node in &nodes {
+            node.0.divide_among(3);
+        }
+        let admitted = |ip: &str, seconds| {
+            let of_node = |node: &Tested| (0..99).filter(|_| node.take(Action::LogIn, ip, at(seconds)).is_ok()).count();
+            nodes.iter().map(of_node).sum::<usize>()
+        };
+        assert_eq!(admitted("203.0.113.9", 0), 30);
+        assert_eq!(admitted("203.0.113.9", 59), 0);
+        assert_eq!(admitted("203.0.113.9", 60), 3, "one in twenty seconds");
+        nodes[0].give_back(Action::LogIn, "203.0.113.9");
+        assert_eq!(admitted("203.0.113.9", 60), 1);
+        // Two of them are gone. The bucket of the one that is left is refilled as before, and holds more.
+        nodes[0].0.divide_among(1);
+        let left = (0..99).filter(|_| nodes[0].take(Action::LogIn, "203.0.113.9", at(600)).is_ok()).count();
+        assert_eq!(left, 27, "the rest of 30 after 540 seconds");
     }
 
     #[test]

@@ -35,6 +35,13 @@ impl Limits {
         Self { on, clients, accounts, events: StrangersEvents::default() }
     }
 
+    /// Takes this node's share of what is counted in memory. The counters of accounts are in the database, which all nodes
+    /// share.
+    pub fn divide_among(&self, nodes: u32) {
+        self.clients.divide_among(nodes);
+        self.events.divide_among(nodes);
+    }
+
     /// Returns whether one more event that strangers can cause is written, for this account or for none.
     pub(in crate::accounts) fn admits_event(&self, user: Option<Uuid>, now: OffsetDateTime) -> bool {
         !self.on || self.events.admit(user, now)

@@ -46,6 +46,16 @@ impl Rate {
         Self { burst: self.burst * clients, every: self.every / clients }
     }
 
+    /// Returns the share of one of several nodes, each of which counts by itself. Together they let in as much as one does, or
+    /// [`Rate::LEAST`] at once for each node: with fewer, a user who mistypes a password would be refused.
+    pub fn divided_among(self, nodes: u32) -> Self {
+        let nodes = nodes.max(1);
+        Self { burst: self.burst.div_ceil(nodes).max(self.burst.min(Self::LEAST)), every: self.every * nodes }
+    }
+
+    /// The smallest burst that a limit is divided into.
+    const LEAST: u32 = 5;
+
     /// Returns the period in milliseconds.
     pub fn every_ms(self) -> i64 {
         i64::try_from(self.every.whole_milliseconds()).unwrap_or(i64::MAX)
@@ -93,6 +103,15 @@ mod tests {
             refilled_at = rate.take(refilled_at, at(1000)).expect("refilled, and not more than that");
         }
         assert!(rate.take(refilled_at, at(1000)).is_err());
+    }
+
+    #[test]
+    fn the_shares_of_several_nodes_are_one_limit_as_long_as_each_can_be_used() {
+        let rate = Rate { burst: 30, every: Duration::seconds(20) };
+        let divided = |nodes| (rate.divided_among(nodes).burst, rate.divided_among(nodes).every.whole_seconds());
+        assert_eq!([0, 1, 2, 6, 20].map(divided), [(30, 20), (30, 20), (15, 40), (5, 120), (5, 400)]);
+        let few = Rate { burst: 3, ..rate };
+        assert_eq!(few.divided_among(2), Rate { burst: 3, every: Duration::seconds(40) });
     }
 
     #[test]

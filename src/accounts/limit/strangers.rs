@@ -20,6 +20,8 @@ pub(super) struct StrangersEvents {
 struct Buckets {
     accounts: HashMap<Option<Uuid>, i64>,
     site: i64,
+    /// How many nodes count, each by itself.
+    nodes: u32,
 }
 
 impl StrangersEvents {
@@ -32,6 +34,11 @@ impl StrangersEvents {
     /// The most accounts that are counted, about 4 MB. Accounts whose buckets are refilled make room.
     const MOST: usize = 1 << 16;
 
+    /// Takes this node's share.
+    pub(super) fn divide_among(&self, nodes: u32) {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner).nodes = nodes;
+    }
+
     /// Returns whether one more event is written, for this account or for none.
     ///
     /// Half of the site's bucket is kept for accounts that had no event lately. A flood of guesses at one account, or at
@@ -43,10 +50,11 @@ impl StrangersEvents {
         }
         let known = buckets.accounts.get(&user).copied();
         let rate = if user.is_some() { Self::ACCOUNT } else { Self::WITHOUT_ACCOUNT };
+        let (rate, of_site) = (rate.divided_among(buckets.nodes), Self::SITE.divided_among(buckets.nodes));
         let Ok(refilled_at) = rate.take(known.unwrap_or(0), now) else { return false };
         let quiet = user.is_some() && known.is_none_or(|at| at <= now.unix_timestamp());
-        let left = if quiet { 0 } else { Self::SITE.burst / 2 };
-        let Ok(site) = Self::SITE.take_and_leave(left, buckets.site, now) else { return false };
+        let left = if quiet { 0 } else { of_site.burst / 2 };
+        let Ok(site) = of_site.take_and_leave(left, buckets.site, now) else { return false };
         buckets.site = site;
         if known.is_some() || buckets.accounts.len() < Self::MOST {
             buckets.accounts.insert(user, refilled_at);

@@ -40,7 +40,7 @@ pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next:
             request.extensions_mut().insert(Device(device));
         }
         match body::take(request).await {
-            Ok((request, body)) => replay::once(&guard.responses, request, body, next).await,
+            Ok((request, body)) => replay::once(&guard.app, &guard.responses, request, body, next).await,
             Err(error) => error.into_response(),
         }
     };

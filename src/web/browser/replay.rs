@@ -4,14 +4,18 @@
 //! link no longer works” for something that worked. Every form of ours carries a random `form_id`. The same form with the
 //! same fields gets the response that it got before, or waits for it. Requests without a `form_id`, from programs, are never
 //! replayed.
+//!
+//! Responses are kept in memory. Where several servers share a PostgreSQL database, the second request may come to another
+//! one. So the first takes the form in the table `replays`, and keeps its response there too ([`crate::replay_store`]).
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -22,8 +26,12 @@ use sha2::{Digest, Sha256};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 
+use crate::accounts::limit::clients::Action;
+use crate::app::App;
 use crate::chance;
+use crate::gate::client;
 use crate::gate::error::Error;
+use crate::replay_store::Turn;
 
 /// How long a response is kept. A second click comes sooner. A user who wants the same again opens the form again, which then
 /// has another ID.
@@ -101,6 +109,34 @@ impl StoredResponse {
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         Self { status: parts.status, headers: parts.headers, extensions: parts.extensions, body }
     }
+
+    /// Returns whether the form had an effect: the response is a redirect of a few hundred bytes. A form that failed may be
+    /// sent again.
+    fn is_kept(&self) -> bool {
+        self.status.is_redirection()
+    }
+
+    /// Returns the text of a response that is kept.
+    fn as_text(&self) -> Option<String> {
+        let header =
+            |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+        let headers: Option<Vec<_>> = self.headers.iter().map(header).collect();
+        let text = (self.status.as_u16(), headers?, str::from_utf8(&self.body).ok()?);
+        serde_json::to_string(&text).ok().filter(|_| self.is_kept())
+    }
+
+    /// Returns the response that another server has kept as this text.
+    fn from_text(text: &str) -> Option<Self> {
+        let (status, headers, body): (u16, Vec<(String, String)>, String) = serde_json::from_str(text).ok()?;
+        let header = |(name, value): (String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+        let headers: Option<Vec<(HeaderName, HeaderValue)>> = headers.into_iter().map(header).collect();
+        let mut all = HeaderMap::new();
+        for (name, value) in headers? {
+            all.append(name, value); // several cookies have the same name of a header
+        }
+        let status = StatusCode::from_u16(status).ok()?;
+        Some(Self { status, headers: all, extensions: Extensions::new(), body: body.into() })
+    }
 }
 
 impl IntoResponse for StoredResponse {
@@ -114,21 +150,56 @@ impl IntoResponse for StoredResponse {
 }
 
 /// Handles a form once. The request comes without its body, which is the next argument.
-pub async fn once(responses: &Arc<StoredResponses>, request: Request, body: Bytes, next: Next) -> Response {
+pub async fn once(
+    app: &Arc<App>,
+    responses: &Arc<StoredResponses>,
+    request: Request,
+    body: Bytes,
+    next: Next,
+) -> Response {
     let named = form_urlencoded::parse(&body).any(|(name, id)| name == "form_id" && !id.is_empty());
     let key = Sha256::new().chain_update(request.uri().path()).chain_update([0]).chain_update(&body).finalize().into();
     let request = request.map(|_| Body::from(body));
     if !named {
         return next.run(request).await;
     }
-    match responses.find_or_begin(key, request, next) {
+    let work = once_on_all_nodes(app.clone(), key, request, next);
+    match responses.find_or_begin(key, work) {
         Slot::Done(response, _) => response.into_response(),
         Slot::InProgress(work) => work.wait().await.into_response(),
     }
 }
 
+/// Handles a form once, on whichever server it comes first. A client with too many forms costs no statement: only this
+/// server remembers them then.
+async fn once_on_all_nodes(app: Arc<App>, key: [u8; 32], request: Request, next: Next) -> StoredResponse {
+    let (parts, body) = request.into_parts();
+    let ip = client::ip(&parts, &app);
+    let work = async { StoredResponse::of(next.run(Request::from_parts(parts, body)).await).await };
+    let store = app.replays.as_ref();
+    let store = store.filter(|_| app.accounts.limits.clients.take(Action::Replay, ip, app.now()).is_ok());
+    let Some(store) = store else { return work.await };
+    let claim = match store.claim(&key).await {
+        Ok(Turn::Ours(claim)) => claim,
+        Ok(Turn::Answered(text)) => match StoredResponse::from_text(&text) {
+            Some(response) => return response,
+            None => return work.await, // another version wrote it
+        },
+        Err(_) => return work.await, // the page says that the database is out of reach
+    };
+    let response = claim.hold(work).await;
+    if let Some(text) = response.as_text() {
+        claim.answer(&text).await;
+    }
+    response
+}
+
 impl StoredResponses {
-    fn find_or_begin(self: &Arc<Self>, key: [u8; 32], request: Request, next: Next) -> Slot {
+    fn find_or_begin(
+        self: &Arc<Self>,
+        key: [u8; 32],
+        work: impl Future<Output = StoredResponse> + Send + 'static,
+    ) -> Slot {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, entry| match entry {
             Slot::InProgress(work) => !work.abort.is_finished(),
@@ -142,7 +213,7 @@ impl StoredResponses {
         let responses = self.clone();
         let task = tokio::spawn(
             async move {
-                let response = StoredResponse::of(next.run(request).await).await;
+                let response = work.await;
                 responses.keep(key, &response);
                 response
             }
@@ -163,10 +234,9 @@ impl StoredResponses {
         Slot::InProgress(work)
     }
 
-    /// Keeps the response of a form that had an effect: a redirect of a few hundred bytes. A form that failed may be sent again.
     fn keep(&self, key: [u8; 32], response: &StoredResponse) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if response.status.is_redirection() && entries.contains_key(&key) {
+        if response.is_kept() && entries.contains_key(&key) {
             entries.insert(key, Slot::Done(response.clone(), Instant::now()));
         } else {
             entries.remove(&key);

@@ -32,8 +32,13 @@ pub async fn alive(State(app): State<Arc<App>>, request: Request) -> Response {
 /// and without the words of the mail server.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.is_stopping() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Extension(Explained), "stopping
-").into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Extension(Explained),
+            "stopping
+",
+        )
+            .into_response();
     }
     let asked = async {
         match timeout(WAIT, app.db.ping()).await {

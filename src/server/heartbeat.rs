@@ -1,0 +1,52 @@
+//! The heartbeat: with PostgreSQL, each server tells the others that it is there, and learns how many there are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use crate::app::App;
+use crate::nodes::Beat;
+use crate::notice::Notice;
+
+/// How often a server says that it is there.
+const EVERY: Duration = Duration::from_secs(5);
+/// The largest difference between our clock and the database's that needs no warning, in seconds.
+const SKEW: i64 = 5;
+
+/// Says again and again that this server is there.
+pub async fn run(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        beat(&app).await;
+    }
+}
+
+/// Says once that this server is there, divides the limits among all servers, and deletes answers to forms that have expired.
+/// When the database is out of reach, all stays as it is.
+pub async fn beat(app: &App) {
+    let Some(node) = &app.node else { return };
+    match node.beat(app.now()).await {
+        Ok(beat) => take(app, beat),
+        Err(why) => debug!(%why, "this server cannot say that it is there"),
+    }
+    if let Some(replays) = &app.replays
+        && let Err(why) = replays.sweep().await
+    {
+        debug!(%why, "answers to forms cannot be deleted");
+    }
+}
+
+fn take(app: &App, beat: Beat) {
+    static SKEWED: Notice = Notice::new();
+    app.accounts.limits.divide_among(beat.nodes);
+    app.metrics.nodes.set(beat.nodes.into());
+    let ahead = beat.database_ahead.whole_seconds();
+    if ahead.abs() > SKEW && SKEWED.count(Instant::now()).is_some() {
+        warn!(
+            "the clock of this machine is {} seconds {} that of the database: let both keep time by NTP",
+            ahead.abs(),
+            if ahead > 0 { "behind" } else { "ahead of" }
+        );
+    }
+}
