@@ -1,0 +1,6 @@
+//! The faults, one function for each.
+
+pub mod machines;
+pub mod mail;
+pub mod races;
+pub mod storage;
