@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::site::{Tally, free_port, locked};
@@ -48,18 +48,19 @@ fn command(program: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn run(mut command: Command) -> anyhow::Result<String> {
-    let ran = command.output()?;
-    ensure!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+/// Runs a command on a thread of its own. It may wait for Latchkey, whose connections are carried by this runtime's threads.
+async fn run(mut command: Command) -> anyhow::Result<String> {
+    let ran = spawn_blocking(move || command.output()).await??;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     Ok(String::from_utf8(ran.stdout)?)
 }
 
-fn folder() -> anyhow::Result<TempDir> {
+async fn folder() -> anyhow::Result<TempDir> {
     let dir = tempfile::Builder::new().prefix("latchkey-faults-").tempdir()?;
     if getuid().is_root() {
         let mut ask = Command::new("id");
         ask.args(["-u", "postgres"]);
-        chown(dir.path(), Some(run(ask)?.trim().parse()?), None)?;
+        chown(dir.path(), Some(run(ask).await?.trim().parse()?), None)?;
     }
     Ok(dir)
 }
@@ -67,16 +68,16 @@ fn folder() -> anyhow::Result<TempDir> {
 impl Cluster {
     /// Starts a server on an empty database, with these options.
     pub async fn start(options: &[String]) -> anyhow::Result<Self> {
-        let dir = folder()?;
+        let dir = folder().await?;
         let mut initdb = command("initdb")?;
         initdb.args(["--no-sync", "--auth=trust", "--username=latchkey", "--pgdata"]).arg(dir.path().join("data"));
-        run(initdb)?;
+        run(initdb).await?;
         Self::on(dir, options).await
     }
 
     /// Starts a standby of this server, which streams from it.
     pub async fn standby(&self) -> anyhow::Result<Self> {
-        let dir = folder()?;
+        let dir = folder().await?;
         let mut copy = command("pg_basebackup")?;
         copy.args([
             "-h",
@@ -93,7 +94,7 @@ impl Cluster {
             "-D",
         ]);
         copy.arg(dir.path().join("data"));
-        run(copy)?;
+        run(copy).await?;
         Self::on(dir, &[]).await
     }
 
@@ -119,7 +120,7 @@ impl Cluster {
 
     async fn is_up(&self) -> anyhow::Result<()> {
         let began = Instant::now();
-        while self.ask("SELECT 1").is_err() {
+        while self.ask("SELECT 1").await.is_err() {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             ensure!(began.elapsed() < Duration::from_secs(30), "PostgreSQL does not start: {}", log());
             sleep(Duration::from_millis(50)).await;
@@ -132,10 +133,10 @@ impl Cluster {
     }
 
     /// Runs a statement as the operator does.
-    pub fn ask(&self, statement: &str) -> anyhow::Result<String> {
+    pub async fn ask(&self, statement: &str) -> anyhow::Result<String> {
         let mut psql = command("psql")?;
         psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, &self.url()]);
-        run(psql)
+        run(psql).await
     }
 
     /// Shuts the server down at once, without a checkpoint (`pg_ctl stop -m immediate`), and starts it again.
@@ -183,16 +184,16 @@ impl Cluster {
     }
 
     /// Makes a standby the primary.
-    pub fn promote(&self) -> anyhow::Result<()> {
-        self.ask("SELECT pg_promote(true, 30)").map(drop)
+    pub async fn promote(&self) -> anyhow::Result<()> {
+        self.ask("SELECT pg_promote(true, 30)").await.map(drop)
     }
 
     /// Runs PostgreSQL's own checks of tables and indexes.
-    pub fn integrity(&self, tally: &Tally) -> anyhow::Result<()> {
+    pub async fn integrity(&self, tally: &Tally) -> anyhow::Result<()> {
         let mut check = command("pg_amcheck")?;
         check.args(["-h", "localhost", "-p", &self.port.to_string(), "-U", "latchkey", "--install-missing"]);
         check.args(["--heapallindexed", "--parent-check", "-d", "postgres"]);
-        if let Err(why) = run(check) {
+        if let Err(why) = run(check).await {
             tally.violated(format!("pg_amcheck: {why}"));
         }
         Ok(())

@@ -171,7 +171,7 @@ impl Stage {
             books.user(user).await?;
         }
         match &self.cluster {
-            Some(cluster) => cluster.integrity(&self.site.tally)?,
+            Some(cluster) => cluster.integrity(&self.site.tally).await?,
             None => books.integrity(&self.site.tally).await?,
         }
         let done_yet_refused = users.iter().map(|user| user.ledger.done_yet_refused()).sum();

@@ -12,6 +12,10 @@ use crate::stage::{Options, Report, Stage};
 /// How long PostgreSQL is paused. It is longer than any of the program's own limits.
 const PAUSED: Duration = Duration::from_secs(60);
 
+/// Ends all connections of clients but this one.
+const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+
 /// PostgreSQL shuts down at once, and starts again.
 pub async fn restarted(options: Options) -> anyhow::Result<Report> {
     let mut stage = Stage::postgres(&options, 1).await?;
@@ -40,7 +44,7 @@ pub async fn terminated(options: Options) -> anyhow::Result<Report> {
     stage.open_until_fault().await;
     let cluster = stage.cluster.as_ref().context("no cluster")?;
     for _ in 0..2 + stage.chance.below(4) {
-        cluster.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")?;
+        cluster.ask(TERMINATE).await?;
         sleep(stage.chance.pause(50, 400)).await;
     }
     stage.recover().await?;
@@ -72,14 +76,14 @@ pub async fn replaced(options: Options) -> anyhow::Result<Report> {
     stage.connect_to(primary).await?;
     // From now on, a commit is acknowledged when the standby has it on its disk.
     let primary = stage.cluster.as_ref().context("no cluster")?;
-    primary.ask("ALTER ROLE latchkey SET synchronous_commit = on")?;
+    primary.ask("ALTER ROLE latchkey SET synchronous_commit = on").await?;
     for _ in 0..2 {
         stage.add_node(&options.binary).await?;
     }
     stage.open_until_fault().await;
     stage.cluster.as_mut().context("no cluster")?.kill()?;
     sleep(stage.chance.pause(0, 1000)).await;
-    standby.promote()?;
+    standby.promote().await?;
     let proxy = stage.proxy.as_ref().context("no proxy")?;
     proxy.lead_to(standby.port);
     proxy.cut();
