@@ -14,12 +14,16 @@ use crate::site::{Phase, Site};
 /// How long a client waits for an answer. It is more than the server takes at most.
 const PATIENCE: Duration = Duration::from_secs(45);
 
+/// The server ends a request after 30 seconds. Its statement may still be on the way to the database then.
+const SLOW: Duration = Duration::from_secs(9);
+
 /// What came back.
 #[derive(Debug)]
 pub struct Page {
     pub status: u16,
     pub location: String,
     pub html: String,
+    pub took: Duration,
 }
 
 /// A request's end: a page, or the reason why there is none.
@@ -57,6 +61,7 @@ impl Browser {
             // A limit says nothing about the account.
             Ok(page) if page.status == 429 => Answer::NotSent,
             Ok(page) if page.status < 500 => Answer::Refused,
+            Ok(page) if page.took > SLOW => Answer::TimedOut,
             Ok(_) => Answer::Failed,
             Err(answer) => answer,
         }
@@ -104,7 +109,8 @@ impl Browser {
                 }
             }
             let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let page = Page { status, location: header(LOCATION.as_str()).to_owned(), html };
+            let (location, took) = (header(LOCATION.as_str()).to_owned(), asked.elapsed());
+            let page = Page { status, location, html, took };
             if status >= 500 {
                 tally.failed.fetch_add(1, Relaxed);
                 let id = header("x-request-id");

@@ -91,6 +91,16 @@ impl State {
     }
 }
 
+/// Returns the states that differ in more than their counts of what was done although it had failed.
+fn distinct(mut states: Vec<State>) -> Vec<State> {
+    states.sort(); // that count is the last field, and the smallest one stays
+    states.dedup_by(|one, before| {
+        before.done_yet_refused == one.done_yet_refused.min(before.done_yet_refused)
+            && State { done_yet_refused: 0, ..one.clone() } == State { done_yet_refused: 0, ..before.clone() }
+    });
+    states
+}
+
 /// The answer to an act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -100,6 +110,8 @@ pub enum Answer {
     Refused,
     /// A page said that something had failed.
     Failed,
+    /// The page came because the time was over. What was asked for may be done later.
+    TimedOut,
     /// The request did not reach any server.
     NotSent,
     /// The connection was lost.
@@ -135,10 +147,8 @@ impl Ledger {
 
     /// Keeps the states that explain what was seen.
     fn keep(&mut self, seen: &str, explain: impl Fn(&State) -> Option<State>) {
-        let mut states: Vec<_> =
-            self.states.iter().flat_map(State::meanwhile).filter_map(|state| explain(&state)).collect();
-        states.sort();
-        states.dedup();
+        let states = self.states.iter().flat_map(State::meanwhile).filter_map(|state| explain(&state)).collect();
+        let states = distinct(states);
         if states.is_empty() {
             let (some, all) = (&self.states[..self.states.len().min(2)], self.states.len());
             self.violated(&format!("nothing explains {seen}; it may be {some:?}, {all} in all"));
@@ -156,21 +166,23 @@ impl Ledger {
             Answer::Done => self.keep(&seen, |state| state.after(act)),
             Answer::Refused => self.keep(&seen, |state| state.after(act).is_none().then(|| state.clone())),
             Answer::NotSent => {}
-            Answer::Failed | Answer::Lost => {
+            // A session that this user has no cookie of.
+            Answer::Failed | Answer::TimedOut | Answer::Lost if matches!(act, Act::LogIn { .. }) => {}
+            Answer::Failed | Answer::TimedOut | Answer::Lost => {
                 let mut states = vec![];
                 for state in self.states.iter().flat_map(State::meanwhile) {
                     if let Some(mut done) = state.after(act) {
-                        done.done_yet_refused += usize::from(answer == Answer::Failed);
+                        done.done_yet_refused += usize::from(answer != Answer::Lost);
                         states.push(done);
+                    }
+                    if answer != Answer::Failed {
                         let mut later = state.clone();
                         later.open.push(act);
                         states.push(later);
                     }
                     states.push(state);
                 }
-                states.sort();
-                states.dedup();
-                self.states = states;
+                self.states = distinct(states);
                 self.history.push(seen);
             }
         }
@@ -206,10 +218,9 @@ impl Ledger {
 
     /// Forgets what may still be done: all work has ended.
     pub fn settle(&mut self) {
-        self.states = self.states.iter().flat_map(State::meanwhile).collect();
-        self.states.iter_mut().for_each(|state| state.open.clear());
-        self.states.sort();
-        self.states.dedup();
+        let mut states: Vec<_> = self.states.iter().flat_map(State::meanwhile).collect();
+        states.iter_mut().for_each(|state| state.open.clear());
+        self.states = distinct(states);
     }
 
     /// Returns whether the account exists in all states, in some or in none.

@@ -33,6 +33,8 @@ use anyhow::{Context, bail};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rustix::process::getuid;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -147,6 +149,16 @@ impl Asked {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let asked = Asked::parse()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // What the runs have started ends with their values, also when the operator has had enough.
+    tokio::select! {
+        ended = run_all(&asked) => ended,
+        _ = ctrl_c() => bail!("stopped"),
+        _ = terminate.recv() => bail!("stopped"),
+    }
+}
+
+async fn run_all(asked: &Asked) -> anyhow::Result<ExitCode> {
     println!(
         "fault | runs | acknowledged | 5xx pages | lost | 5xx yet done | letters | twice | slowest letter | recovered after | violations"
     );
@@ -160,7 +172,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             continue;
         }
         let began = Instant::now();
-        let reports = run(&asked, *scene, asked.at_once.unwrap_or(*at_once)).await?;
+        let reports = run(asked, *scene, asked.at_once.unwrap_or(*at_once)).await?;
         violated |= print(name, &reports, began.elapsed());
     }
     Ok(if violated { ExitCode::FAILURE } else { ExitCode::SUCCESS })

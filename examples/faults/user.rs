@@ -146,7 +146,7 @@ impl User {
         let fields = [("email", address.as_str()), ("username", &login), ("password", &password)];
         match browser.submit("/signup", &fields, &["/signup/sent"]).await {
             Answer::Done => self.signups[0] += 1,
-            Answer::Failed | Answer::Lost => self.signups[1] += 1,
+            Answer::Failed | Answer::TimedOut | Answer::Lost => self.signups[1] += 1,
             Answer::NotSent | Answer::Refused => return Ok(()),
         }
         let Some(link) = self.mail.wait((&address, CONFIRM), seen, LETTER_WITHIN).await else { return Ok(()) };
@@ -243,7 +243,7 @@ impl User {
         self.waits.push(Instant::now());
         match browser.submit("/forgot-password", &[("email", &address)], &["/forgot-password/sent"]).await {
             Answer::Done => self.asked[0] += 1,
-            Answer::Failed | Answer::Lost => self.asked[1] += 1,
+            Answer::Failed | Answer::TimedOut | Answer::Lost => self.asked[1] += 1,
             Answer::NotSent | Answer::Refused => return Ok(()),
         }
         let Some(link) = self.mail.wait((&address, RESET), seen, LETTER_WITHIN).await else { return Ok(()) };

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use latchkey::db::{DatabaseUrl, Db};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::ConnectionTrait;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::stage::{Options, Report, Stage};
@@ -33,30 +34,31 @@ pub async fn kill(options: Options) -> anyhow::Result<Report> {
 }
 
 /// A mounted folder, which is unmounted in the end.
-struct Mount(PathBuf);
+struct Mount(TempDir);
 
 impl Mount {
-    fn small(at: &Path) -> anyhow::Result<Self> {
-        fs::create_dir(at)?;
+    fn small() -> anyhow::Result<Self> {
+        let at = tempfile::Builder::new().prefix("latchkey-faults-").tempdir()?;
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", DISK, "latchkey-faults"]).arg(at).output()?;
+        let mounted = mount.args(["-t", "tmpfs", "-o", DISK, "latchkey-faults"]).arg(at.path()).output()?;
         ensure!(mounted.status.success(), "mount: {}", String::from_utf8_lossy(&mounted.stderr));
-        Ok(Self(at.to_owned()))
+        Ok(Self(at))
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily: the nodes of the stage may still have it open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }
 
 /// Another program fills the disk, and its file is deleted after a while.
 pub async fn disk_full(options: Options) -> anyhow::Result<Report> {
     let mut stage = Stage::empty(&options).await?;
-    let data = stage.site.dir.path().join("data");
-    let _mount = Mount::small(&data)?;
+    let mount = Mount::small()?;
+    let data = mount.0.path().to_owned();
+    stage.settings.insert("LATCHKEY_DATA_DIR".into(), data.display().to_string());
     stage.add_node(&options.binary).await?;
     stage.open_until_fault().await;
     let filler = data.join("filler");
