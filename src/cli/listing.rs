@@ -135,7 +135,7 @@ pub(super) fn events(events: &[Event], json: bool) -> anyhow::Result<()> {
 }
 
 /// Returns a text of the mail server without characters that a terminal would obey.
-fn tame(words: &str) -> String {
+pub(super) fn tame(words: &str) -> String {
     words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

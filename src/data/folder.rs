@@ -28,12 +28,13 @@ impl Folder {
         self.path.join(now.format(NAME).unwrap_or_default())
     }
 
-    /// Returns when the newest backup was begun. A backup gets its name only when it is whole, so each of them is good.
+    /// Returns when the newest backup was begun. A backup gets its name only when it is whole, so each of them is good. One
+    /// from a time when the clock was ahead does not count: it would put off the next one until then.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn newest(&self) -> io::Result<Option<OffsetDateTime>> {
-        Ok(self.all()?.last().map(|(at, _)| *at))
+    pub fn newest(&self, now: OffsetDateTime) -> io::Result<Option<OffsetDateTime>> {
+        Ok(self.all()?.into_iter().map(|(at, _)| at).rfind(|at| *at <= now))
     }
 
     /// Deletes the oldest backups that are too many, and what a server that was killed has left of one that was not done.

@@ -4,7 +4,7 @@
 //! database, and can be started again. A step that breaks this has `_breaking_` in its name.
 
 use migrations::{Migrator, MigratorTrait};
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tracing::warn;
 
 use super::Db;
@@ -26,6 +26,11 @@ impl Db {
             return Ok(());
         }
         let tx = self.begin_alone().await?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            // A step that waits for a table makes every request to the table wait behind it, on all servers. A backup that
+            // reads the table for minutes would stop the site. The service manager starts this server again.
+            tx.execute_unprepared("SET LOCAL lock_timeout = '2s'").await?;
+        }
         // A newer program may have been faster.
         if !self.is_up_to_date().await? {
             Migrator::up(&tx, None).await?;

@@ -88,6 +88,9 @@ impl Db {
         let Some(file) = url.file() else {
             postgres::try_once(url.reveal()).await?;
             options.map_sqlx_postgres_opts(postgres::adapt);
+            options
+                .test_before_acquire(false)
+                .map_sqlx_postgres_before_acquire(|connection, _| Box::pin(postgres::answers(connection)));
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             return Ok(Self { read: pool.clone(), write: Writer(pool) });
         };
@@ -170,6 +173,18 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
     }
+}
+
+/// Does the work of a background task with the database, in so much time at most.
+///
+/// A connection whose other end has gone without a word, as after a loss of power or a failover, answers nothing, and its
+/// statement waits for ever. Requests have a time limit of their own. A task without one would hang until the next start.
+///
+/// # Errors
+/// If the work fails, or is not done in time.
+pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let late = || DbErr::Custom(format!("the database has not answered for {} seconds", limit.as_secs()));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late().into()))
 }
 
 /// Returns the reason of a database error, without the library's prefix and without repeating it.

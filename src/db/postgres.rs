@@ -12,6 +12,19 @@ use tokio::time::timeout;
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a connection of the pool may take to show that it is alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Returns whether a connection of the pool answers. One whose other end has gone without a word would keep each request that
+/// takes it until the request's time is up.
+///
+/// # Errors
+/// If it does not answer. The pool closes it then, and takes another one.
+pub(super) async fn answers(connection: &mut PgConnection) -> Result<bool, Error> {
+    timeout(ALIVE_WITHIN, connection.ping()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(true)
+}
+
 /// Connects once, before there is a pool. The pool would take a refusal for a server that is starting, connect again for
 /// ten seconds, and then say only that it waited. The service manager can start Latchkey again (systemd: `Restart=`).
 ///

@@ -10,14 +10,17 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::compose::{Composed, LinkToken, compose};
 use super::{Mailer, Refused};
-use crate::accounts::outbox::{self, LetterState, OutboxRow, PutOff};
+use crate::accounts::outbox::{self, LEASE, LetterState, OutboxRow, PutOff};
 use crate::accounts::{Fault, not_me, password_reset};
 use crate::app::App;
+use crate::db::within;
 
 /// How many letters may be sent at once.
 pub const AT_ONCE: usize = 4;
 /// How often to look when the bell does not ring, for letters that other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the database may take for one look at the outbox.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a greeting of the mail server counts.
 const GREETED: Duration = Duration::from_secs(5);
@@ -41,7 +44,7 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
             is_open = greeting.is_good(&app, &mailer) => is_open,
         };
         while is_open && sending.len() < AT_ONCE {
-            match outbox::lease(&app.db, app.now()).await {
+            match within(PATIENCE, outbox::lease(&app.db, app.now())).await {
                 Ok(Some(row)) => {
                     let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
                     sending.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
@@ -73,7 +76,7 @@ impl Greeting {
         if self.asked.is_some_and(|asked| asked.elapsed() < GREETED) {
             return self.failures == 0;
         }
-        match outbox::is_due(app.db.read(), app.now()).await {
+        match within(PATIENCE, outbox::is_due(app.db.read(), app.now())).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(fault) => {
@@ -93,7 +96,8 @@ impl Greeting {
         };
         self.failures += 1;
         count(app, &refused, false);
-        match outbox::put_off_due(app.db.write(), &refused.why, outbox::pause(self.failures), app.now()).await {
+        let pause = outbox::pause(self.failures);
+        match within(PATIENCE, outbox::put_off_due(app.db.write(), &refused.why, pause, app.now())).await {
             Ok(PutOff { waiting, failed: 0 }) => {
                 warn!(why = refused.why, waiting, "the mail server takes no emails; trying again later");
             }
@@ -116,13 +120,14 @@ fn count(app: &App, refused: &Refused, of_letter: bool) {
 }
 
 async fn until_next(app: &App) -> Duration {
-    let due = outbox::next_due(app.db.read()).await.ok().flatten();
+    let due = within(PATIENCE, outbox::next_due(app.db.read())).await.ok().flatten();
     let wait = due.map_or(LOOK_EVERY, |due| (due - app.now()).try_into().unwrap_or_default());
     wait.clamp(Duration::from_secs(1), LOOK_EVERY)
 }
 
 async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, row: OutboxRow) {
-    if let Err(fault) = try_to_deliver(&app, &mailer, &row).await {
+    // The lease ends then, and another attempt is made.
+    if let Err(fault) = within(LEASE.unsigned_abs(), try_to_deliver(&app, &mailer, &row)).await {
         // The row could not be written either. Its lease will run out, and the letter gets another attempt.
         error!(%fault, "a letter could not be worked on");
     }

@@ -119,6 +119,8 @@ impl From<&smtp::Error> for Refused {
                    add ?tls=required if it takes log-ins over TLS only"
                 .into();
         }
+        // A terminal would obey escape sequences in the words of a hostile mail server.
+        why = why.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         // 5xx is about this letter, and final. 53x is about our own log-in, which the operator can correct.
         let hopeless = trouble == Trouble::Refused;
         let certain =

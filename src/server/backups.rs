@@ -8,11 +8,14 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::app::App;
 use crate::data::{self, Backup, Folder, Source};
+use crate::db::within;
 
 /// How often to look whether a backup is due.
 const EVERY: Duration = Duration::from_secs(60);
 /// How long to wait after a failure. A large database is not read every minute for a disk that is full.
 const AFTER_FAILURE: Duration = Duration::from_secs(600);
+/// How long a backup may take.
+const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Makes a backup whenever the newest one is old enough, without end.
 pub async fn run(app: Arc<App>) {
@@ -20,7 +23,8 @@ pub async fn run(app: Arc<App>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        if let Err(why) = look(&app, folder).instrument(info_span!("backup")).await {
+        let looking = within(LONGEST, look(&app, folder)).instrument(info_span!("backup"));
+        if let Err(why) = looking.await {
             app.metrics.backups.failures.inc();
             let (folder, minutes) = (folder.path.display(), AFTER_FAILURE.as_secs() / 60);
             warn!(
@@ -34,7 +38,7 @@ pub async fn run(app: Arc<App>) {
 /// Makes a backup if it is due.
 async fn look(app: &App, folder: &Folder) -> anyhow::Result<()> {
     let now = app.now();
-    let newest = folder.newest()?;
+    let newest = folder.newest(now)?;
     app.metrics.backups.note(newest);
     if newest.is_some_and(|at| now - at < folder.every) {
         return Ok(());

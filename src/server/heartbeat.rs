@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::app::App;
+use crate::db::within;
 use crate::nodes::Beat;
 use crate::notice::Notice;
 
 /// How often a server says that it is there.
 const EVERY: Duration = Duration::from_secs(5);
+/// How long the database may take for each part of a beat.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest difference between our clock and the database's that needs no warning, in seconds.
 const SKEW: i64 = 5;
 
@@ -26,12 +29,12 @@ pub async fn run(app: Arc<App>) {
 /// When the database is out of reach, all stays as it is.
 pub async fn beat(app: &App) {
     let Some(node) = &app.node else { return };
-    match node.beat(app.now()).await {
+    match within(PATIENCE, node.beat(app.now())).await {
         Ok(beat) => take(app, beat),
         Err(why) => debug!(%why, "this server cannot say that it is there"),
     }
     if let Some(replays) = &app.replays
-        && let Err(why) = replays.sweep().await
+        && let Err(why) = within(PATIENCE, replays.sweep()).await
     {
         debug!(%why, "answers to forms cannot be deleted");
     }

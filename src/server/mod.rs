@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::accounts::outbox;
 use crate::app::{App, make_folder};
 use crate::config::{Config, LogFormat, Settings};
-use crate::db::Db;
+use crate::db::{Db, within};
 use crate::gate::HANDLER_TIMEOUT;
 use crate::mail::{Mailer, postman};
 use crate::net::{ConnectionLimits, Crowd, accept, redirect};
@@ -165,7 +165,7 @@ pub async fn run(
     postman.await?;
     beside.shutdown().await;
     if let Some(node) = &app.node {
-        let _ = node.leave().await; // otherwise the others count this server for 20 seconds more
+        let _ = within(CLOSE_WITHIN, node.leave()).await; // otherwise the others count this server for 20 seconds more
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::session::{self, device};
 use crate::accounts::{Fault, event, limit, outbox};
 use crate::app::App;
-use crate::db::Alone;
+use crate::db::{Alone, within};
 use crate::visit_store;
 
 /// How often the sweeper runs.
@@ -40,7 +40,8 @@ pub async fn run(app: Arc<App>) {
     loop {
         tick.tick().await;
         let sweeping = async {
-            if let Err(fault) = sweep(&app).await {
+            // A sweep that took longer goes on where it was: it deletes in batches.
+            if let Err(fault) = within(EVERY, sweep(&app)).await {
                 warn!(%fault, "failed; trying again later");
             }
         };

@@ -82,6 +82,26 @@ async fn a_healthy_installation_is_told_in_lines_and_as_json() {
 }
 
 #[tokio::test]
+async fn the_age_of_the_backups_is_told() {
+    let mut process = Process::on_sqlite(&[("LATCHKEY_BACKUP_DIR", "backups")]);
+    process.start().await;
+    until("the first backup is made", async || {
+        let names = fs::read_dir(process.path("backups")).ok()?.map(|file| file.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().ends_with("Z.db")).then_some(())
+    })
+    .await;
+    Found::by(&process, &[]).ok(&["backup"]);
+    process.stop().await;
+    let made = fs::read_dir(process.path("backups")).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&made, process.path("backups/latchkey-20260101T000000Z.db")).unwrap();
+    Found::by(&process, &[]).has("warn", "backup", "h old; look for");
+    // One that was made while the clock was ahead would put off the next one until then.
+    let ahead = process.path("backups/latchkey-20990101T000000Z.db");
+    fs::rename(process.path("backups/latchkey-20260101T000000Z.db"), &ahead).unwrap();
+    Found::by(&process, &[]).has("warn", "backup", "there is none in");
+}
+
+#[tokio::test]
 async fn what_is_wrong_on_the_machine_is_said_with_what_to_do() {
     let process = Process::on_sqlite(&[]);
     let found = Found::by(&process, &[]);

@@ -1,6 +1,7 @@
 //! Versions N and N+1 work on one database at the same time, so the tables of this version must do for the previous release.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use latchkey::db::{DatabaseUrl, Db};
 use migrations::{Migrator, MigratorTrait};
@@ -140,6 +141,20 @@ async fn steps_after_the_previous_release_only_add_unless_their_name_says_breaki
         assert!(may_break || broken.is_empty(), "{}: {broken:?}; the previous release runs beside it", step.name());
         before = after;
     }
+}
+
+#[tokio::test]
+async fn a_step_does_not_make_a_site_wait_for_a_backup() {
+    let cluster = Cluster::start().await;
+    let db = database(&cluster, "steps").await;
+    migrate(&db, steps()).await;
+    let backup = db.begin().await.unwrap();
+    backup.execute_unprepared("LOCK TABLE outbox IN ACCESS SHARE MODE").await.unwrap();
+    let why = tokio::time::timeout(Duration::from_secs(10), db.migrate()).await.expect("an end").unwrap_err();
+    assert!(why.to_string().contains("lock timeout"), "{why}");
+    assert!(!db.is_up_to_date().await.unwrap(), "all or nothing");
+    backup.commit().await.unwrap();
+    db.migrate().await.unwrap();
 }
 
 #[tokio::test]

@@ -109,11 +109,13 @@ async fn waiting(db: &Db) -> Result<Finding, DbErr> {
         Some(age) => warn(
             "outbox",
             format!(
-                "{says}; the oldest has waited for {} min: look for “mail” in the server's log",
+                "{says}; the oldest has waited for {} min: latchkey mail list --state waiting",
                 age.whole_minutes()
             ),
         ),
-        None if count("failed") > 0 => warn("outbox", format!("{says}; the server's log has the mail server's words")),
+        None if count("failed") > 0 => {
+            warn("outbox", format!("{says}; what the mail server said: latchkey mail list --state failed"))
+        }
         None => ok("outbox", says),
     })
 }

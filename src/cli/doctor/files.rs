@@ -10,7 +10,9 @@ use rustix::process::geteuid;
 
 use super::super::open::{ELSEWHERE, absolute};
 use super::{Finding, fail, ok, warn};
+use crate::clock::Clock;
 use crate::config::{SecretSource, Settings};
+use crate::data::Folder;
 use crate::net::Tls;
 use crate::secret::Secret;
 
@@ -35,6 +37,7 @@ pub(super) fn check(settings: &Settings) -> (Vec<Finding>, Option<Secret>) {
         });
     }
     found.extend(disk(dir));
+    found.extend(settings.storage.backups.as_ref().map(backups));
     (found, secret)
 }
 
@@ -93,4 +96,20 @@ fn disk(dir: &Path) -> Option<Finding> {
     } else {
         ok("disk", says)
     })
+}
+
+/// Looks at the age of the newest backup that the server has made. The server makes the first one when it starts.
+fn backups(folder: &Folder) -> Finding {
+    let name = absolute(&folder.path);
+    let look = "look for “backup” in the server's log";
+    let now = Clock::default().now();
+    match folder.newest(now) {
+        Err(why) => warn("backup", format!("{name} cannot be read: {why}")),
+        Ok(None) => warn("backup", format!("there is none in {name} yet; {look}")),
+        Ok(Some(begun)) => {
+            let age = now - begun;
+            let says = format!("the newest in {name} is {} h old", age.whole_hours());
+            if age > folder.every * 2 { warn("backup", format!("{says}; {look}")) } else { ok("backup", says) }
+        }
+    }
 }

@@ -32,13 +32,7 @@ pub async fn alive(State(app): State<Arc<App>>, request: Request) -> Response {
 /// and without the words of the mail server.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.is_stopping() {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Extension(Explained),
-            "stopping
-",
-        )
-            .into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, Extension(Explained), "stopping\n").into_response();
     }
     let asked = async {
         match timeout(WAIT, app.db.ping()).await {
@@ -53,7 +47,8 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, wait)], Extension(Explained), words)
             .into_response();
     }
-    match mail::stuck_since(&app).await {
+    // A table that is locked must not make the probe late: a balancer would take every node out.
+    match timeout(WAIT, mail::stuck_since(&app)).await.ok().flatten() {
         None => "ready\n".into_response(),
         Some(since) => format!("ready\nmail: the mail server has not taken emails for {}\n", minutes(since, app.now()))
             .into_response(),
