@@ -63,9 +63,9 @@ pub struct App {
     pub readiness: Recent<Result<(), String>>,
     /// Whether emails wait for the mail server, a moment ago.
     pub mail_queue: Recent<Queue>,
-    /// The forms that the servers of one PostgreSQL database answer once.
+    /// The forms that the nodes of a PostgreSQL database answer once.
     pub replays: Option<ReplayStore>,
-    /// This server, as one of several on a PostgreSQL database.
+    /// This server, as a node of a PostgreSQL database.
     pub node: Option<Node>,
     stopping: AtomicBool,
     /// Keeps other servers off the database.

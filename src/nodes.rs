@@ -1,6 +1,6 @@
-//! The table `nodes`: the servers that share a PostgreSQL database, each of which says every few seconds that it is there.
+//! The table `nodes`: the servers that share a PostgreSQL database. Each of them says every few seconds that it is there.
 //!
-//! All times are the database's own, so the clocks of the servers do not matter.
+//! All times are the database's own, so the clocks of the nodes do not matter.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use time::{Duration, OffsetDateTime};
@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::chance;
 use crate::db::Db;
 
-/// Says that this server is there, deletes the rows of servers that are gone, and counts all that were seen in the last 20
-/// seconds. A paused server may come back, so its row stays for a minute.
+/// Says that this node is there, deletes the rows of nodes that are gone, and counts all that were seen in the last 20
+/// seconds. A paused node may come back, so its row stays for a minute.
 const BEAT: &str = "WITH ours AS ( \
                         INSERT INTO nodes (id, version, seen_at) VALUES ($1, $2, now()) \
                         ON CONFLICT (id) DO UPDATE SET seen_at = now() \
@@ -44,7 +44,7 @@ impl Node {
         shared.then(|| Self { db: db.clone(), id: chance::id() })
     }
 
-    /// Says that this server is there, at the time `now` of its own clock.
+    /// Says that this node is there, at the time `now` of its own clock.
     pub async fn beat(&self, now: OffsetDateTime) -> Result<Beat, DbErr> {
         let values = [self.id.into(), env!("CARGO_PKG_VERSION").into()];
         let beat = Statement::from_sql_and_values(DbBackend::Postgres, BEAT, values);
@@ -53,7 +53,7 @@ impl Node {
         Ok(Beat { nodes: u32::try_from(nodes).unwrap_or(1), database_ahead: database - now })
     }
 
-    /// Says that this server ends.
+    /// Says that this node ends.
     pub async fn leave(&self) -> Result<(), DbErr> {
         let leave = Statement::from_sql_and_values(DbBackend::Postgres, LEAVE, [self.id.into()]);
         self.db.write().execute_raw(leave).await?;

@@ -1,9 +1,9 @@
-//! The table `replays`: which of several servers answers a form, and what it has answered.
+//! The table `replays`: which of several nodes answers a form, and what it has answered.
 //!
-//! Only servers on one PostgreSQL database use it. A SQLite file has one server, which keeps all of this in memory
+//! Only nodes of a PostgreSQL database use it. A SQLite file has one server, which keeps all of this in memory
 //! (`web::browser::replay`). The table has no plain text: an answer may set the cookie of a session.
 //!
-//! All times are the database's own, so the clocks of the servers do not matter.
+//! All times are the database's own, so the clocks of the nodes do not matter.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,15 +17,15 @@ use crate::db::Db;
 use crate::seal::{Seal, Seals};
 use crate::secret::Secret;
 
-/// Takes a form for five seconds, unless another server has it. If a server dies, the next one waits no longer than that.
+/// Takes a form for five seconds, unless another node has it. If a node dies, the next one waits no longer than that.
 const CLAIM: &str = "INSERT INTO replays (key, worker, response, expires_at) \
                      VALUES ($1, $2, NULL, now() + interval '5 seconds') \
                      ON CONFLICT (key) DO UPDATE \
                      SET worker = excluded.worker, response = NULL, expires_at = excluded.expires_at \
                      WHERE replays.expires_at <= now()";
-/// Reads what the server that has the form says.
+/// Reads the answer of the node that has the form.
 const LOOK: &str = "SELECT response FROM replays WHERE key = $1 AND expires_at > now()";
-/// Goes on with a form.
+/// Takes the form for five seconds more.
 const RENEW: &str = "UPDATE replays SET expires_at = now() + interval '5 seconds' WHERE key = $1 AND worker = $2";
 /// Keeps an answer for as long as it is kept in memory.
 const KEEP: &str =
@@ -34,19 +34,19 @@ const KEEP: &str =
 const RELEASE: &str = "DELETE FROM replays WHERE key = $1 AND worker = $2";
 const SWEEP: &str = "DELETE FROM replays WHERE expires_at <= now()";
 
-/// How often a server renews its claim. It is less than half of what [`CLAIM`] takes.
+/// How often a node renews its claim. It is less than half of what [`CLAIM`] takes.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// The first and the longest pause between two looks at a form that another server answers.
+/// The first and the longest pause between two looks at a form that another node answers.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(320)];
 
-/// The forms that the servers of one database answer.
+/// The forms that the nodes of one database answer.
 #[derive(Debug)]
 pub struct ReplayStore {
     db: Db,
     seals: Seals,
 }
 
-/// Which server answers a form.
+/// Which node answers a form.
 pub enum Turn {
     /// This one.
     Ours(Claim),
@@ -61,7 +61,7 @@ impl ReplayStore {
         shared.then(|| Self { db: db.clone(), seals: Seals::new(secret) })
     }
 
-    /// Takes the form that has this digest. If another server has it, waits for the answer, or until the form is given back.
+    /// Takes the form that has this digest. If another node has it, waits for the answer, or until the form is given back.
     pub async fn claim(&self, digest: &[u8; 32]) -> Result<Turn, DbErr> {
         let mut claim = Claim { db: self.db.clone(), seal: self.seals.of(digest), worker: chance::id(), held: false };
         let [mut pause, longest] = PAUSES;
@@ -87,7 +87,7 @@ impl ReplayStore {
     }
 }
 
-/// A form that this server answers. When this is dropped without an answer, another server may answer the form.
+/// A form that this node answers. When the claim is dropped without an answer, another node may answer the form.
 pub struct Claim {
     db: Db,
     seal: Seal,
@@ -112,7 +112,7 @@ impl Claim {
         }
     }
 
-    /// Keeps the answer for the other servers.
+    /// Keeps the answer for the other nodes.
     pub async fn answer(mut self, text: &str) {
         let Some(sealed) = self.seal.close(text) else { return };
         // Without the row, a second form is answered as a late one: the guards in the database hold.

@@ -59,7 +59,7 @@ pub(super) enum Command {
         /// The file to write, such as latchkey-backup.db. One that exists is refused.
         file: PathBuf,
     },
-    /// Put a backup back, while no server runs. The database must not exist, or must have no users.
+    /// Put a backup back, while no server runs. The database must not exist, or must be empty.
     Restore(data::Restore),
     /// Copy everything into another kind of database, such as from SQLite to PostgreSQL, while no server runs.
     Move(data::Move),

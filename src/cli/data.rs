@@ -38,7 +38,7 @@ pub(super) struct Move {
     /// The database to read: sqlite://FILE or postgres://USER@HOST/NAME. Default: the one in the settings.
     #[arg(long, value_name = "URL")]
     from: Option<String>,
-    /// The database to write: a SQLite file that does not exist, or a PostgreSQL database without users.
+    /// The database to write: a SQLite file that does not exist, or an empty PostgreSQL database.
     #[arg(long, value_name = "URL")]
     to: String,
 }

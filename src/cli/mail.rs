@@ -39,7 +39,7 @@ pub(super) enum MailCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Have emails sent now that wait or were given up. The running server attempts it within 5 seconds.
+    /// Have emails sent now that wait, were given up or dropped. A running server attempts them within 5 seconds.
     Retry {
         /// The IDs, or their beginnings.
         #[arg(required_unless_present = "failed", conflicts_with = "failed", value_name = "ID")]

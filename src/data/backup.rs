@@ -19,7 +19,7 @@ use crate::db::{DatabaseUrl, Db};
 /// The table that only backups have: a row for each table, with what it held.
 const DIGESTS: &str = "latchkey_backup";
 
-/// How many snapshots from before migrations are kept.
+/// How many snapshots, which are backups from before a migration, are kept.
 const SNAPSHOTS: usize = 3;
 
 /// A backup that was checked.
@@ -70,8 +70,8 @@ async fn write_digests(conn: &impl ConnectionTrait, survey: &Survey, now: Offset
     Ok(())
 }
 
-/// Checks a backup, or a plain copy of a SQLite database: SQLite's integrity, that it has no tables that are not known, and
-/// that its rows are those of its digests. SQLite has no checksums of rows itself.
+/// Checks a backup, or a plain copy of a SQLite database: SQLite's integrity, that it has only known tables, and that its rows
+/// are those of its digests. SQLite has no checksums of rows itself.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -79,7 +79,7 @@ pub async fn check(file: &Path) -> anyhow::Result<Backup> {
     let bytes = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
     let checked = async {
         let source = Source::open_file(file).await?;
-        let conn = &source.snapshot;
+        let conn = &source.reading;
         let found = texts(conn, "PRAGMA integrity_check").await.map_err(in_words)?;
         if found != ["ok"] {
             bail!("SQLite finds it damaged: {}", found.first().map_or("", String::as_str));
@@ -124,7 +124,7 @@ async fn texts(conn: &impl ConnectionTrait, ask: &str) -> Result<Vec<String>, Db
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-/// Writes a backup of a SQLite database that is about to be migrated into this folder, and keeps the last three of them.
+/// Writes a snapshot of a SQLite database that is about to be migrated into this folder, and keeps the last three of them.
 /// A database that is new, and one that is up to date, needs none.
 ///
 /// # Errors

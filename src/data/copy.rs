@@ -15,7 +15,7 @@ use crate::db::{self, DatabaseUrl, Db};
 /// A database as it was at one moment. Others may write meanwhile.
 #[derive(Debug)]
 pub struct Source {
-    pub(super) snapshot: DatabaseTransaction,
+    pub(super) reading: DatabaseTransaction,
     db: Db,
     /// How many of the steps it has. It need not have all: an older backup is read too.
     steps: u32,
@@ -39,17 +39,17 @@ impl Source {
     }
 
     async fn of(db: Db) -> anyhow::Result<Self> {
-        let snapshot = db.snapshot().await.map_err(in_words)?;
-        let steps = steps(&snapshot).await?;
+        let reading = db.begin_reading().await.map_err(in_words)?;
+        let steps = steps(&reading).await?;
         if steps == 0 {
             bail!("it has no tables of Latchkey");
         }
-        Ok(Self { snapshot, db, steps })
+        Ok(Self { reading, db, steps })
     }
 
     /// Returns what it holds. Reads every row.
     pub async fn survey(&self) -> anyhow::Result<Survey> {
-        Survey::of(&self.snapshot).await.map_err(in_words)
+        Survey::of(&self.reading).await.map_err(in_words)
     }
 
     /// Returns whether a server or a command uses this PostgreSQL database now.
@@ -57,15 +57,15 @@ impl Source {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn is_in_use(&self) -> anyhow::Result<bool> {
-        db::is_in_use(&self.snapshot).await.map_err(in_words)
+        db::is_in_use(&self.reading).await.map_err(in_words)
     }
 
-    /// Takes the turn of a scheduled backup, until the reading ends. Returns `false` if another machine has it.
+    /// Takes the turn of a scheduled backup, until the reading ends. Returns `false` if another node has it.
     ///
     /// # Errors
     /// If the database cannot be asked.
     pub async fn take_turn(&self) -> anyhow::Result<bool> {
-        db::take_backup_turn(&self.snapshot).await.map_err(in_words)
+        db::take_backup_turn(&self.reading).await.map_err(in_words)
     }
 
     /// Ends the reading.
@@ -73,7 +73,7 @@ impl Source {
     /// # Errors
     /// If the database is out of reach.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.snapshot.rollback().await.map_err(in_words)?;
+        self.reading.rollback().await.map_err(in_words)?;
         self.db.close().await.map_err(in_words)
     }
 }
@@ -95,7 +95,7 @@ async fn steps(conn: &DatabaseTransaction) -> anyhow::Result<u32> {
     Ok(u32::try_from(applied.len())?)
 }
 
-/// A database that has its rows, but is not seen before [`Copied::publish`]. If it is dropped, it never was.
+/// A copy with all rows, which is not seen before [`Copied::publish`]. If it is dropped, nothing of it stays.
 #[derive(Debug)]
 pub struct Copied {
     tx: DatabaseTransaction,
@@ -153,10 +153,10 @@ async fn fill_database(from: &Source, to: &DatabaseUrl) -> anyhow::Result<Copied
 async fn copy(from: &Source, to: &DatabaseTransaction) -> anyhow::Result<Survey> {
     Migrator::up(to, Some(from.steps)).await.map_err(in_words)?;
     let mut all = vec![];
-    for table in Table::all(&from.snapshot).await.map_err(in_words)? {
+    for table in Table::all(&from.reading).await.map_err(in_words)? {
         let (mut tally, mut after) = (Tally::of(&table), None);
         loop {
-            let rows = table.read(&from.snapshot, after).await.map_err(in_words)?;
+            let rows = table.read(&from.reading, after).await.map_err(in_words)?;
             let count = rows.len();
             tally.add(&rows);
             after = rows.last().map(|row| row[0].clone());

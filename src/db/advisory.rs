@@ -1,11 +1,11 @@
-//! PostgreSQL's advisory locks: which server does what only one may do at a time. Other programs in the same database must
+//! PostgreSQL's advisory locks: which node does what only one may do at a time. Other programs in the same database must
 //! not use these keys.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
 use super::Db;
 
-/// What only one server does at a time. The keys are eight letters as a number.
+/// What only one node does at a time. The keys are eight letters as a number.
 #[derive(Clone, Copy, Debug)]
 #[repr(i64)]
 pub enum Alone {
@@ -17,7 +17,7 @@ pub enum Alone {
     BackingUp = i64::from_be_bytes(*b"latchbak"),
 }
 
-/// A lock that ends when this is dropped, or with the process.
+/// A lock that ends when the value is dropped, or with the process.
 pub struct Lock {
     _tx: Option<DatabaseTransaction>,
 }
@@ -31,8 +31,7 @@ pub(super) async fn lock(tx: &DatabaseTransaction, what: Alone) -> Result<(), Db
     Ok(())
 }
 
-/// Takes the lock until the transaction ends. Returns whether it is ours, or another server has it. A SQLite file has one
-/// server.
+/// Takes the lock until the transaction ends. Returns `false` if another node has it. A SQLite file has one server.
 pub(super) async fn try_lock(tx: &DatabaseTransaction, what: Alone) -> Result<bool, DbErr> {
     if tx.get_database_backend() != DbBackend::Postgres {
         return Ok(true);
@@ -43,7 +42,7 @@ pub(super) async fn try_lock(tx: &DatabaseTransaction, what: Alone) -> Result<bo
 }
 
 impl Db {
-    /// Takes the lock, or returns `None` if another server has it. A SQLite file has one server.
+    /// Takes the lock, or returns `None` if another node has it. A SQLite file has one server.
     ///
     /// The lock belongs to a transaction and not to a connection: behind PgBouncer, two transactions may have different ones.
     pub async fn try_lock(&self, what: Alone) -> Result<Option<Lock>, DbErr> {

@@ -61,7 +61,7 @@ impl Db {
         if let Some(step) = newer.iter().find(|step| step.contains(BREAKING)) {
             return Err(DbErr::Custom(format!(
                 "a newer Latchkey has changed this database (step {step}) so that this one cannot use it; run the newer one, or \
-                 restore a copy of the database from before"
+                 restore a backup from before"
             )));
         }
         if let Some(missing) = known.iter().find(|step| !applied.contains(step)) {

@@ -1,4 +1,4 @@
-//! The database at once: how all of it is read as of one moment, and how a new one is filled.
+//! The whole database at once: how all of it is read as of one moment, and how a new one is filled.
 
 use std::path::Path;
 use std::time::Duration;
@@ -51,9 +51,9 @@ impl Db {
         Ok(Self { read: one.clone(), write: Writer(one) })
     }
 
-    /// Begins a transaction that sees the whole database as it is now, whatever others write meanwhile. It only reads, and
-    /// it keeps no other from writing.
-    pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+    /// Begins a transaction that sees the whole database as it is now, whatever others write meanwhile. It only reads, and it
+    /// keeps no other process from writing.
+    pub async fn begin_reading(&self) -> Result<DatabaseTransaction, DbErr> {
         let options = match self.read.get_database_backend() {
             DbBackend::Postgres => TransactionOptions {
                 isolation_level: Some(IsolationLevel::RepeatableRead),
@@ -66,7 +66,7 @@ impl Db {
         self.read.begin_with_options(options).await
     }
 
-    /// Begins a transaction that no other process can migrate the tables in. SQLite takes its write lock when a transaction
+    /// Begins a transaction in which no other process can migrate the tables. SQLite takes its write lock when a transaction
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
     pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
         let tx = self.begin().await?;
@@ -100,6 +100,6 @@ pub async fn is_in_use(conn: &impl ConnectionTrait) -> Result<bool, DbErr> {
 
 /// Takes the turn of the one process that makes a scheduled backup, until the transaction ends. Returns whether it is ours.
 /// A SQLite file has one server only.
-pub async fn take_backup_turn(snapshot: &DatabaseTransaction) -> Result<bool, DbErr> {
-    advisory::try_lock(snapshot, Alone::BackingUp).await
+pub async fn take_backup_turn(reading: &DatabaseTransaction) -> Result<bool, DbErr> {
+    advisory::try_lock(reading, Alone::BackingUp).await
 }

@@ -1,4 +1,4 @@
-//! The heartbeat: with PostgreSQL, each server tells the others that it is there, and learns how many there are.
+//! The heartbeat: with PostgreSQL, each node tells the others that it is there, and learns how many there are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use crate::db::within;
 use crate::nodes::Beat;
 use crate::notice::Notice;
 
-/// How often a server says that it is there.
+/// How often a node says that it is there.
 const EVERY: Duration = Duration::from_secs(5);
 /// How long the database may take for each part of a beat.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest difference between our clock and the database's that needs no warning, in seconds.
 const SKEW: i64 = 5;
 
-/// Says again and again that this server is there.
+/// Says again and again that this node is there.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -25,13 +25,13 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Says once that this server is there, divides the limits among all servers, and deletes answers to forms that have expired.
+/// Says once that this node is there, divides the limits among all nodes, and deletes answers to forms that have expired.
 /// When the database is out of reach, all stays as it is.
 pub async fn beat(app: &App) {
     let Some(node) = &app.node else { return };
     match within(PATIENCE, node.beat(app.now())).await {
         Ok(beat) => take(app, beat),
-        Err(why) => debug!(%why, "this server cannot say that it is there"),
+        Err(why) => debug!(%why, "this node cannot say that it is there"),
     }
     if let Some(replays) = &app.replays
         && let Err(why) = within(PATIENCE, replays.sweep()).await

@@ -165,7 +165,7 @@ pub async fn run(
     postman.await?;
     beside.shutdown().await;
     if let Some(node) = &app.node {
-        let _ = within(CLOSE_WITHIN, node.leave()).await; // otherwise the others count this server for 20 seconds more
+        let _ = within(CLOSE_WITHIN, node.leave()).await; // otherwise the other nodes count this one for 20 seconds more
     }
     Ok(())
 }

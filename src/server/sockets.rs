@@ -41,7 +41,7 @@ impl Sockets {
         let metrics = config.metrics_listen.map(|address| bind("LATCHKEY_METRICS_LISTEN", address)).transpose()?;
         if let Some(address) = config.metrics_listen.filter(|address| !is_near(&address.ip())) {
             warn!(
-                "LATCHKEY_METRICS_LISTEN: everyone who can reach {address} can find out who has an account; there is no password"
+                "LATCHKEY_METRICS_LISTEN: an attacker who can reach {address} can find out who has an account; there is no password"
             );
         }
         Ok(Self { site, tls, redirect, metrics, limits: ConnectionLimits::default() })

@@ -1,4 +1,4 @@
-//! The database: can it be used, is it as fast as it should be, does it agree with this machine about the time?
+//! Looks at the database: whether it can be used, how fast it is, and whether its clock agrees with this machine's.
 
 use std::time::{Duration, Instant};
 

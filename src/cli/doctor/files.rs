@@ -1,4 +1,5 @@
-//! The data folder, the secret, the TLS files: are they there, and closed to others? Is there room on the disk?
+//! Looks at the data folder, the secret and the TLS files: whether they are there and closed to others, and whether the disk
+//! has room.
 
 use std::fs;
 use std::io;

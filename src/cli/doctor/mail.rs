@@ -1,4 +1,4 @@
-//! The mail server: does it take our emails?
+//! Looks at the mail server: whether it takes our emails.
 
 use super::super::mail_test;
 use super::{Finding, fail, ok, warn};

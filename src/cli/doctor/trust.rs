@@ -1,4 +1,4 @@
-//! The certificate of the site: is it one that browsers trust, and for how long?
+//! Looks at the certificate of the site: whether browsers trust it, and for how long.
 
 use std::io;
 use std::sync::Arc;

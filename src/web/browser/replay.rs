@@ -5,8 +5,8 @@
 //! same fields gets the response that it got before, or waits for it. Requests without a `form_id`, from programs, are never
 //! replayed.
 //!
-//! Responses are kept in memory. Where several servers share a PostgreSQL database, the second request may come to another
-//! one. So the first takes the form in the table `replays`, and keeps its response there too ([`crate::replay_store`]).
+//! Responses are kept in memory. With several nodes, the second request may come to another one. So the first takes the form
+//! in the table `replays`, and keeps its response there too ([`crate::replay_store`]).
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -125,7 +125,7 @@ impl StoredResponse {
         serde_json::to_string(&text).ok().filter(|_| self.is_kept())
     }
 
-    /// Returns the response that another server has kept as this text.
+    /// Returns the response that another node has kept as this text.
     fn from_text(text: &str) -> Option<Self> {
         let (status, headers, body): (u16, Vec<(String, String)>, String) = serde_json::from_str(text).ok()?;
         let header = |(name, value): (String, String)| Some((name.parse().ok()?, value.parse().ok()?));
@@ -170,8 +170,8 @@ pub async fn once(
     }
 }
 
-/// Handles a form once, on whichever server it comes first. A client with too many forms costs no statement: only this
-/// server remembers them then.
+/// Handles a form once, on the node that it comes to first. A client with too many forms costs no statement: only this
+/// node remembers them then.
 async fn once_on_all_nodes(app: Arc<App>, key: [u8; 32], request: Request, next: Next) -> StoredResponse {
     let (parts, body) = request.into_parts();
     let ip = client::ip(&parts, &app);

@@ -28,8 +28,8 @@ pub async fn alive(State(app): State<Arc<App>>, request: Request) -> Response {
 /// Any client may ask, as often as it likes. So the database is asked at most once a second, and once for all clients that ask
 /// at the same time.
 ///
-/// While emails wait, the server is ready all the same, because users can log in. A second line says so, without an address
-/// and without the words of the mail server.
+/// A server that will stop says so first. While emails wait, it is ready all the same, because users can log in. A second
+/// line says so, without an address and without the words of the mail server.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, Extension(Explained), "stopping\n").into_response();
