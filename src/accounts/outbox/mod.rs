@@ -64,7 +64,7 @@ pub enum LetterState {
     Waiting,
     /// The mail server has accepted it.
     Sent,
-    /// There is no account to send it to.
+    /// There is no account to send it to, or the operator has dropped it.
     Dropped,
     /// Given up; `last_error` says why.
     Failed,
