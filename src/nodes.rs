@@ -15,7 +15,7 @@ const BEAT: &str = "WITH ours AS ( \
                         INSERT INTO nodes (id, version, seen_at) VALUES ($1, $2, now()) \
                         ON CONFLICT (id) DO UPDATE SET seen_at = now() \
                     ), gone AS ( \
-                        DELETE FROM nodes WHERE seen_at < now() - interval '1 minute' AND id <> $1 \
+                        DELETE FROM nodes WHERE id <> $1 AND abs(extract(epoch FROM now() - seen_at)) > 60 \
                     ) \
                     SELECT count(*) + 1, clock_timestamp() FROM nodes \
                     WHERE id <> $1 AND seen_at > now() - interval '20 seconds'";

@@ -87,6 +87,10 @@ pub(super) async fn restore(config: &Config, Restore { file, keep_sessions }: &R
             count(letters, "email")
         ))?;
     }
+    out(
+        "Users that were disabled or deleted since then, addresses and passwords are as they were: do what an operator did since \
+         again.",
+    )?;
     let secret = secret(&storage);
     out(format!("{secret} is not in a backup: put back the one of that time before you start the server."))
 }

@@ -28,13 +28,12 @@ impl Folder {
         self.path.join(now.format(NAME).unwrap_or_default())
     }
 
-    /// Returns when the newest backup was begun. A backup gets its name only when it is whole, so each of them is good. One
-    /// from a time when the clock was ahead does not count: it would put off the next one until then.
+    /// Returns when the newest backup was begun. A backup gets its name only when it is whole, so each of them is good.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn newest(&self, now: OffsetDateTime) -> io::Result<Option<OffsetDateTime>> {
-        Ok(self.all()?.into_iter().map(|(at, _)| at).rfind(|at| *at <= now))
+        Ok(self.until(now)?.last().map(|(at, _)| *at))
     }
 
     /// Deletes the oldest backups that are too many, and what a server that was killed has left of one that was not done.
@@ -42,8 +41,8 @@ impl Folder {
     ///
     /// # Errors
     /// If a file cannot be deleted.
-    pub fn tidy(&self) -> io::Result<()> {
-        let all = self.all()?;
+    pub fn tidy(&self, now: OffsetDateTime) -> io::Result<()> {
+        let all = self.until(now)?;
         let too_many = all.len().saturating_sub(self.keep);
         for (_, file) in &all[..too_many] {
             fs::remove_file(file)?;
@@ -59,12 +58,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Returns the backups, oldest first.
-    fn all(&self) -> io::Result<Vec<(OffsetDateTime, PathBuf)>> {
+    /// Returns the backups that were begun until now, oldest first. One that was made while the clock was ahead would count as
+    /// the newest until then, and each backup made meanwhile as one too many.
+    fn until(&self, now: OffsetDateTime) -> io::Result<Vec<(OffsetDateTime, PathBuf)>> {
         let mut all = vec![];
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            all.extend(at(&path).map(|at| (at, path)));
+            all.extend(at(&path).filter(|at| *at <= now).map(|at| (at, path)));
         }
         all.sort();
         Ok(all)

@@ -70,6 +70,10 @@ impl Db {
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
     pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
         let tx = self.begin().await?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            // A node that hangs with the lock, or another program that has it, must not keep this one waiting without a word.
+            tx.execute_unprepared("SET LOCAL lock_timeout = '30s'").await?;
+        }
         advisory::lock(&tx, Alone::Migrating).await?;
         Ok(tx)
     }

@@ -60,6 +60,6 @@ async fn look(app: &App, folder: &Folder) -> anyhow::Result<()> {
 
 async fn make(source: &Source, folder: &Folder, now: OffsetDateTime) -> anyhow::Result<Backup> {
     let backup = data::write(source, &folder.file(now), now).await?;
-    folder.tidy()?;
+    folder.tidy(now)?;
     Ok(backup)
 }

@@ -162,7 +162,13 @@ pub async fn run(
         }
     }
     listeners.shutdown().await; // this ends the connections that are left
-    postman.await?;
+    match tokio::time::timeout(STOP_WITHIN, &mut postman).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            postman.abort();
+            warn!("an email that was being sent did not end in time; it is sent again");
+        }
+    }
     beside.shutdown().await;
     if let Some(node) = &app.node {
         let _ = within(CLOSE_WITHIN, node.leave()).await; // otherwise the other nodes count this one for 20 seconds more

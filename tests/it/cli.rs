@@ -63,7 +63,7 @@ fn every_command_explains_itself() {
         assert!(command == ["serve"] || settings == 0, "{command:?} shows settings of the server: {}", ran.out);
     }
     assert!(top.out.contains("latchkey serve --help") && !top.out.contains("--listen"), "{}", top.out);
-    assert!(top.out.lines().count() < 30, "{}", top.out);
+    assert!(top.out.lines().count() < 40, "{}", top.out);
     let version = process.run(&["--version"]).out;
     assert_eq!(version.trim(), format!("latchkey {}", env!("CARGO_PKG_VERSION")));
     assert!(!process.path("data").exists(), "help leaves nothing behind");

@@ -310,7 +310,7 @@ async fn the_example_for_nginx_works() {
     let mut site = works(Proxy::Nginx).await;
     // nginx looks at no /readyz itself, so a failure of both nodes reaches the user as our own page.
     drop(site.cluster.take());
-    let page = site.browser().open("/readyz").await;
+    let page = site.browser().log_in("sam", OTTER).await;
     page.assert_framed(503);
     assert!(
         page.headers.contains_key("x-request-id") && page.headers.contains_key("retry-after"),

@@ -19,6 +19,7 @@ use crate::app::TestApp;
 use crate::browser::{Browser, Form, Page};
 use crate::cluster::{Cluster, SECRET, count};
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
+use crate::smtp::MailServer;
 use crate::{HERON, OTTER};
 
 /// Two servers and their load balancer.
@@ -343,9 +344,9 @@ async fn two_nodes_send_each_of_many_letters_once() {
 #[tokio::test]
 async fn a_letter_whose_node_was_killed_is_sent_by_another_node_after_its_lease() {
     let cluster = Cluster::start().await;
-    // A mail server that takes the connection and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let smtp = format!("smtp://{}", silent.local_addr().unwrap());
+    // A mail server that takes the letter and says nothing.
+    let silent = MailServer::start_with(&["silent", "--times", "1"]).await;
+    let smtp = format!("smtp://127.0.0.1:{}", silent.port);
     let mut dying = cluster.node("", &[("LATCHKEY_SMTP_URL", &smtp), ("LATCHKEY_MAIL_FROM", "a@example.com")]);
     dying.start().await;
     sign_up(&mut dying.browser(), "sam", OTTER).await;

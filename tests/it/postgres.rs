@@ -11,6 +11,9 @@ use futures_util::future::join_all;
 use latchkey::accounts::link::reset_token;
 use latchkey::clock::Clock;
 use sea_orm::ConnectionTrait;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::OTTER;
@@ -304,4 +307,55 @@ async fn a_database_that_cannot_be_used_is_an_error_at_once_with_what_to_do() {
             }
         }
     }
+}
+
+/// Carries connections to PostgreSQL, until those that are open are frozen: nothing comes through any more, and neither end is
+/// told. This is what a loss of power or a firewall does.
+struct Line {
+    port: u16,
+    freeze: watch::Sender<()>,
+}
+
+impl Line {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = listener.local_addr().unwrap().port();
+        let (freeze, frozen) = watch::channel(());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut frozen = frozen.clone();
+                frozen.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(("localhost", port)).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = frozen.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Self { port: ours, freeze }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_die_without_a_word_stop_neither_requests_nor_emails() {
+    let cluster = Cluster::start().await;
+    let line = Line::to(cluster.port).await;
+    let url = format!("postgres://latchkey@localhost:{}/postgres", line.port);
+    let settings =
+        [("LATCHKEY_DATABASE_URL", url.as_str()), ("LATCHKEY_SECRET", SECRET), ("LATCHKEY_DRAIN_SECONDS", "0")];
+    let mut process = Process::new(&settings);
+    process.start().await;
+    let mut sam = process.user("sam", OTTER).await;
+    let db = cluster.db().await;
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    until("the postman has a statement under way", async || (count(&db, WAITING).await > 0).then_some(())).await;
+    line.freeze.send(()).unwrap();
+    tx.commit().await.unwrap();
+    until("a page is served", async || sam.is_logged_in().await.then_some(())).await;
+    process.browser().ask_reset("sam@example.com").await;
+    process.link("sam@example.com", 2).await;
+    process.stop().await;
 }

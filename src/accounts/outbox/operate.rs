@@ -45,9 +45,16 @@ pub async fn newest(conn: &impl ConnectionTrait, wanted: &Wanted, most: u64) -> 
     Ok((letters.limit(most).all(conn).await?, count.saturating_sub(most)))
 }
 
-/// Returns the letters whose ID begins with this text, two at most. A text that begins no ID finds none.
+/// How many digits of an ID name a letter.
+const DIGITS: usize = 4;
+
+/// Returns the letters whose ID begins with this text, two at most. A text that begins no ID, or is shorter than [`DIGITS`],
+/// finds none.
 pub async fn by_prefix(conn: &impl ConnectionTrait, prefix: &str) -> Result<Vec<OutboxRow>> {
     let digits: String = prefix.chars().filter(|digit| *digit != '-').collect();
+    if digits.len() < DIGITS {
+        return Ok(vec![]);
+    }
     let end = |fill: &str| Uuid::try_parse(&format!("{digits}{}", fill.repeat(32_usize.saturating_sub(digits.len()))));
     let (Ok(first), Ok(last)) = (end("0"), end("f")) else { return Ok(vec![]) };
     let found = Entity::find().filter(Column::Id.between(first, last)).order_by_asc(Column::Id).limit(2);
