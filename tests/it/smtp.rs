@@ -15,6 +15,7 @@ use latchkey::accounts::outbox::{LetterState, OutboxRow};
 use latchkey::clock::Clock;
 use mail_parser::{Message, MessageParser};
 use reqwest::{Method, RequestBuilder};
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -649,6 +650,9 @@ async fn a_kill_between_the_servers_answer_and_our_record_sends_the_same_email_o
     let first = server.letter(1).await;
     let db = process.db().await;
     let writer = db.begin().await.unwrap(); // now the postman cannot record anything
+    if crate::database::on_postgres() {
+        writer.execute_unprepared("LOCK TABLE outbox IN SHARE MODE").await.unwrap();
+    }
     until("the server has answered", async || server.said().iter().any(|fact| fact["answered"] == true).then_some(()))
         .await;
     process.kill();
