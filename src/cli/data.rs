@@ -88,8 +88,8 @@ pub(super) async fn restore(config: &Config, Restore { file, keep_sessions }: &R
         ))?;
     }
     out(
-        "Users that were disabled or deleted since then, addresses and passwords are as they were: do what an operator did since \
-         again.",
+        "Accounts are as they were then. What was changed since, such as an account that was disabled or a password, must be \
+         changed again.",
     )?;
     let secret = secret(&storage);
     out(format!("{secret} is not in a backup: put back the one of that time before you start the server."))

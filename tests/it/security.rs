@@ -206,8 +206,10 @@ async fn an_email_tells_of_single_log_outs_too_and_not_of_log_outs_that_ended_no
     app.app.clock.advance(time::Duration::hours(1));
     app.app.accounts.bell.notify_one();
     assert_eq!(told(&app).await, 4);
-    let newest = app.letters_to("sam@example.com", 1).await.remove(0);
-    assert_eq!(newest.subject, "2 devices were logged out of your Latchkey account");
+    // The email about the log-ins goes out at the same moment.
+    let letters = app.letters_to("sam@example.com", 1).await;
+    let newest: Vec<_> = letters.iter().take(2).map(|letter| letter.subject.as_str()).collect();
+    assert!(newest.contains(&"2 devices were logged out of your Latchkey account"), "{newest:?}");
 }
 
 /// Several log-outs of one session at the same moment end it once. They must not use up the emails: the log-out that
