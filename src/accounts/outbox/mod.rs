@@ -278,21 +278,20 @@ pub async fn note_not_sent(
     let attempts = usize::try_from(row.attempts.max(1)).unwrap_or(1);
     let next = now + PAUSES[(attempts - 1).min(PAUSES.len() - 1)];
     let state = if hopeless || next >= row.deadline { LetterState::Failed } else { LetterState::Waiting };
-    let changes = ActiveModel {
-        state: Set(state),
-        next_attempt_at: Set(next),
-        leased_until: Set(None),
-        last_error: Set(Some(kept(why))),
-        failed_at: Set(Some(now)),
-        ..Default::default()
-    };
-    let update = attempt(row).set(changes).filter(Column::State.eq(LetterState::Waiting));
+    let update = attempt(row).set(not_sent(state, next, why, now)).filter(Column::State.eq(LetterState::Waiting));
     Ok(if update.exec(conn).await?.rows_affected == 0 { LetterState::Dropped } else { state })
 }
 
-/// Returns as much of a mail server's words as is kept.
-fn kept(why: &str) -> String {
-    why.chars().take(ERROR_MAX).collect()
+/// Returns what changes in the row of a letter that was not sent.
+fn not_sent(state: LetterState, next: OffsetDateTime, why: &str, now: OffsetDateTime) -> ActiveModel {
+    ActiveModel {
+        state: Set(state),
+        next_attempt_at: Set(next),
+        leased_until: Set(None),
+        last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
+        failed_at: Set(Some(now)),
+        ..Default::default()
+    }
 }
 
 /// Releases the letters that other processes hold. This is for the start of the one process that a SQLite file has: a

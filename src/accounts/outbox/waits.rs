@@ -4,12 +4,12 @@ use std::cmp;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, QueryOrder, QuerySelect};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::letter::Priority;
-use super::{ActiveModel, Column, Entity, LetterState, PAUSES, kept, unleased};
+use super::{Column, Entity, LetterState, PAUSES, not_sent, unleased};
 use crate::accounts::Result;
 
 /// How many letters are put off at once.
@@ -70,16 +70,12 @@ pub async fn put_off_due(
     let ids = ids.order_by_asc(Column::NextAttemptAt).limit(AT_ONCE).into_tuple::<Uuid>().all(conn).await?;
     let next = now + pause;
     let change = |state, expired: bool| {
-        let changes = ActiveModel {
-            state: Set(state),
-            next_attempt_at: Set(next),
-            leased_until: Set(None),
-            last_error: Set(Some(kept(why))),
-            failed_at: Set(Some(now)),
-            ..Default::default()
-        };
         let deadline = if expired { Column::Deadline.lte(next) } else { Column::Deadline.gt(next) };
-        Entity::update_many().set(changes).filter(due(now)).filter(Column::Id.is_in(ids.clone())).filter(deadline)
+        Entity::update_many()
+            .set(not_sent(state, next, why, now))
+            .filter(due(now))
+            .filter(Column::Id.is_in(ids.clone()))
+            .filter(deadline)
     };
     let mut put_off = PutOff::default();
     if !ids.is_empty() {

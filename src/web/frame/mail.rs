@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tracing::debug;
 
 use crate::accounts::outbox::{self, Queue};
 use crate::app::App;
+use crate::gate::error::Error;
 use crate::gate::form::{Came, form};
-use crate::web::browser::visit::Flash;
-use crate::web::frame::page::Page;
+use crate::web::browser::visit::{Flash, SentLetter};
+use crate::web::frame::page::{Page, html, reloading};
 
 /// How long a page waits for the postman's first attempt.
 const ATTEMPT_TAKES: Duration = Duration::from_secs(1);
@@ -19,7 +23,7 @@ const ATTEMPT_TAKES: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a page waits before it is loaded again.
-pub const RELOAD_AFTER: Duration = Duration::from_secs(30);
+const RELOAD_AFTER: Duration = Duration::from_secs(30);
 /// How long pages are loaded again after a letter was asked for. A page that is left open must not keep a session alive.
 const RELOADS_FOR: time::Duration = time::Duration::minutes(30);
 
@@ -42,7 +46,7 @@ pub struct MailWaits {
 impl MailWaits {
     /// Returns the value if emails wait. The page of a letter that was asked for a moment ago waits here, for a second at
     /// most, until the postman has come to the letter. `asked` is when this browser asked for its letter, if it did.
-    pub async fn now(app: &App, asked: Option<OffsetDateTime>, query: &SentQuery) -> Option<Self> {
+    async fn now(app: &App, asked: Option<OffsetDateTime>, query: &SentQuery) -> Option<Self> {
         let reloads = !query.still.0 && asked.is_some_and(|asked| app.now() - asked < RELOADS_FOR);
         let mut left = ATTEMPT_TAKES;
         loop {
@@ -61,8 +65,24 @@ impl MailWaits {
     }
 }
 
+/// Answers with the page that says where a letter goes. It says so if emails wait, and loads itself again as long as they do.
+/// `sent` is the letter that this browser asked for.
+pub async fn sent<T: Template>(
+    app: &App,
+    page: Page,
+    sent: Option<SentLetter>,
+    query: &SentQuery,
+    made: impl FnOnce(Page, Option<String>, Option<MailWaits>) -> T,
+) -> Result<Response, Error> {
+    let waits = MailWaits::now(app, sent.as_ref().map(|sent| sent.at), query).await;
+    let (locale, reloads) = (page.locale, waits.as_ref().is_some_and(|waits| waits.reloads));
+    let page = made(unless_it_waits(page, waits.as_ref()), sent.map(|sent| sent.email), waits);
+    let answer = html(StatusCode::OK, locale, &page)?;
+    Ok(if reloads { reloading(answer, RELOAD_AFTER) } else { answer })
+}
+
 /// Takes the words “we sent it again” off a page that says that emails wait.
-pub fn unless_it_waits(mut page: Page, waits: Option<&MailWaits>) -> Page {
+fn unless_it_waits(mut page: Page, waits: Option<&MailWaits>) -> Page {
     page.flash = page.flash.filter(|flash| waits.is_none() || *flash != Flash::SentAgain);
     page
 }

@@ -28,7 +28,7 @@ use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
 use crate::web::browser::visit::{Flash, SentLetter, Visit};
 use crate::web::frame::mail::{self, MailWaits, SentQuery};
-use crate::web::frame::page::{Page, html, reloading};
+use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
 use crate::words::Words;
 
@@ -172,11 +172,7 @@ pub async fn sent(
     page: Page,
 ) -> Result<Response, Error> {
     let sent = visit.signup().await?;
-    let waits = MailWaits::now(&app, sent.as_ref().map(|sent| sent.at), &query).await;
-    let reloads = waits.as_ref().is_some_and(|waits| waits.reloads);
-    let (page, email) = (mail::unless_it_waits(page, waits.as_ref()), sent.map(|sent| sent.email));
-    let page = html(StatusCode::OK, page.locale, &SentPage { page, email, waits })?;
-    Ok(if reloads { reloading(page, mail::RELOAD_AFTER) } else { page })
+    mail::sent(&app, page, sent, &query, |page, email, waits| SentPage { page, email, waits }).await
 }
 
 /// POST /signup/resend
