@@ -146,13 +146,6 @@ fn refused(process: &Process, arguments: &[&str], words: &[&str]) {
     words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
 }
 
-/// Runs a command that succeeds. Returns its output.
-fn done(process: &Process, arguments: &[&str]) -> String {
-    let ran = process.run(arguments);
-    assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
-    ran.out
-}
-
 /// Adds users by rows, each with an event.
 async fn seed(db: &Db, users: u32) {
     let count = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {users})");
@@ -181,7 +174,7 @@ async fn number(conn: &impl ConnectionTrait, ask: &str) -> i64 {
 /// Returns a folder with a database of many users, in which no server runs.
 async fn seeded(users: u32) -> Process {
     let process = Process::new(&[]);
-    done(&process, &["migrate"]);
+    process.done(&["migrate"]);
     let db = process.db().await;
     seed(&db, users).await;
     db.close().await.unwrap();
@@ -244,12 +237,12 @@ async fn killed(process: &Process, arguments: &[&str], file: &str) {
 async fn a_kill_leaves_no_half_backup_and_no_half_database_and_the_next_attempt_succeeds() {
     let process = seeded(4000).await;
     killed(&process, &["backup", "backup.db"], "backup.db").await;
-    done(&process, &["backup", "backup.db"]);
+    process.done(&["backup", "backup.db"]);
     assert!(!process.path("backup.db.part").exists());
     let restore = ["restore", "backup.db", "--data-dir", "other"];
     killed(&process, &restore, "other/latchkey.db").await;
-    done(&process, &restore);
-    assert_eq!(done(&process, &["user", "list", "--data-dir", "other"]).lines().count(), 4000);
+    process.done(&restore);
+    assert_eq!(process.done(&["user", "list", "--data-dir", "other"]).lines().count(), 4000);
 }
 
 /// Runs a command that may write files of 512 KiB at most: what it writes beyond fails, as on a full disk.
@@ -265,7 +258,7 @@ async fn a_disk_that_takes_no_more_leaves_no_file() {
     let ran = cramped(&process, &["backup", "backup.db"]);
     assert!(ran.code == Some(1) && ran.err.lines().count() == 1, "{ran:?}");
     assert!(!process.path("backup.db").exists() && !process.path("backup.db.part").exists());
-    done(&process, &["backup", "backup.db"]);
+    process.done(&["backup", "backup.db"]);
     let ran = cramped(&process, &["restore", "backup.db", "--data-dir", "other"]);
     assert!(ran.code == Some(1) && ran.err.contains("nothing was restored"), "{ran:?}");
     assert!(!process.path("other/latchkey.db").exists() && !process.path("other/latchkey.db.part").exists());
@@ -274,7 +267,7 @@ async fn a_disk_that_takes_no_more_leaves_no_file() {
 #[tokio::test]
 async fn a_damaged_backup_is_refused() {
     let process = seeded(300).await;
-    done(&process, &["backup", "backup.db"]);
+    process.done(&["backup", "backup.db"]);
     let whole = fs::read(process.path("backup.db")).unwrap();
     let restore = |bytes: &[u8], words: &[&str]| {
         fs::write(process.path("damaged.db"), bytes).unwrap();
@@ -303,14 +296,14 @@ async fn a_damaged_backup_is_refused() {
     restore(b"no database", &[]);
     restore(b"", &["it has no tables of Latchkey"]);
     refused(&process, &["restore", "none.db"], &["none.db", "No such file"]);
-    done(&process, &["restore", "backup.db", "--data-dir", "other"]);
+    process.done(&["restore", "backup.db", "--data-dir", "other"]);
 }
 
 #[tokio::test]
 async fn what_exists_is_never_written_over() {
     let mut process = Process::serving(&[]).await;
     process.user("sam", OTTER).await;
-    done(&process, &["backup", "backup.db"]);
+    process.done(&["backup", "backup.db"]);
     let before = fs::read(process.path("backup.db")).unwrap();
     refused(&process, &["backup", "backup.db"], &["no backup was made", "backup.db exists", "another file"]);
     assert_eq!(fs::read(process.path("backup.db")).unwrap(), before);
@@ -332,18 +325,18 @@ async fn what_exists_is_never_written_over() {
 async fn what_has_ended_after_a_backup_does_not_come_to_life_by_its_restore() {
     let mut process = Process::serving(&[]).await;
     let mut sam = process.user("sam", OTTER).await;
-    let link = done(&process, &["user", "reset-link", "sam"]);
+    let link = process.done(&["user", "reset-link", "sam"]);
     let db = process.db().await;
     let wait = "UPDATE outbox SET state = 'waiting', next_attempt_at = '2999-01-01T00:00:00Z'";
     db.write().execute_unprepared(wait).await.unwrap();
     db.close().await.unwrap();
-    done(&process, &["backup", "backup.db"]);
+    process.done(&["backup", "backup.db"]);
     let mut lost = process.browser();
     assert_eq!(lost.reset(link.trim(), HERON).await.path, "/login");
     process.stop().await;
 
     fs::rename(process.path("data/latchkey.db"), process.path("old.db")).unwrap();
-    let said = done(&process, &["restore", "backup.db"]);
+    let said = process.done(&["restore", "backup.db"]);
     assert!(said.contains("1 email waited"), "{said}");
     process.start().await;
     assert!(!sam.is_logged_in().await);
@@ -361,7 +354,7 @@ async fn what_has_ended_after_a_backup_does_not_come_to_life_by_its_restore() {
     process.stop().await;
 
     fs::remove_file(process.path("data/latchkey.db")).unwrap();
-    let said = done(&process, &["restore", "backup.db", "--keep-sessions"]);
+    let said = process.done(&["restore", "backup.db", "--keep-sessions"]);
     assert!(!said.contains("logged out"), "{said}");
     process.start().await;
     assert!(sam.is_logged_in().await);
@@ -395,7 +388,7 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_that_backup_restores(
         fs::remove_file(process.path("data/latchkey.db")).unwrap();
         older(&process.path("data/latchkey.db"), steps).await;
         for _ in 0..2 {
-            done(&process, &["migrate"]);
+            process.done(&["migrate"]);
         }
     }
     let names = fs::read_dir(process.path("data/snapshots")).unwrap().map(|entry| entry.unwrap().path());
@@ -406,8 +399,8 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_that_backup_restores(
         assert!(name.display().to_string().contains(Migrator::migrations()[steps as usize].name()), "{names:?}");
         assert_eq!(fs::metadata(name).unwrap().permissions().mode() & 0o777, 0o600);
         let folder = format!("restored{steps}");
-        done(&process, &["restore", name.to_str().unwrap(), "--data-dir", &folder]);
-        let list = done(&process, &["user", "list", "--data-dir", &folder]);
+        process.done(&["restore", name.to_str().unwrap(), "--data-dir", &folder]);
+        let list = process.done(&["user", "list", "--data-dir", &folder]);
         assert!(list.contains("sam@example.com"), "{list}");
         assert!(!process.path(&folder).join("snapshots").exists(), "a new database needs none");
     }
@@ -417,9 +410,9 @@ async fn a_database_is_backed_up_before_it_is_migrated_and_that_backup_restores(
 async fn a_copy_of_an_earlier_database_restores_and_one_of_a_newer_release_does_not() {
     let process = Process::new(&[]);
     older(&process.path("copy.db"), 2).await;
-    let said = done(&process, &["restore", "copy.db"]);
+    let said = process.done(&["restore", "copy.db"]);
     assert!(said.contains("a copy without digests") && said.contains("1 user"), "{said}");
-    assert!(done(&process, &["user", "list"]).contains("sam@example.com"));
+    assert!(process.done(&["user", "list"]).contains("sam@example.com"));
     let db = process.db().await;
     let step = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";
     db.write().execute_unprepared(step).await.unwrap();

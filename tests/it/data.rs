@@ -53,12 +53,6 @@ fn refused(ran: &Ran, words: &[&str]) {
     words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
 }
 
-fn done(process: &Process, arguments: &[&str]) -> String {
-    let ran = process.run(arguments);
-    assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
-    ran.out
-}
-
 /// Returns a folder with users of a site that was stopped, and with hostile rows.
 async fn lived_in() -> Process {
     let mut process = Process::serving(&[]).await;
@@ -79,7 +73,7 @@ async fn lived_in() -> Process {
 #[tokio::test]
 async fn there_and_back_every_byte_is_the_same_and_users_stay_logged_in() {
     let (cluster, process) = (Cluster::start().await, lived_in().await);
-    let there = done(&process, &["move", "--to", &cluster.url]);
+    let there = process.done(&["move", "--to", &cluster.url]);
     for words in ["Copied 3 users, ", "Every row was read again", "LATCHKEY_DATABASE_URL"] {
         assert!(there.contains(words), "{words}: {there}");
     }
@@ -90,13 +84,13 @@ async fn there_and_back_every_byte_is_the_same_and_users_stay_logged_in() {
         there.execute_unprepared(&sort).await.unwrap();
     }
     there.close().await.unwrap();
-    done(&process, &["move", "--from", &cluster.url, "--to", "sqlite://back.db"]);
+    process.done(&["move", "--from", &cluster.url, "--to", "sqlite://back.db"]);
     let (before, after) = (dump(&process.path("data/latchkey.db")).await, dump(&process.path("back.db")).await);
     assert!(before.len() > 20, "{before:?}");
     assert_eq!(before, after);
     // By way of a backup of PostgreSQL, too.
     let on_postgres = ["--database-url", &cluster.url, "--secret-file", "data/secret"];
-    done(&process, &[&["backup", "backup.db"][..], &on_postgres].concat());
+    process.done(&[&["backup", "backup.db"][..], &on_postgres].concat());
     let held = dump(&process.path("backup.db")).await;
     let held: Vec<_> = held.into_iter().filter(|row| !row.starts_with("latchkey_backup")).collect();
     assert_eq!(before, held);
@@ -127,12 +121,12 @@ async fn a_target_that_is_not_empty_or_in_use_is_refused() {
     db.write().execute_unprepared("DELETE FROM visits WHERE id = char(0)").await.unwrap();
     db.close().await.unwrap();
     // The tables are there, and empty.
-    done(&process, &to);
+    process.done(&to);
     refused(&process.run(&to), &["--to: it is not empty", "users", "createdb"]);
     fs::write(process.path("there.db"), "").unwrap();
     refused(&process.run(&["move", "--to", "sqlite://there.db"]), &["--to: ", "there.db exists"]);
     let restore = ["restore", "b.db", "--database-url", &cluster.url, "--secret-file", "data/secret"];
-    done(&process, &["backup", "b.db"]);
+    process.done(&["backup", "b.db"]);
     refused(&process.run(&restore), &["nothing was restored", "it is not empty"]);
     let ran = process.run(&["move", "--to", "mysql://sam:tell-nobody@host/x"]);
     assert!(
@@ -167,25 +161,25 @@ async fn a_kill_in_the_middle_leaves_postgresql_empty() {
     assert!(!child.wait().unwrap().success());
     assert_eq!(ask("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'").await, 0);
     until("its connection has ended", async || (ask(writing).await == 0).then_some(())).await;
-    done(&process, &["move", "--to", &cluster.url]);
+    process.done(&["move", "--to", &cluster.url]);
     assert!(ask("SELECT count(*) FROM limits").await >= 20_000);
 }
 
 #[tokio::test]
 async fn a_backup_of_postgresql_restores_there_and_into_a_file() {
     let (cluster, process) = (Cluster::start().await, lived_in().await);
-    done(&process, &["move", "--to", &cluster.url]);
+    process.done(&["move", "--to", &cluster.url]);
     let on_postgres = ["--database-url", &cluster.url, "--secret-file", "data/secret"];
-    done(&process, &[&["backup", "backup.db"][..], &on_postgres].concat());
+    process.done(&[&["backup", "backup.db"][..], &on_postgres].concat());
     let there = Db::open(&cluster.url.parse().unwrap()).await.unwrap();
     let empty = "DELETE FROM users; DELETE FROM pending_signups; DELETE FROM outbox; DELETE FROM limits; \
                  DELETE FROM events; DELETE FROM visits";
     there.write().execute_unprepared(empty).await.unwrap();
     there.close().await.unwrap();
-    let said = done(&process, &[&["restore", "backup.db"][..], &on_postgres].concat());
+    let said = process.done(&[&["restore", "backup.db"][..], &on_postgres].concat());
     assert!(said.contains("3 users, "), "{said}");
-    done(&process, &["restore", "backup.db", "--data-dir", "other"]);
-    done(&process, &["move", "--from", &cluster.url, "--to", "sqlite://back.db"]);
+    process.done(&["restore", "backup.db", "--data-dir", "other"]);
+    process.done(&["move", "--from", &cluster.url, "--to", "sqlite://back.db"]);
     let rows = async |file: &str| {
         let rows = dump(&process.path(file)).await;
         rows.into_iter().filter(|row| !row.contains("'restored'")).collect::<Vec<_>>()
@@ -202,7 +196,7 @@ async fn one_of_several_machines_makes_a_backup_at_a_time() {
         ("LATCHKEY_BACKUP_DIR", "backups"),
     ];
     let mut process = Process::new(&settings);
-    done(&process, &["migrate"]);
+    process.done(&["migrate"]);
     let source = latchkey::data::Source::open(&cluster.url.parse().unwrap()).await.unwrap();
     assert!(source.take_turn().await.unwrap());
     process.start().await;

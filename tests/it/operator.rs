@@ -15,13 +15,6 @@ fn refused(ran: &Ran, words: &[&str]) {
     words.iter().for_each(|word| assert!(ran.err.contains(word), "{word}: {}", ran.err));
 }
 
-/// Runs a command that succeeds. Returns its output.
-fn done(process: &Process, arguments: &[&str]) -> String {
-    let ran = process.run(arguments);
-    assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
-    ran.out
-}
-
 /// Waits for the email to this address with this subject.
 async fn letter(process: &Process, address: &str, subject: &str) -> Letter {
     let arrived = async || process.letters(address).await.into_iter().find(|letter| letter.subject == subject);
@@ -37,7 +30,7 @@ async fn token(process: &Process, password: &str) -> (u16, Value) {
 
 /// Returns the kinds of a user's events, newest first.
 fn events(process: &Process, login: &str) -> Vec<String> {
-    let json: Value = serde_json::from_str(&done(process, &["user", "events", login, "--json"])).unwrap();
+    let json: Value = serde_json::from_str(&process.done(&["user", "events", login, "--json"])).unwrap();
     json.as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -46,13 +39,13 @@ async fn an_account_made_by_the_operator_opens_by_the_link() {
     let process = Process::serving(&[]).await;
     sign_up(&mut process.browser(), "dora", OTTER).await; // an attacker's sign-up, which reserves nothing
     process.link("dora@example.com", 1).await;
-    let out = done(&process, &["user", "create", "dora@example.com", "Dora", "--full-name", "Dora Doe"]);
+    let out = process.done(&["user", "create", "dora@example.com", "Dora", "--full-name", "Dora Doe"]);
     let [words, link] = out.lines().collect::<Vec<_>>()[..] else { panic!("{out}") };
     assert!(link.starts_with(&format!("{}/reset-password?token=", process.url)), "{out}");
     for word in ["Created Dora (dora@example.com)", "1 hour", "latchkey user reset-link Dora"] {
         assert!(words.contains(word), "{word}: {words}");
     }
-    let shown = done(&process, &["user", "show", "dora"]);
+    let shown = process.done(&["user", "show", "dora"]);
     assert!(shown.contains("Dora Doe") && shown.contains("Password:      none"), "{shown}");
     assert_eq!(process.browser().log_in("dora", "!").await.status, 422, "no password opens it");
     assert_eq!(pending_signup::Entity::find().count(process.db().await.read()).await.unwrap(), 0);
@@ -89,7 +82,7 @@ async fn an_account_that_cannot_be_is_refused_in_one_line() {
     process.user("ada", OTTER).await;
     refused(&process.run(&["user", "set-email", "sam", "ADA@example.com"]), &["has an account already"]);
     refused(&process.run(&["user", "set-email", "sam", "sam@example.com"]), &["sam has that address already"]);
-    assert_eq!(done(&process, &["user", "list"]).lines().count(), 2);
+    assert_eq!(process.done(&["user", "list"]).lines().count(), 2);
     for command in ["disable", "enable", "sessions", "log-out", "events"] {
         refused(&process.run(&["user", command, "nobody"]), &["no user nobody", "latchkey user list"]);
     }
@@ -106,7 +99,7 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
         Client::new().get(format!("{}/users/me/", process.url)).bearer_auth(made["access_token"].as_str().unwrap());
     assert_eq!(me.try_clone().unwrap().send().await.unwrap().status(), 200);
 
-    let out = done(&process, &["user", "disable", "sam"]);
+    let out = process.done(&["user", "disable", "sam"]);
     assert_eq!(
         out,
         "Disabled sam (sam@example.com) and ended 2 sessions. `latchkey user enable sam` opens the account again.\n"
@@ -137,10 +130,10 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     assert!(
         process.letters("sam@example.com").await.iter().filter(|letter| letter.subject.contains("Reset")).count() == 1
     );
-    let (list, shown) = (done(&process, &["user", "list"]), done(&process, &["user", "show", "sam"]));
+    let (list, shown) = (process.done(&["user", "list"]), process.done(&["user", "show", "sam"]));
     assert!(list.contains("disabled since") && shown.contains("Disabled:      since"), "{list}{shown}");
 
-    assert_eq!(done(&process, &["user", "enable", "sam"]), "Enabled sam (sam@example.com).\n");
+    assert_eq!(process.done(&["user", "enable", "sam"]), "Enabled sam (sam@example.com).\n");
     refused(&process.run(&["user", "enable", "sam"]), &["sam is not disabled"]);
     assert!(!sam.is_logged_in().await, "what has ended stays ended");
     process.browser().open(&old_link).await.assert_framed(410);
@@ -149,7 +142,7 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
     for words in ["Account disabled by an administrator", "Account enabled by an administrator", "Log-in refused"] {
         assert!(html.contains(words), "{words}: {html}");
     }
-    assert!(!done(&process, &["user", "list"]).contains("disabled"));
+    assert!(!process.done(&["user", "list"]).contains("disabled"));
 }
 
 #[tokio::test]
@@ -164,12 +157,12 @@ async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disab
         (page, sam)
     });
     until("the password is being hashed", async || hashes(&process).then_some(())).await;
-    done(&process, &["user", "disable", "sam"]);
+    process.done(&["user", "disable", "sam"]);
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
     let (page, mut sam) = log_in.await.unwrap();
     assert_eq!((page.status.as_u16(), page.path.as_str()), (422, "/login"), "{}", page.html);
     assert!(!sam.is_logged_in().await);
-    assert_eq!(done(&process, &["user", "sessions", "sam"]), "");
+    assert_eq!(process.done(&["user", "sessions", "sam"]), "");
 }
 
 #[tokio::test]
@@ -178,9 +171,9 @@ async fn a_link_that_says_this_was_not_me_is_void_once_the_account_is_disabled()
     process.user("sam", OTTER).await;
     process.browser().log_in("sam", OTTER).await;
     let not_me = process.link("sam@example.com", 2).await;
-    done(&process, &["user", "disable", "sam"]);
+    process.done(&["user", "disable", "sam"]);
     process.browser().open(&not_me).await.assert_framed(410);
-    done(&process, &["user", "enable", "sam"]);
+    process.done(&["user", "enable", "sam"]);
     process.browser().open(&not_me).await.assert_framed(200);
 }
 
@@ -196,7 +189,7 @@ async fn an_address_that_the_operator_sets_takes_the_place_of_the_old_one() {
     sign_up(&mut stranger, "new", OTTER).await; // with new@example.com
     let planted = process.link("new@example.com", 1).await;
 
-    let out = done(&process, &["user", "set-email", "sam", "New@example.com"]);
+    let out = process.done(&["user", "set-email", "sam", "New@example.com"]);
     assert_eq!(out, "sam has the address New@example.com now; it was sam@example.com. Both are told by email.\n");
     assert!(sam.is_logged_in().await, "the sessions stay");
     assert!(sam.open("/profile").await.html.contains("New@example.com"));
@@ -239,27 +232,27 @@ async fn sessions_are_listed_and_ended_one_or_all() {
         assert_eq!(browser.log_in("sam", OTTER).await.path, "/profile");
     }
     token(&process, OTTER).await;
-    let out = done(&process, &["user", "sessions", "sam"]);
+    let out = process.done(&["user", "sessions", "sam"]);
     assert_eq!(out.lines().count(), 4, "{out}");
     let line = out.lines().find(|line| line.contains("Firefox on Linux")).unwrap();
     assert!(line.contains("browser") && line.contains("127.0.0.1") && line.contains("UTC"), "{line}");
     assert!(out.lines().any(|line| line.contains("api")), "{out}");
 
     let id = line.split_whitespace().next().unwrap();
-    assert_eq!(done(&process, &["user", "log-out", "sam", id]), "Ended 1 session of sam (sam@example.com).\n");
+    assert_eq!(process.done(&["user", "log-out", "sam", id]), "Ended 1 session of sam (sam@example.com).\n");
     assert!(!second.is_logged_in().await && first.is_logged_in().await && third.is_logged_in().await);
     refused(&process.run(&["user", "log-out", "sam", id]), &["sam has no session", "latchkey user sessions sam"]);
     process.user("ada", OTTER).await;
-    let adas = done(&process, &["user", "sessions", "ada"]);
+    let adas = process.done(&["user", "sessions", "ada"]);
     refused(&process.run(&["user", "log-out", "sam", adas.split_whitespace().next().unwrap()]), &["no session"]);
 
-    assert_eq!(done(&process, &["user", "log-out", "sam"]), "Ended 3 sessions of sam (sam@example.com).\n");
+    assert_eq!(process.done(&["user", "log-out", "sam"]), "Ended 3 sessions of sam (sam@example.com).\n");
     assert!(!first.is_logged_in().await && !third.is_logged_in().await);
-    assert_eq!(done(&process, &["user", "log-out", "sam"]), "sam (sam@example.com) was not logged in anywhere.\n");
+    assert_eq!(process.done(&["user", "log-out", "sam"]), "sam (sam@example.com) was not logged in anywhere.\n");
     assert_eq!(events(&process, "sam").iter().filter(|event| *event == "logged_out").count(), 2);
     assert_eq!(first.log_in("sam", OTTER).await.path, "/profile");
     assert!(first.open("/profile/security").await.html.contains("Logged out by an administrator"));
-    let lines = done(&process, &["user", "events", "sam"]);
+    let lines = process.done(&["user", "events", "sam"]);
     assert!(lines.lines().next().is_some_and(|line| line.contains("log_in")), "the newest first: {lines}");
 }
 
@@ -268,13 +261,13 @@ async fn a_reset_that_is_under_way_does_not_open_an_account_that_is_being_disabl
     let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
     let process = Process::serving(&slow).await;
     process.user("sam", OTTER).await;
-    let link = done(&process, &["user", "reset-link", "sam"]);
+    let link = process.done(&["user", "reset-link", "sam"]);
     let mut sam = process.browser();
     let reset = tokio::spawn(async move { sam.reset(link.trim(), HERON).await });
     until("the new password is being hashed", async || hashes(&process).then_some(())).await;
-    done(&process, &["user", "disable", "sam"]);
+    process.done(&["user", "disable", "sam"]);
     assert!(!reset.is_finished(), "the reset was too fast for this test");
     reset.await.unwrap().assert_framed(410);
-    done(&process, &["user", "enable", "sam"]);
+    process.done(&["user", "enable", "sam"]);
     assert_eq!(process.browser().log_in("sam", OTTER).await.path, "/profile", "the password is the old one");
 }

@@ -40,24 +40,19 @@ async fn four_servers_that_start_at_once_on_an_empty_database_all_serve() {
 async fn an_operator_looks_after_users() {
     let cluster = Cluster::start().await;
     let mut process = cluster.process("");
-    let done = |process: &Process, arguments: &[&str]| {
-        let ran = process.run(arguments);
-        assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
-        ran.out
-    };
     // A command makes no tables.
     for _ in 0..2 {
         let ran = process.run(&["user", "list"]);
         assert!(ran.code == Some(1) && ran.err.contains("tables of this version"), "{ran:?}");
     }
     assert_eq!(fs::read_dir(process.dir.path()).unwrap().count(), 0);
-    done(&process, &["migrate"]);
+    process.done(&["migrate"]);
     let create = ["user", "create", "dora@example.com", "dora"];
     let ran = process.run(&create);
     assert!(ran.code == Some(1) && ran.err.contains("LATCHKEY_PUBLIC_URL must be given"), "{ran:?}");
 
     process.start().await;
-    let link = done(&process, &create).lines().last().unwrap().to_owned();
+    let link = process.done(&create).lines().last().unwrap().to_owned();
     assert!(process.run(&create).err.contains("has an account already"), "the unique column judges");
     let mut dora = process.browser();
     assert_eq!(dora.reset(&link, OTTER).await.path, "/login");
@@ -65,16 +60,16 @@ async fn an_operator_looks_after_users() {
     process.user("sam", OTTER).await;
     let taken = process.run(&["user", "set-email", "dora", "sam@example.com"]);
     assert!(taken.code == Some(1) && taken.err.contains("has an account already"), "{taken:?}");
-    done(&process, &["user", "set-email", "dora", "doris@example.com"]);
+    process.done(&["user", "set-email", "dora", "doris@example.com"]);
     assert!(dora.is_logged_in().await);
-    done(&process, &["user", "disable", "doris@example.com"]);
+    process.done(&["user", "disable", "doris@example.com"]);
     assert!(!dora.is_logged_in().await);
     assert_eq!(dora.log_in("dora", OTTER).await.status, 422);
-    done(&process, &["user", "enable", "dora"]);
+    process.done(&["user", "enable", "dora"]);
     assert_eq!(dora.log_in("dora", OTTER).await.path, "/profile");
-    done(&process, &["user", "log-out", "dora"]);
+    process.done(&["user", "log-out", "dora"]);
     assert!(!dora.is_logged_in().await);
-    assert_eq!(done(&process, &["user", "events", "dora"]).lines().count(), 9);
+    assert_eq!(process.done(&["user", "events", "dora"]).lines().count(), 9);
 }
 
 const ALIVE: &str = "SELECT count(*) FROM reset_tokens WHERE used_at IS NULL";
