@@ -15,6 +15,7 @@
 
 #![expect(clippy::print_stdout, reason = "the program prints a table")]
 
+#[expect(dead_code, reason = "shared with other programs")]
 mod cluster;
 #[expect(dead_code, reason = "shared with other programs")]
 mod measured;
@@ -35,7 +36,7 @@ use tokio::time::sleep;
 use cluster::Cluster;
 use latchkey::clock::Clock;
 use measured::{PASSWORD, Run, Runs, Table, load};
-use served::{Connection, Server, binary, fetch, post};
+use served::{Connection, Server, binary, fetch, free_port, post};
 
 const LOG_INS: usize = 200;
 const PAGES: usize = 4000;
@@ -68,7 +69,11 @@ async fn main() -> anyhow::Result<()> {
     for database in
         ["sqlite", "postgres"].into_iter().filter(|name| names.is_empty() || names.iter().any(|n| n == name))
     {
-        let cluster = if database == "postgres" { Some(Cluster::start(&["max_connections=200"]).await?) } else { None };
+        let cluster = if database == "postgres" {
+            Some(Cluster::start(free_port()?, &["max_connections=200"]).await?)
+        } else {
+            None
+        };
         let mut least = None;
         for &users in &sizes {
             let postgres = match &cluster {

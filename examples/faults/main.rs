@@ -16,8 +16,11 @@ mod catcher;
 mod certificate;
 mod chance;
 mod check;
+#[path = "../cluster/mod.rs"]
+#[expect(dead_code, reason = "shared with other programs")]
 mod cluster;
 mod ledger;
+mod proxy;
 mod scenes;
 mod site;
 mod stage;

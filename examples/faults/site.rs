@@ -43,6 +43,13 @@ impl Tally {
     pub fn violated(&self, what: String) {
         locked(&self.violations).push(what);
     }
+
+    /// Notes as a violation what a check has found.
+    pub fn judge(&self, check: anyhow::Result<()>) {
+        if let Err(why) = check {
+            self.violated(format!("{why:#}"));
+        }
+    }
 }
 
 /// Locks a value. A panic in another run does not matter here.

@@ -14,8 +14,9 @@ use crate::browser::Browser;
 use crate::catcher::Catcher;
 use crate::chance::Chance;
 use crate::check::{Books, Letters};
-use crate::cluster::{Cluster, Proxy};
-use crate::site::{Phase, Site, locked};
+use crate::cluster::Cluster;
+use crate::proxy::Proxy;
+use crate::site::{Phase, Site, free_port, locked};
 use crate::user::User;
 
 /// How long the program may take until it works again after a fault.
@@ -94,7 +95,7 @@ impl Stage {
     /// Sets up a site with PostgreSQL. Between them is a proxy, which can cut the connections.
     pub async fn postgres(options: &Options, nodes: usize) -> anyhow::Result<Self> {
         let mut stage = Self::empty(options).await?;
-        let cluster = Cluster::start(&[]).await?;
+        let cluster = Cluster::start(free_port()?, &[]).await?;
         stage.connect_to(cluster).await?;
         for _ in 0..nodes {
             stage.add_node(&stage.options.binary).await?;
@@ -171,7 +172,7 @@ impl Stage {
             books.user(user).await?;
         }
         match &self.cluster {
-            Some(cluster) => cluster.integrity(&self.site.tally).await?,
+            Some(cluster) => self.site.tally.judge(cluster.integrity().await),
             None => books.integrity(&self.site.tally).await?,
         }
         let done_yet_refused = users.iter().map(|user| user.ledger.done_yet_refused()).sum();

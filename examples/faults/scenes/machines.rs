@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
+use crate::site::free_port;
 use crate::stage::{Options, Report, Stage};
 
 /// How long PostgreSQL is paused. It is longer than any of the program's own limits.
@@ -70,9 +71,9 @@ pub async fn cut(options: Options) -> anyhow::Result<Report> {
 /// The primary is killed, its synchronous standby becomes the primary, and the address moves there.
 pub async fn replaced(options: Options) -> anyhow::Result<Report> {
     let mut stage = Stage::empty(&options).await?;
-    let primary =
-        Cluster::start(&["synchronous_standby_names=*".to_owned(), "synchronous_commit=local".to_owned()]).await?;
-    let standby = primary.standby().await?;
+    let options_of_primary = ["synchronous_standby_names=*", "synchronous_commit=local"];
+    let primary = Cluster::start(free_port()?, &options_of_primary).await?;
+    let standby = primary.standby(free_port()?).await?;
     stage.connect_to(primary).await?;
     // From now on, a commit is acknowledged when the standby has it on its disk.
     let primary = stage.cluster.as_ref().context("no cluster")?;
