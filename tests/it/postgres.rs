@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use latchkey::accounts::link::reset_token;
+use latchkey::accounts::outbox;
 use latchkey::clock::Clock;
 use sea_orm::ConnectionTrait;
 use tokio::io::copy_bidirectional;
@@ -190,6 +191,30 @@ async fn the_sweeper_leaves_rows_that_are_locked_for_the_next_time() {
     assert_eq!(sweep().await, 1);
     tx.commit().await.unwrap();
     assert_eq!(sweep().await, 1);
+}
+
+#[tokio::test]
+async fn a_postman_leaves_letters_that_another_node_changes() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.user("sam", OTTER).await;
+    process.user("ada", OTTER).await;
+    process.stop().await;
+    let (db, now) = (cluster.db().await, Clock::default().now());
+    db.write().execute_unprepared("UPDATE outbox SET state = 'waiting', priority = 0").await.unwrap();
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("SELECT 1 FROM outbox ORDER BY id LIMIT 1 FOR UPDATE").await.unwrap();
+    let in_time = Duration::from_secs(5);
+    timeout(in_time, outbox::lease(&db, now)).await.expect("no wait for the other node").unwrap();
+    let sorted = "SELECT count(*) FROM outbox WHERE priority <> 0";
+    assert_eq!(count(&db, sorted).await, 1);
+    db.write().execute_unprepared("UPDATE outbox SET leased_until = NULL WHERE priority <> 0").await.unwrap();
+    let pause = time::Duration::minutes(1);
+    let put_off = async || timeout(in_time, outbox::put_off_due(db.write(), "no answer", pause, now)).await;
+    assert_eq!(put_off().await.expect("no wait for the other node").unwrap().waiting, 1);
+    tx.commit().await.unwrap();
+    assert_eq!(put_off().await.unwrap().unwrap().waiting, 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod sort;
 mod waits;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{LockBehavior, LockType, SubQueryStatement};
+use sea_orm::sea_query::{LockBehavior, LockType, SelectStatement, SubQueryStatement};
 use sea_orm::{Condition, DbBackend, Iterable, QueryOrder, QuerySelect, QueryTrait, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -199,6 +199,13 @@ fn due(now: OffsetDateTime) -> Condition {
         .add(sorted)
         .add(Column::NextAttemptAt.lte(now))
         .add(unleased(now))
+}
+
+/// Selects those of these letters that no other node changes at this moment. Two nodes that change the same letters in
+/// different orders would wait for each other. SQLite has one writer, and leaves the lock out.
+fn unlocked(letters: Condition) -> SelectStatement {
+    let ids = Entity::find().select_only().column(Column::Id).filter(letters);
+    ids.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).into_query()
 }
 
 /// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before

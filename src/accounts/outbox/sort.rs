@@ -2,12 +2,12 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{QuerySelect, Set};
+use sea_orm::{Condition, QuerySelect, Set};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::letter::Priority;
-use super::{ActiveModel, Column, Entity, LetterState};
+use super::{ActiveModel, Column, Entity, LetterState, unlocked};
 use crate::accounts::user::email::Email;
 use crate::accounts::{Result, user};
 use crate::db::Db;
@@ -36,8 +36,9 @@ pub(super) async fn sort(db: &Db, now: OffsetDateTime) -> Result<()> {
         let dropped = ActiveModel { state: Set(LetterState::Dropped), ..Default::default() };
         for (rows, change) in [(of_accounts, first), (others, dropped)] {
             if !rows.is_empty() {
-                let sorted = Column::Id.is_in(rows.into_iter().map(|(id, _)| *id)).and(unsorted.clone());
-                Entity::update_many().set(change).filter(sorted).exec(db.write()).await?;
+                let letters = Column::Id.is_in(rows.into_iter().map(|(id, _)| *id)).and(unsorted.clone());
+                let letters = unlocked(Condition::all().add(letters));
+                Entity::update_many().set(change).filter(Column::Id.in_subquery(letters)).exec(db.write()).await?;
             }
         }
         if (asked.len() as u64) < AT_ONCE {

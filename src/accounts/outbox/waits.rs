@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::letter::Priority;
-use super::{Column, Entity, LetterState, PAUSES, not_sent, unleased};
+use super::{Column, Entity, LetterState, PAUSES, not_sent, unleased, unlocked};
 use crate::accounts::Result;
 
 /// How many letters are put off at once.
@@ -71,11 +71,8 @@ pub async fn put_off_due(
     let next = now + pause;
     let change = |state, expired: bool| {
         let deadline = if expired { Column::Deadline.lte(next) } else { Column::Deadline.gt(next) };
-        Entity::update_many()
-            .set(not_sent(state, next, why, now))
-            .filter(due(now))
-            .filter(Column::Id.is_in(ids.clone()))
-            .filter(deadline)
+        let letters = due(now).add(Column::Id.is_in(ids.clone())).add(deadline);
+        Entity::update_many().set(not_sent(state, next, why, now)).filter(Column::Id.in_subquery(unlocked(letters)))
     };
     let mut put_off = PutOff::default();
     if !ids.is_empty() {
