@@ -8,6 +8,7 @@ use time::Duration;
 
 use crate::app::TestApp;
 use crate::browser::{Browser, Page};
+use crate::process::until;
 use crate::{HERON, OTTER};
 
 /// Guesses until the response is no longer “wrong”. Returns how many guesses were checked.
@@ -684,16 +685,19 @@ async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_r
     let mut eve = app.user("eve", OTTER).await;
     // The test takes the attempts itself. A flood as large as this would take too long.
     let mut addresses = (0..60_000).map(|n| format!("198.18.{}.{}", n / 250, n % 250));
-    let now = app.app.now();
     let clients = &app.app.accounts.limits.clients;
-    let mut refused = |ip: String| clients.take(Action::Letter, Some(ip.parse().unwrap()), now).is_err();
+    let mut refused = |ip: String| clients.take(Action::Letter, Some(ip.parse().unwrap()), app.app.now()).is_err();
     let mut drain = || assert!(addresses.any(&mut refused), "no end");
-    for (email, known) in [("nobody@example.com", false), ("sam@example.com", false), ("sam@example.com", true)] {
-        drain();
-        let browser = if known { &mut sam } else { &mut eve };
-        let page = browser.post("/forgot-password", &[("email", email)]).await;
-        assert_eq!(page.status, if known { 303 } else { 503 }, "{email}");
+    for email in ["nobody@example.com", "sam@example.com"] {
+        // On a slow machine, the site's bucket gets an attempt back between the two.
+        until("a stranger is refused", async || {
+            drain();
+            (eve.post("/forgot-password", &[("email", email)]).await.status == 503).then_some(())
+        })
+        .await;
     }
+    drain();
+    assert_eq!(sam.post("/forgot-password", &[("email", "sam@example.com")]).await.status, 303);
     app.letters_to("sam@example.com", 2).await;
 }
 
