@@ -16,7 +16,7 @@ use crate::accounts::operator::{self, Settled};
 use crate::app::make_folder;
 use crate::clock::Clock;
 use crate::config::{Config, SecretSource, Storage};
-use crate::data::{self, Source, Survey};
+use crate::data::{self, Backup, Source, Survey};
 use crate::db::{DatabaseUrl, Db};
 use crate::locale::Locale;
 use crate::visit_store;
@@ -65,7 +65,7 @@ pub(super) async fn restore(config: &Config, Restore { file, keep_sessions }: &R
         make_folder("LATCHKEY_DATA_DIR", &storage.data_dir)?;
     }
     let _lock = lock(&storage.database).context("LATCHKEY_DATABASE_URL")?;
-    let put = put_back(&storage.database, file, *keep_sessions, now).await;
+    let put = put_back(&storage.database, (file, &backup), *keep_sessions, now).await;
     let Settled { sessions, letters } = put.context("nothing was restored into LATCHKEY_DATABASE_URL")?;
     let of = backup
         .made_at
@@ -98,12 +98,14 @@ pub(super) async fn restore(config: &Config, Restore { file, keep_sessions }: &R
 /// Copies a backup into an empty database. It is not seen before it is whole.
 async fn put_back(
     database: &DatabaseUrl,
-    file: &Path,
+    (file, backup): (&Path, &Backup),
     keep_sessions: bool,
     now: OffsetDateTime,
 ) -> anyhow::Result<Settled> {
     let source = Source::open_file(file).await?;
     let copied = data::fill(&source, database).await?;
+    // The file may have been changed since it was checked.
+    backup.survey.compare(&copied.read)?;
     copied.verify().await?;
     copied.migrate().await?;
     let settled = operator::settle_restored(copied.conn(), keep_sessions, now).await?;

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::new_file::{NewFile, refuse_existing};
 use super::survey::{Survey, Tally};
-use super::table::{BATCH, LEFT_OUT, TABLES, Table};
+use super::table::{LEFT_OUT, TABLES, Table};
 use crate::db::{self, DatabaseUrl, Db};
 
 /// A database as it was at one moment. Others may write meanwhile.
@@ -154,18 +154,9 @@ async fn copy(from: &Source, to: &DatabaseTransaction) -> anyhow::Result<Survey>
     Migrator::up(to, Some(from.steps)).await.map_err(in_words)?;
     let mut all = vec![];
     for table in Table::all(&from.reading).await.map_err(in_words)? {
-        let (mut tally, mut after) = (Tally::of(&table), None);
-        loop {
-            let rows = table.read(&from.reading, after).await.map_err(in_words)?;
-            let count = rows.len();
-            tally.add(&rows);
-            after = rows.last().map(|row| row[0].clone());
-            if count > 0 {
-                table.insert(to, rows).await.map_err(in_words)?;
-            }
-            if count < BATCH {
-                break;
-            }
+        let mut tally = Tally::of(&table);
+        while let Some(rows) = tally.read(&from.reading).await.map_err(in_words)? {
+            table.insert(to, rows).await.map_err(in_words)?;
         }
         all.push(tally.content());
     }

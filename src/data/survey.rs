@@ -1,5 +1,7 @@
 //! What a database holds: the number of rows and a digest of each table.
 
+use std::collections::BTreeSet;
+
 use sea_orm::{ConnectionTrait, DbErr, Value};
 use sha2::{Digest, Sha256};
 
@@ -23,15 +25,8 @@ impl Survey {
     pub(super) async fn of(conn: &impl ConnectionTrait) -> Result<Self, DbErr> {
         let mut all = vec![];
         for table in Table::all(conn).await? {
-            let (mut tally, mut after) = (Tally::of(&table), None);
-            loop {
-                let rows = table.read(conn, after).await?;
-                tally.add(&rows);
-                after = rows.last().map(|row| row[0].clone());
-                if rows.len() < BATCH {
-                    break;
-                }
-            }
+            let mut tally = Tally::of(&table);
+            while tally.read(conn).await?.is_some() {}
             all.push(tally.content());
         }
         Ok(Self(all))
@@ -56,42 +51,49 @@ impl Survey {
             return Ok(());
         }
         let both = self.0.iter().chain(&other.0);
-        let mut differ: Vec<_> = both
-            .filter(|content| !(self.0.contains(content) && other.0.contains(content)))
-            .map(|content| content.table.as_str())
-            .collect();
-        differ.dedup();
-        differ.sort_unstable();
-        differ.dedup();
-        anyhow::bail!("the rows of {} are not those that were written", differ.join(", "))
+        let differ = both.filter(|content| !(self.0.contains(content) && other.0.contains(content)));
+        let differ: BTreeSet<_> = differ.map(|content| content.table.as_str()).collect();
+        let differ = Vec::from_iter(differ).join(", ");
+        anyhow::bail!("the rows of {differ} are not those that were written")
     }
 }
 
-/// Counts the rows of a table and digests them.
-pub(super) struct Tally {
-    table: &'static str,
+/// Reads a table in batches, counts the rows and digests them.
+pub(super) struct Tally<'a> {
+    table: &'a Table,
+    /// The key of the row that was read last.
+    after: Option<Value>,
+    ended: bool,
     rows: i64,
     digest: Sha256,
 }
 
-impl Tally {
-    pub(super) fn of(table: &Table) -> Self {
+impl<'a> Tally<'a> {
+    pub(super) fn of(table: &'a Table) -> Self {
         let mut digest = Sha256::new();
         // The steps make the columns, so they have the same order in every database.
         table.columns().for_each(|name| absorb(&mut digest, b'c', name.as_bytes()));
-        Self { table: table.name, rows: 0, digest }
+        Self { table, after: None, ended: false, rows: 0, digest }
     }
 
-    pub(super) fn add(&mut self, rows: &[Row]) {
-        for row in rows {
+    /// Reads the next rows, or `None` if there are no more.
+    pub(super) async fn read(&mut self, conn: &impl ConnectionTrait) -> Result<Option<Vec<Row>>, DbErr> {
+        if self.ended {
+            return Ok(None);
+        }
+        let rows = self.table.read(conn, self.after.take()).await?;
+        for row in &rows {
             row.iter().for_each(|value| absorb_value(&mut self.digest, value));
             self.rows += 1;
         }
+        self.ended = rows.len() < BATCH;
+        self.after = rows.last().map(|row| row[0].clone());
+        Ok(Some(rows).filter(|rows| !rows.is_empty()))
     }
 
     pub(super) fn content(self) -> Content {
         let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Content { table: self.table.to_owned(), rows: self.rows, digest }
+        Content { table: self.table.name.to_owned(), rows: self.rows, digest }
     }
 }
 
@@ -133,7 +135,7 @@ mod tests {
             &[Some(true).into(), "abc".into()],
             &[Some(1_i64).into(), "abc".into()],
         ];
-        let all: std::collections::BTreeSet<_> = rows.iter().map(|row| digest(row)).collect();
+        let all: BTreeSet<_> = rows.iter().map(|row| digest(row)).collect();
         assert_eq!(all.len(), rows.len());
     }
 }
