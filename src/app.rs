@@ -187,7 +187,7 @@ fn warn_of_open_database(settings: &Settings) {
 async fn warn_of_new_secret(db: &Db, file: &Path) -> accounts::Result<()> {
     if user::any(db.read()).await? {
         warn!(
-            "a new secret was made in {}, although the database has users: everybody is logged out. If you have the old file, stop the server, put the old file back, and start again",
+            "a new secret was made in {}, although the database has users: every user is logged out. If you have the old file, stop the server, put the old file back, and start again",
             file.display()
         );
     }

@@ -134,11 +134,6 @@ pub(super) fn events(events: &[Event], json: bool) -> anyhow::Result<()> {
     print(events, json, line, object)
 }
 
-/// Returns a text of the mail server without characters that a terminal would obey.
-pub(super) fn tame(words: &str) -> String {
-    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 fn letter_object(row: &OutboxRow) -> Value {
     let asked = row.asked();
     json!({
@@ -165,7 +160,7 @@ fn letter_object(row: &OutboxRow) -> Value {
 /// Lists emails by the names that their kinds have in the log.
 pub(super) fn letters(rows: &[OutboxRow], json: bool) -> anyhow::Result<()> {
     let line = |row: &OutboxRow| {
-        let words = row.last_error.as_deref().map(tame).unwrap_or_default();
+        let words = row.last_error.clone().unwrap_or_default();
         let news = match row.state {
             LetterState::Waiting => format!("next attempt {}  {words}", moment(row.next_attempt_at)),
             LetterState::Sent => row.sent_at.map(|at| format!("sent {}", moment(at))).unwrap_or_default(),
@@ -193,7 +188,7 @@ pub(super) fn letter(row: &OutboxRow, json: bool) -> anyhow::Result<()> {
         ("To:", row.to_address.to_string()),
         ("State:", row.state.to_value()),
         ("Attempts:", row.attempts.to_string()),
-        ("Last words:", row.last_error.as_deref().map(tame).unwrap_or_default()),
+        ("Last words:", row.last_error.clone().unwrap_or_default()),
         ("Last failure:", at(row.failed_at)),
         ("Next attempt:", at((row.state == LetterState::Waiting).then_some(row.next_attempt_at))),
         ("Being sent until:", at(row.leased_until)),

@@ -28,13 +28,13 @@ impl Settings {
         }
         if !public_url.is_loopback() && !has_mail_server {
             bail!(
-                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: people there cannot read a mailbox in a folder"
+                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_PUBLIC_URL is {public_url}: users there cannot read a mailbox in a folder"
             );
         }
         self.check_encryption()?;
         if !listen.ip().is_loopback() && !has_mail_server {
             bail!(
-                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: anybody who reaches it could read every email at /dev/mailbox"
+                "LATCHKEY_SMTP_URL must be given, because LATCHKEY_LISTEN is not on loopback: a client that reaches it could read every email at /dev/mailbox"
             );
         }
         if !self.rate_limits && !public_url.is_loopback() {
@@ -42,7 +42,7 @@ impl Settings {
         }
         if !self.rate_limits && !listen.ip().is_loopback() {
             bail!(
-                "LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_LISTEN={listen} is not on loopback: anybody who reaches it could guess passwords as fast as they like"
+                "LATCHKEY_RATE_LIMITS=off is refused, because LATCHKEY_LISTEN={listen} is not on loopback: a client that reaches it could guess passwords as fast as it likes"
             );
         }
         if let Some(net) = self.trusted_proxies.iter().find(|net| is_too_wide(net)) {
@@ -79,7 +79,7 @@ impl Settings {
         }
         let try_out = if public_url.is_private() { "; LATCHKEY_INSECURE_LAN=on to try it out" } else { "" };
         bail!(
-            "LATCHKEY_PUBLIC_URL must begin with https://, because anybody on the way to {public_url} could read passwords{try_out}"
+            "LATCHKEY_PUBLIC_URL must begin with https://, because an attacker on the way to {public_url} could read passwords{try_out}"
         );
     }
 }

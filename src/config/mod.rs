@@ -201,7 +201,7 @@ pub enum Signup {
 /// How log lines look.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines of text, for people.
+    /// Lines of text, to be read.
     Text,
     /// One JSON object per line, for programs.
     Json,

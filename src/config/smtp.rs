@@ -72,7 +72,7 @@ fn asks_for_tls(url: &Url) -> anyhow::Result<bool> {
             ("tls", "required") => asks = true,
             ("tls", "none" | "opportunistic") => {
                 bail!(
-                    "LATCHKEY_SMTP_URL: tls={value} is refused, because anybody on the way to the mail server could read every mailed link; \
+                    "LATCHKEY_SMTP_URL: tls={value} is refused, because an attacker on the way to the mail server could read every mailed link; \
                      leave it out: smtp:// is STARTTLS then, and plain text on loopback"
                 );
             }

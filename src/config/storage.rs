@@ -73,7 +73,7 @@ impl StorageConfig {
         };
         if self.database_tls == DatabaseTls::Verify && database.is_unverified() {
             bail!(
-                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: anybody on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
+                "LATCHKEY_DATABASE_URL must end with ?sslmode=verify-full (and &sslrootcert=FILE for an authority of your own), because the database is not on loopback: an attacker on the way to it could read and change accounts; LATCHKEY_DATABASE_TLS=unverified if you trust that network"
             );
         }
         Ok(database)

@@ -23,6 +23,7 @@ use crate::config::{Delivery, Settings, Smtp};
 use probe::Speech;
 pub use round_trip::Trip;
 
+use refused::tame;
 pub use refused::{Refused, Trouble};
 
 /// A way to hand letters to the mail server, or to the mailbox folder when there is none.
@@ -158,7 +159,7 @@ async fn send(smtp: &AsyncSmtpTransport<Tokio1Executor>, server: &Smtp, message:
     // lettre's own time-out covers the connection up to the greeting, but a server may stop answering at any line.
     let refused = match tokio::time::timeout(Mailer::TIMEOUT, smtp.send(message)).await {
         Ok(Ok(answer)) => {
-            return Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")));
+            return Ok(tame(&format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))));
         }
         Ok(Err(error)) => Refused::from(&error),
         Err(_) => Refused::too_slow(),

@@ -119,14 +119,19 @@ impl From<&smtp::Error> for Refused {
                    add ?tls=required if it takes log-ins over TLS only"
                 .into();
         }
-        // A terminal would obey escape sequences in the words of a hostile mail server.
-        why = why.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        why = tame(&why);
         // 5xx is about this letter, and final. 53x is about our own log-in, which the operator can correct.
         let hopeless = trouble == Trouble::Refused;
         let certain =
             trouble == Trouble::Unreachable || error.status().is_some() || error.is_tls() || error.is_client();
         Self { why, trouble: Some(trouble), hopeless, certain }
     }
+}
+
+/// Returns words of a mail server without the characters that a terminal would obey. A hostile server could forge what a
+/// command prints.
+pub(super) fn tame(words: &str) -> String {
+    words.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 fn trouble(error: &smtp::Error) -> Trouble {

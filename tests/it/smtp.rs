@@ -669,3 +669,21 @@ async fn a_kill_between_the_servers_answer_and_our_record_sends_the_same_email_o
     // The browser that began the sign-up confirms by either of the two.
     assert_eq!(confirm(&mut sam, &first.link()).await.path, "/profile");
 }
+
+#[tokio::test]
+async fn the_words_of_a_mail_server_do_not_steer_a_terminal() {
+    let server = MailServer::start("hostile").await;
+    let url = format!("smtp://127.0.0.1:{}", server.port);
+    let process = Process::serving(&by(&url)).await;
+    sign_up(&mut process.browser(), "sam", OTTER).await;
+    let failed = async || process.outbox().await.pop().filter(|row| row.state == LetterState::Failed);
+    until("the email is given up", failed).await;
+    for arguments in
+        [&["mail", "list"][..], &["mail-test", "sam@example.com"], &["doctor", "--mail-to", "sam@example.com"]]
+    {
+        let ran = process.run(arguments);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(said.contains("all is well") && !said.contains(['\u{1b}', '\u{7}']), "{arguments:?}: {said:?}");
+    }
+    assert!(!process.log().contains('\u{1b}'));
+}

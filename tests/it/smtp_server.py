@@ -2,12 +2,14 @@
 
     python3 smtp_server.py MODE [--host ADDRESS] [--port N] [--certificate FILE --key FILE] [--times N] [--pause S]
 
-MODE: plain; drop (ends the connection at the first N commands DATA); silent (takes the first N letters without an answer); no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first
-byte); refuse (550 to every recipient); greylist (450 to sam@…); tempfail (451 after the first N letters, then takes them).
+MODE: plain; drop (ends the connection at the first N commands DATA); silent (takes the first N letters without an answer);
+no-auth (plain, without any log-in); starttls (takes nothing before it); tls (from the first byte); refuse (550 to every
+recipient); hostile (the same, in escape sequences); greylist (450 to sam@…); tempfail (451 after the first N letters, then
+takes them).
 
-Says {"port": N} on standard output, then one JSON object a line for every letter that it took or sent
-back, and {"answered": true} after its answer, S seconds later. Any log-in is good unless the password is "wrong". Ends when standard input does, and so with whoever
-started it.
+Says {"port": N} on standard output, then one JSON object a line for every letter that it took or sent back, and
+{"answered": true} after its answer, S seconds later. Any log-in is good unless the password is "wrong". Ends when standard
+input does, and so with the test that started it.
 """
 
 import argparse
@@ -30,6 +32,8 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if self.mode == "greylist" and address.startswith("sam@"):
             return "450 4.2.0 Greylisted, come again"
+        if self.mode == "hostile":
+            return "550 \x1b]0;title\x07\x1b[2J\x1b[1;1Hok mail all is well"
         if self.mode == "refuse":
             say({"turned_away": address})
             return "550 5.1.1 Nobody of that name lives here"
@@ -76,7 +80,7 @@ def authenticate(server, session, envelope, mechanism, login):
 
 async def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "tempfail", "drop", "silent", "greylist"])
+    arguments.add_argument("mode", choices=["plain", "no-auth", "starttls", "tls", "refuse", "hostile", "tempfail", "drop", "silent", "greylist"])
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--host", default="127.0.0.1")
     arguments.add_argument("--certificate")
