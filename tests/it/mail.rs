@@ -61,7 +61,11 @@ async fn the_operator_sees_why_an_email_waits_drops_it_and_has_it_sent_again() {
         (&json["state"], &json["attempts"], &json["request_id"]),
         (&"waiting".into(), &0.into(), &request.into())
     );
-    refused(&process.run(&["mail", "show", "f"]), &["no email f", "latchkey mail list"]);
+    refused(&process.run(&["mail", "show", "ffff"]), &["no email ffff", "latchkey mail list"]);
+    // A script with an empty variable must not take the only email out.
+    for short in ["", &id[..3]] {
+        refused(&process.run(&["mail", "drop", short]), &["no email", "latchkey mail list"]);
+    }
 
     let ran = done(&process, &["mail", "drop", &id]);
     assert_eq!(ran.out, format!("Dropped {id} (signup to sam@example.com).\n"));
