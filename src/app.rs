@@ -33,8 +33,11 @@ use crate::urls::PublicUrl;
 
 /// How long the database's answer to a probe of a load balancer is kept.
 const READINESS_KEPT: Duration = Duration::from_secs(1);
-/// How long it is kept whether emails wait.
-const MAIL_QUEUE_KEPT: Duration = Duration::from_millis(100);
+/// How long it is kept whether emails wait. A page may wait for the answer to change, unless the mail server takes none. Then
+/// all emails that wait are read for it, and there may be a hundred thousand.
+fn mail_queue_kept(queue: &Queue) -> Duration {
+    Duration::from_millis(if matches!(queue, Queue::Stuck { .. }) { 1000 } else { 100 })
+}
 
 /// The shared state. There is one per process.
 #[derive(Debug)]
@@ -122,8 +125,8 @@ impl App {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             doctor_keys: Keys::new(&secret, Use::DOCTOR, public_url.origin()),
-            readiness: Recent::new(READINESS_KEPT),
-            mail_queue: Recent::new(MAIL_QUEUE_KEPT),
+            readiness: Recent::new(|_| READINESS_KEPT),
+            mail_queue: Recent::new(mail_queue_kept),
             clock: Clock::default(),
             replays: ReplayStore::new(&db, &secret),
             node: Node::new(&db),

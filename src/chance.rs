@@ -1,5 +1,7 @@
 //! The one place that asks for randomness. All of it comes from the operating system.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 /// Returns `N` random bytes.
@@ -16,4 +18,11 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn id() -> Uuid {
     Uuid::now_v7()
+}
+
+/// Returns the first of all ids from the time that lies `by` before the time in this id (RFC 9562, 5.7: milliseconds in the
+/// first 48 bits).
+pub fn earlier(id: Uuid, by: Duration) -> Uuid {
+    let by = by.as_millis().min(id.as_u128() >> 80);
+    Uuid::from_u128(((id.as_u128() >> 80) - by) << 80)
 }

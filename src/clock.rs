@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use time::{Duration, OffsetDateTime};
 
+/// How far the clocks of two machines may differ without harm. A larger difference from the database's clock is a warning.
+pub const APART: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A clock that shows UTC in whole seconds. It is cheap to clone, and every clone shows the same time.
 ///
 /// It shows whole seconds because SQLite compares times as text. RFC 3339 text sorts by time only if every time has the

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 /// The last value, and when it was made.
 #[derive(Debug)]
 pub struct Recent<T> {
-    kept: Duration,
+    kept: fn(&T) -> Duration,
     last: Mutex<Option<(Instant, T)>>,
 }
 
 impl<T: Clone> Recent<T> {
-    /// Returns an empty place for values, each of which is used for the time `kept`.
-    pub fn new(kept: Duration) -> Self {
+    /// Returns an empty place for values, each of which is used for the time `kept` that it says.
+    pub fn new(kept: fn(&T) -> Duration) -> Self {
         Self { kept, last: Mutex::default() }
     }
 
@@ -24,7 +24,7 @@ impl<T: Clone> Recent<T> {
     pub async fn get(&self, make: impl Future<Output = T>) -> T {
         let mut last = self.last.lock().await;
         if let Some((at, value)) = &*last
-            && at.elapsed() < self.kept
+            && at.elapsed() < (self.kept)(value)
         {
             return value.clone();
         }
@@ -44,8 +44,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_is_made_once_for_all_that_ask_while_it_is_young() {
-        for (kept, most) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
-            let (recent, made) = (Recent::new(kept), AtomicU32::new(0));
+        let (an_hour, not_at_all) = (Recent::new(|_| Duration::from_secs(3600)), Recent::new(|_| Duration::ZERO));
+        for (recent, most) in [(an_hour, 1), (not_at_all, 3)] {
+            let made = AtomicU32::new(0);
             let make = async || {
                 tokio::task::yield_now().await; // the others ask meanwhile
                 made.fetch_add(1, Ordering::Relaxed)

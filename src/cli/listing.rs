@@ -189,7 +189,7 @@ pub(super) fn letter(row: &OutboxRow, json: bool) -> anyhow::Result<()> {
         ("State:", row.state.to_value()),
         ("Attempts:", row.attempts.to_string()),
         ("Last words:", row.last_error.clone().unwrap_or_default()),
-        ("Last failure:", at(row.failed_at)),
+        ("Server away at:", at(row.failed_at)),
         ("Next attempt:", at((row.state == LetterState::Waiting).then_some(row.next_attempt_at))),
         ("Being sent until:", at(row.leased_until)),
         ("Given up after:", moment(row.deadline)),

@@ -10,7 +10,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::compose::{Composed, LinkToken, compose};
 use super::{Mailer, Refused};
-use crate::accounts::outbox::{self, LEASE, LetterState, OutboxRow, PutOff};
+use crate::accounts::outbox::{self, LEASE, LetterState, NotSent, OutboxRow, PutOff};
 use crate::accounts::{Fault, not_me, password_reset};
 use crate::app::App;
 use crate::db::within;
@@ -95,7 +95,7 @@ impl Greeting {
             return true;
         };
         self.failures += 1;
-        count(app, &refused, false);
+        count(app, &refused, true);
         let pause = outbox::pause(self.failures);
         match within(PATIENCE, outbox::put_off_due(app.db.write(), &refused.why, pause, app.now())).await {
             Ok(PutOff { waiting, failed: 0 }) => {
@@ -112,11 +112,11 @@ impl Greeting {
     }
 }
 
-/// Counts a failure that the mail server has a part in.
-fn count(app: &App, refused: &Refused, of_letter: bool) {
+/// Counts a failure that the mail server has a part in. `down` is whether it takes no letter at all.
+fn count(app: &App, refused: &Refused, down: bool) {
     let Some(trouble) = refused.trouble else { return };
     trouble.count(&app.metrics);
-    app.metrics.mail.up.set((of_letter && trouble.may_be_of_one_letter()).into());
+    app.metrics.mail.up.set((!down).into());
 }
 
 async fn until_next(app: &App) -> Duration {
@@ -147,7 +147,8 @@ async fn try_to_deliver(app: &App, mailer: &Mailer, row: &OutboxRow) -> Result<(
 }
 
 async fn put_off(app: &App, row: &OutboxRow, refused: &Refused) -> Result<(), Fault> {
-    match outbox::note_not_sent(app.db.write(), row, &refused.why, refused.hopeless, app.now()).await? {
+    let not_sent = NotSent { why: &refused.why, hopeless: refused.hopeless, of_server: refused.of_server() };
+    match outbox::note_not_sent(app.db.write(), row, not_sent, app.now()).await? {
         LetterState::Failed => error!(why = refused.why, "given up"),
         LetterState::Dropped => info!(why = refused.why, "not sent, and dropped by the operator"),
         LetterState::Waiting | LetterState::Sent => warn!(why = refused.why, "not sent; trying again later"),
@@ -169,7 +170,7 @@ async fn send(app: &App, mailer: &Mailer, row: &OutboxRow, letter: Composed) -> 
         info!("sent");
         return Ok(());
     };
-    count(app, &refused, true);
+    count(app, &refused, refused.of_server());
     match letter.link.filter(|_| refused.certain) {
         Some(LinkToken::Reset(token)) => password_reset::discard(&app.db, &token).await?,
         Some(LinkToken::NotMe(token)) => not_me::discard(&app.db, &token).await?,

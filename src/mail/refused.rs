@@ -38,12 +38,16 @@ pub enum Trouble {
     RefusedLater,
     /// The server refused for good (5xx).
     Refused,
-    /// The connection broke off, or what the server said was no SMTP.
+    /// The connection broke off or the server says that it will end it (421), or what the server said was no SMTP.
     Broken,
 }
 
 impl Trouble {
     fn of_code(code: Code) -> Self {
+        // 421 may answer every command: the server is about to end the connection (RFC 5321, 3.8).
+        if u16::from(code) == 421 {
+            return Self::Broken;
+        }
         match (code.severity, code.category) {
             (Severity::PermanentNegativeCompletion, Category::Unspecified3) => Self::LogIn,
             (Severity::PermanentNegativeCompletion, _) => Self::Refused,
@@ -66,7 +70,7 @@ impl Trouble {
     }
 
     /// Returns whether it may be about one letter only: the mail server answers.
-    pub fn may_be_of_one_letter(self) -> bool {
+    fn may_be_of_one_letter(self) -> bool {
         matches!(self, Self::RefusedLater | Self::Refused)
     }
 }
@@ -78,6 +82,12 @@ impl fmt::Display for Refused {
 }
 
 impl Refused {
+    /// Returns whether the mail server takes no letter at all now, as far as one attempt tells. One recipient's server that
+    /// wants another attempt later says nothing about the other recipients.
+    pub fn of_server(&self) -> bool {
+        self.trouble.is_some_and(|trouble| !trouble.may_be_of_one_letter())
+    }
+
     /// Returns the reason for a failure of ours, of which it is certain that nothing was sent.
     pub fn by_us(why: impl fmt::Display, hopeless: bool) -> Self {
         Self { why: why.to_string(), trouble: None, hopeless, certain: true }
@@ -152,4 +162,19 @@ fn trouble(error: &smtp::Error) -> Trouble {
 
 fn is_of_tls(why: &io::Error) -> bool {
     why.get_ref().is_some_and(|why| why.is::<rustls::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use lettre::transport::smtp::response::Detail;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_about_to_go_takes_no_letter_at_all() {
+        let of = |severity, category, detail| Trouble::of_code(Code::new(severity, category, detail));
+        let going = of(Severity::TransientNegativeCompletion, Category::Connections, Detail::One);
+        let greylisted = of(Severity::TransientNegativeCompletion, Category::MailSystem, Detail::One);
+        assert_eq!((going, greylisted), (Trouble::Broken, Trouble::RefusedLater), "421 and 451");
+    }
 }

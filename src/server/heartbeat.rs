@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::app::App;
+use crate::clock::APART;
 use crate::db::within;
 use crate::nodes::Beat;
 use crate::notice::Notice;
@@ -14,8 +15,6 @@ use crate::notice::Notice;
 const EVERY: Duration = Duration::from_secs(5);
 /// How long the database may take for each part of a beat.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest difference between our clock and the database's that needs no warning, in seconds.
-const SKEW: i64 = 5;
 
 /// Says again and again that this node is there.
 pub async fn run(app: Arc<App>) {
@@ -45,7 +44,7 @@ fn take(app: &App, beat: Beat) {
     app.accounts.limits.divide_among(beat.nodes);
     app.metrics.nodes.set(beat.nodes.into());
     let ahead = beat.database_ahead.whole_seconds();
-    if ahead.abs() > SKEW && SKEWED.count(Instant::now()).is_some() {
+    if beat.database_ahead.unsigned_abs() > APART && SKEWED.count(Instant::now()).is_some() {
         warn!(
             "the clock of this machine is {} seconds {} that of the database: let both keep time by NTP",
             ahead.abs(),

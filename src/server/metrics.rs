@@ -34,7 +34,7 @@ struct Source {
 
 /// Returns a router that answers [`urls::METRICS`] and nothing else.
 pub fn router(app: Arc<App>, crowd: Arc<Crowd>) -> Router {
-    let source = Source { app, crowd, outbox: Recent::new(KEPT) };
+    let source = Source { app, crowd, outbox: Recent::new(|_| KEPT) };
     Router::new().route(urls::METRICS, get(show)).with_state(Arc::new(source))
 }
 

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use latchkey::accounts::session;
 use latchkey::app::App;
+use latchkey::chance;
 use latchkey::config::{Config, Settings};
+use latchkey::keys::Pointer;
 use latchkey::mail::Mailer;
 use latchkey::net::ConnectionLimits;
 use latchkey::server::{self, Sockets};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -175,6 +180,18 @@ impl TestApp {
         let page = browser.submit(form).await;
         assert_eq!(page.path, "/profile", "{}", page.html);
         browser
+    }
+
+    /// Makes the session of this browser begin earlier. The time of its log-in is in its id, and so in its cookie.
+    pub async fn began_earlier(&self, browser: &mut Browser, by: Duration) {
+        let (db, keys, now) = (self.app.db.write(), &self.app.keys, self.app.now());
+        let cookie = browser.cookies.get_mut("latchkey_session").unwrap();
+        let now_it_is = keys.verify(cookie, now).unwrap();
+        let session = chance::earlier(now_it_is.session, by);
+        let move_it = session::Entity::update_many().col_expr(session::Column::Id, Expr::value(session));
+        move_it.filter(session::Column::Id.eq(now_it_is.session)).exec(db).await.unwrap();
+        let row = session::Entity::find_by_id(session).one(db).await.unwrap().unwrap();
+        *cookie = keys.mint(Pointer { session, ..now_it_is }, now, row.expires_at).unwrap();
     }
 
     /// Asks for a reset link on the page. Returns the link in the newest email.

@@ -92,7 +92,7 @@ const BEHIND_A_PROXY: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
 #[tokio::test]
 async fn log_ins_beyond_the_limit_come_in_one_email_as_soon_as_the_limit_allows_it() {
     let app = TestApp::start_with(&BEHIND_A_PROXY).await;
-    app.user("sam", OTTER).await;
+    app.began_earlier(&mut app.user("sam", OTTER).await, std::time::Duration::from_secs(60)).await;
     log_in_elsewhere(&app, 1, 8).await;
     assert_eq!(app.letters_to("sam@example.com", 4).await.len(), 4, "sign-up and three log-ins");
     assert_eq!(waiting(&app).await.len(), 1, "the others wait in one email");

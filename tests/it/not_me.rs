@@ -5,6 +5,7 @@ use latchkey::accounts::event::{self, EventKind};
 use latchkey::accounts::link::not_me_link;
 use latchkey::accounts::user::email::Email;
 use latchkey::accounts::{limit, operator, outbox, user};
+use latchkey::clock::APART;
 use latchkey::locale::Locale;
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Set};
 use time::Duration;
@@ -16,6 +17,7 @@ use crate::process::until;
 use crate::{HERON, OTTER};
 
 const ADDRESS: &str = "sam@example.com";
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 const SUBJECT: &str = "Reset your Latchkey password: you told us a log-in was not you";
 
 /// Logs Eve in with Sam's password, in a browser that the account does not know. Returns the browser and the link in the
@@ -39,6 +41,13 @@ async fn change_password(browser: &mut Browser, from: &str, to: &str) -> Page {
     browser.submit(form.fill("current_password", from).fill("new_password", to)).await
 }
 
+/// Makes an account for Sam and logs him in, long enough ago that no difference between clocks matters.
+async fn sam(app: &TestApp) -> Browser {
+    let mut sam = app.user("sam", OTTER).await;
+    app.began_earlier(&mut sam, MINUTE).await;
+    sam
+}
+
 async fn told(app: &TestApp) -> usize {
     let events = event::Entity::find().all(app.app.db.read()).await.unwrap();
     events.iter().filter(|event| event.kind == EventKind::NotMe).count()
@@ -47,7 +56,7 @@ async fn told(app: &TestApp) -> usize {
 #[tokio::test]
 async fn the_button_ends_that_session_and_starts_a_reset() {
     let app = TestApp::start().await;
-    let mut sam = app.user("sam", OTTER).await;
+    let mut sam = sam(&app).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
 
     // Opening the link does nothing: a mail scanner opens it first.
@@ -73,7 +82,7 @@ async fn the_button_ends_that_session_and_starts_a_reset() {
 #[tokio::test]
 async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
     let app = TestApp::start().await;
-    app.user("sam", OTTER).await;
+    sam(&app).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
     let mut again = app.browser();
     again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
@@ -107,7 +116,7 @@ async fn it_says_so_when_that_device_was_the_only_one_or_was_logged_out_already(
         [(false, ">That device is logged out.<"), (true, ">That device had been logged out already.<")]
     {
         let app = TestApp::start().await;
-        app.user("sam", OTTER).await;
+        sam(&app).await;
         let (mut eve, link) = eve_logs_in(&app, 2).await;
         if leaves {
             eve.log_out().await;
@@ -270,7 +279,7 @@ async fn it_works_though_the_thief_has_changed_the_password() {
 #[tokio::test]
 async fn it_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
     let app = TestApp::start().await;
-    let mut sam = app.user("sam", OTTER).await;
+    let mut sam = sam(&app).await;
     let (mut eve, _) = eve_logs_in(&app, 2).await;
     let (mut again, link) = eve_logs_in(&app, 3).await;
     say(&mut app.browser(), &link).await;
@@ -278,10 +287,25 @@ async fn it_ends_every_session_since_the_first_log_in_that_an_email_told_of() {
     assert!(sam.is_logged_in().await, "which began before");
 }
 
+/// A thief's second log-in comes to a node whose clock is behind that of the first one, and so do its session's times.
+#[tokio::test]
+async fn it_ends_a_session_that_a_clock_behind_makes_look_older() {
+    let app = TestApp::start().await;
+    let mut sam = sam(&app).await;
+    let (mut eve, link) = eve_logs_in(&app, 2).await;
+    let mut again = app.browser();
+    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
+    again.log_in("sam", OTTER).await;
+    app.began_earlier(&mut again, APART).await;
+    assert!(again.is_logged_in().await);
+    say(&mut app.browser(), &link).await;
+    assert!(!again.is_logged_in().await && !eve.is_logged_in().await && sam.is_logged_in().await);
+}
+
 #[tokio::test]
 async fn a_browser_that_stays_logged_in_cannot_bring_the_old_password_back() {
     let app = TestApp::start().await;
-    let mut sam = app.user("sam", OTTER).await;
+    let mut sam = sam(&app).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     let open = sam.open("/profile/password").await.form("/profile/password");
     say(&mut sam, &link).await;
@@ -364,10 +388,11 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
 #[tokio::test]
 async fn what_an_older_session_does_later_is_another_report() {
     let app = TestApp::start().await;
-    let mut copied = app.user("sam", OTTER).await;
+    let mut copied = sam(&app).await;
     let mut other = app.browser();
     other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so no email tells of this log-in
     other.log_in("sam", OTTER).await;
+    app.began_earlier(&mut other, MINUTE).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     assert_eq!(say(&mut app.browser(), &link).await.path, "/not-me/done");
     assert!(copied.is_logged_in().await);

@@ -273,30 +273,41 @@ fn attempt(row: &OutboxRow) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(row.id)).filter(Column::Attempts.eq(row.attempts))
 }
 
-/// Notes that the letter was not sent. There is another attempt after a pause, unless that is `hopeless` or past the
-/// deadline. Returns its state now: an operator may have dropped it meanwhile.
+/// Why a letter was not sent.
+#[derive(Clone, Copy, Debug)]
+pub struct NotSent<'a> {
+    /// The words of the mail server, or of the network.
+    pub why: &'a str,
+    /// Whether another attempt would get the same answer.
+    pub hopeless: bool,
+    /// Whether the mail server takes no letter at all now, as far as this attempt tells.
+    pub of_server: bool,
+}
+
+/// Notes that the letter was not sent. There is another attempt after a pause, unless that is hopeless or past the deadline.
+/// Returns its state now: an operator may have dropped it meanwhile.
 pub async fn note_not_sent(
     conn: &impl ConnectionTrait,
     row: &OutboxRow,
-    why: &str,
-    hopeless: bool,
+    NotSent { why, hopeless, of_server }: NotSent<'_>,
     now: OffsetDateTime,
 ) -> Result<LetterState> {
     let attempts = usize::try_from(row.attempts.max(1)).unwrap_or(1);
     let next = now + PAUSES[(attempts - 1).min(PAUSES.len() - 1)];
     let state = if hopeless || next >= row.deadline { LetterState::Failed } else { LetterState::Waiting };
-    let update = attempt(row).set(not_sent(state, next, why, now)).filter(Column::State.eq(LetterState::Waiting));
+    let failed_at = of_server.then_some(now);
+    let update = attempt(row).set(not_sent(state, next, why, failed_at)).filter(Column::State.eq(LetterState::Waiting));
     Ok(if update.exec(conn).await?.rows_affected == 0 { LetterState::Dropped } else { state })
 }
 
-/// Returns what changes in the row of a letter that was not sent.
-fn not_sent(state: LetterState, next: OffsetDateTime, why: &str, now: OffsetDateTime) -> ActiveModel {
+/// Returns what changes in the row of a letter that was not sent. `failed_at` is the time if the mail server took no letter.
+fn not_sent(state: LetterState, next: OffsetDateTime, why: &str, failed_at: Option<OffsetDateTime>) -> ActiveModel {
     ActiveModel {
         state: Set(state),
         next_attempt_at: Set(next),
         leased_until: Set(None),
         last_error: Set(Some(why.chars().take(ERROR_MAX).collect())),
-        failed_at: Set(Some(now)),
+        failed_at: Set(failed_at),
         ..Default::default()
     }
 }

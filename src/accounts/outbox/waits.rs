@@ -72,7 +72,9 @@ pub async fn put_off_due(
     let change = |state, expired: bool| {
         let deadline = if expired { Column::Deadline.lte(next) } else { Column::Deadline.gt(next) };
         let letters = due(now).add(Column::Id.is_in(ids.clone())).add(deadline);
-        Entity::update_many().set(not_sent(state, next, why, now)).filter(Column::Id.in_subquery(unlocked(letters)))
+        Entity::update_many()
+            .set(not_sent(state, next, why, Some(now)))
+            .filter(Column::Id.in_subquery(unlocked(letters)))
     };
     let mut put_off = PutOff::default();
     if !ids.is_empty() {

@@ -14,6 +14,7 @@ use crate::accounts::policy::{Lasting, Lifetimes};
 use crate::accounts::user::{self, User};
 use crate::accounts::{Client, Result, keep_newest};
 use crate::chance;
+use crate::clock::APART;
 use crate::db::{Db, delete_in_batches};
 use crate::keys::Pointer;
 
@@ -189,9 +190,14 @@ pub(in crate::accounts) async fn end_one(conn: &impl ConnectionTrait, user: Uuid
     Ok(delete.exec(conn).await?.rows_affected > 0)
 }
 
-/// Ends a session of the user and all that began after it, by the order of their ids. Returns how many have ended.
+/// Ends a session of the user and all that began after it, by the times in their ids. Returns how many have ended.
+///
+/// A thief's second log-in may have come to a node whose clock is behind that of the first one. So the sessions of the
+/// seconds before the first one end too. Each clock may differ from the database's by [`APART`], and so two of them by
+/// twice that.
 pub(in crate::accounts) async fn end_since(conn: &impl ConnectionTrait, user: Uuid, id: Uuid) -> Result<u64> {
-    let delete = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(id));
+    let first = chance::earlier(id, APART * 2);
+    let delete = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::Id.gte(first));
     Ok(delete.exec(conn).await?.rows_affected)
 }
 

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::super::open::{ELSEWHERE, open_db};
 use super::{Finding, fail, ok, warn};
 use crate::accounts::{event, outbox};
-use crate::clock::Clock;
+use crate::clock::{APART, Clock};
 use crate::config::Settings;
 use crate::db::{self, Db};
 
@@ -18,8 +18,6 @@ const ROUNDS: usize = 9;
 const SLOW_READ: Duration = Duration::from_millis(10);
 /// The time that a committed write may take before it is a warning. A log-in waits for one.
 const SLOW_WRITE: Duration = Duration::from_millis(100);
-/// The difference of clocks that is a warning, in seconds.
-const OFF: f64 = 2.0;
 /// The difference from which on a cookie of one machine is not yet valid at another, in seconds.
 const FAR_OFF: f64 = 60.0;
 /// The age of the email that has waited longest from which on mail does not go out.
@@ -77,7 +75,7 @@ async fn write_and_undo(db: &Db) -> Result<(), DbErr> {
 /// Compares our clock with the database's, and with the newest event: a row from the future was written by a machine whose
 /// clock was ahead, or by this one before its clock was set back.
 async fn clock(db: &Db, ahead: Option<f64>) -> Result<Finding, DbErr> {
-    if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > OFF) {
+    if let Some(ahead) = ahead.filter(|ahead| ahead.abs() > APART.as_secs_f64()) {
         let says = format!(
             "the clock of PostgreSQL is {:.0} s {} this machine's; set both by NTP",
             ahead.abs(),
@@ -86,7 +84,8 @@ async fn clock(db: &Db, ahead: Option<f64>) -> Result<Finding, DbErr> {
         return Ok(if ahead.abs() > FAR_OFF { fail("clock", says) } else { warn("clock", says) });
     }
     let newest = event::newest_at(db.read()).await.map_err(|why| DbErr::Custom(why.to_string()))?;
-    let future = newest.map(|at| (at - Clock::default().now()).as_seconds_f64()).filter(|future| *future > OFF);
+    let future =
+        newest.map(|at| (at - Clock::default().now()).as_seconds_f64()).filter(|future| *future > APART.as_secs_f64());
     Ok(match (future, ahead) {
         (Some(future), _) => fail(
             "clock",
