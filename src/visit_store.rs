@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{self, Error};
+use tracing::warn;
 
 use crate::accounts::user::email::Email;
 use crate::clock::Clock;
@@ -60,16 +61,20 @@ fn row(record: &Record) -> session_store::Result<ActiveModel> {
     Ok(ActiveModel { id: Set(digest(&record.id)), data: Set(data), expires_at: Set(expires_at) })
 }
 
-fn backend(error: DbErr) -> Error {
-    Error::Backend(error.to_string())
+/// Logs a failure to write, and goes on. A visit is a convenience. Once a password is changed or an account created, a flash
+/// that could not be left must not turn the answer into a failure: tower-sessions would answer 500, without the cookies.
+fn go_on<T>(written: Result<T, DbErr>) -> session_store::Result<()> {
+    if let Err(error) = written {
+        warn!(%error, "a visit could not be written");
+    }
+    Ok(())
 }
 
 #[async_trait]
 impl SessionStore for VisitStore {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
         // 128 random bits do not come twice. If they did, this insert would fail, and two visitors would share nothing.
-        row(record)?.insert(self.db.write()).await.map_err(backend)?;
-        Ok(())
+        go_on(row(record)?.insert(self.db.write()).await)
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
@@ -77,20 +82,20 @@ impl SessionStore for VisitStore {
         let ActiveModel { id, data, expires_at } = row(record)?;
         let changes = ActiveModel { data, expires_at, ..Default::default() };
         let update = Entity::update_many().set(changes).filter(Column::Id.eq(id.unwrap()));
-        update.exec(self.db.write()).await.map_err(backend)?;
-        Ok(())
+        go_on(update.exec(self.db.write()).await)
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
         let alive = Entity::find_by_id(digest(id)).filter(Column::ExpiresAt.gt(self.clock.now()));
-        let Some(row) = alive.one(self.db.read()).await.map_err(backend)? else { return Ok(None) };
+        let Some(row) = alive.one(self.db.read()).await.map_err(|why| Error::Backend(why.to_string()))? else {
+            return Ok(None);
+        };
         let data = serde_json::from_str(&row.data).map_err(|why| Error::Decode(why.to_string()))?;
         Ok(Some(Record { id: *id, data, expiry_date: row.expires_at }))
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        Entity::delete_by_id(digest(id)).exec(self.db.write()).await.map_err(backend)?;
-        Ok(())
+        go_on(Entity::delete_by_id(digest(id)).exec(self.db.write()).await)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::pin::pin;
 
 use latchkey::visit_store;
-use sea_orm::{EntityTrait, PaginatorTrait, Set};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, Set};
 use time::Duration;
 
-use crate::OTTER;
 use crate::app::TestApp;
+use crate::{HERON, OTTER};
 
 async fn rows(app: &TestApp) -> u64 {
     visit_store::Entity::find().count(app.app.db.read()).await.unwrap()
@@ -123,4 +123,19 @@ async fn a_sweep_leaves_the_newest_visits_and_lets_others_write_meanwhile() {
     assert!(too_many.contains(&swept), "what was written before the sweep looked may count: {swept}");
     let oldest = visit_store::Entity::find_by_id(format!("visit {}", TOO_MANY - 1));
     assert!(oldest.one(db.read()).await.unwrap().is_none(), "the oldest go");
+}
+
+/// The change is done by then. A page that says it failed, without the cookies of the answer, would log the user out.
+#[tokio::test]
+async fn a_visit_that_cannot_be_written_fails_no_form() {
+    let app = TestApp::start().await;
+    let mut sam = app.user("sam", OTTER).await;
+    sam.cookies.remove("latchkey_visit");
+    app.app.db.write().execute_unprepared("ALTER TABLE visits RENAME TO away").await.unwrap();
+    let form = [("current_password", OTTER), ("new_password", HERON)];
+    let page = sam.post("/profile/password", &form).await;
+    assert_eq!((page.status.as_u16(), page.headers["location"].to_str().unwrap()), (303, "/profile/security"));
+    app.app.db.write().execute_unprepared("ALTER TABLE away RENAME TO visits").await.unwrap();
+    assert!(sam.is_logged_in().await);
+    assert_eq!(app.browser().log_in("sam", HERON).await.path, "/profile");
 }

@@ -102,11 +102,11 @@ pub struct SentLetter {
     pub at: OffsetDateTime,
 }
 
-/// Logs a failure and goes on. A visit is a convenience. Once a password is changed or an account created, a flash that could
-/// not be left must not turn the answer into a failure.
-fn ignore_failure<T>(written: Result<T, session::Error>) {
-    if let Err(error) = written {
-        warn!(%error, "a visit could not be written");
+/// Logs a failure and goes on: a visit is read before it is changed. It is written after the answer was made, by
+/// [`VisitStore`], which does as much.
+fn ignore_failure<T>(changed: Result<T, session::Error>) {
+    if let Err(error) = changed {
+        warn!(%error, "a visit could not be changed");
     }
 }
 
