@@ -182,16 +182,22 @@ impl TestApp {
         browser
     }
 
-    /// Makes the session of this browser begin earlier. The time of its log-in is in its id, and so in its cookie.
+    /// Makes the session of this browser begin earlier.
     pub async fn began_earlier(&self, browser: &mut Browser, by: Duration) {
-        let (db, keys, now) = (self.app.db.write(), &self.app.keys, self.app.now());
         let cookie = browser.cookies.get_mut("latchkey_session").unwrap();
+        *cookie = self.earlier(cookie, by).await;
+    }
+
+    /// Makes the session of this cookie begin earlier. The time of its log-in is in its id, and so in its cookie, which is
+    /// another one then.
+    pub async fn earlier(&self, cookie: &str, by: Duration) -> String {
+        let (db, keys, now) = (self.app.db.write(), &self.app.keys, self.app.now());
         let now_it_is = keys.verify(cookie, now).unwrap();
         let session = chance::earlier(now_it_is.session, by);
         let move_it = session::Entity::update_many().col_expr(session::Column::Id, Expr::value(session));
         move_it.filter(session::Column::Id.eq(now_it_is.session)).exec(db).await.unwrap();
         let row = session::Entity::find_by_id(session).one(db).await.unwrap().unwrap();
-        *cookie = keys.mint(Pointer { session, ..now_it_is }, now, row.expires_at).unwrap();
+        keys.mint(Pointer { session, ..now_it_is }, now, row.expires_at).unwrap()
     }
 
     /// Asks for a reset link on the page. Returns the link in the newest email.

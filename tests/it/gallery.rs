@@ -184,6 +184,10 @@ async fn the_profile(sam: &mut Critic, app: &TestApp) {
     sam.types("new_password", HERON).await;
     sam.presses("/profile/password").await;
     sam.shows("profile-password-changed", "[role=status]").await;
+    // Long before the log-ins to come, so that this session is not taken for one of theirs.
+    let mut cookie = sam.driver.get_named_cookie("latchkey_session").await.unwrap();
+    cookie.value = app.earlier(&cookie.value, std::time::Duration::from_secs(60)).await;
+    sam.driver.add_cookie(cookie).await.unwrap();
     sam.opens("/forgot-password").await;
     sam.opens_the_letter(app, ADDRESS, 2).await;
     sam.shows("letter-password-changed", ".links a[href$='/forgot-password']").await;
