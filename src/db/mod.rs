@@ -21,6 +21,7 @@ use sea_orm::{
     EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
 };
+use tracing::warn;
 
 pub use advisory::{Alone, Lock};
 pub use url::DatabaseUrl;
@@ -110,7 +111,7 @@ impl Db {
         });
         // When the disk is full, COMMIT fails, and SQLite rolls back by itself. The library still counts the transaction. What
         // comes next would be a part of it, which no reader sees and which is never committed. Such a connection is replaced.
-        options.map_sqlx_sqlite_before_acquire(|connection, _| {
+        options.test_before_acquire(false).map_sqlx_sqlite_before_acquire(|connection, _| {
             let idle = !connection.is_in_transaction();
             Box::pin(async move { Ok(idle) })
         });
@@ -118,6 +119,12 @@ impl Db {
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1).max_connections(1);
         let write = Database::connect(options.clone()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
+        if make && !keeps_plans(&write).await? {
+            warn!(
+                "SQLite was built without SQLITE_ENABLE_QPSG and prepares every query anew, so pages take longer: build with \
+                 LIBSQLITE3_FLAGS as in .cargo/config.toml"
+            );
+        }
         Ok(Self { read, write: Writer(write) })
     }
 
@@ -185,6 +192,13 @@ impl Db {
 pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let late = || DbErr::Custom(format!("the database has not answered for {} seconds", limit.as_secs()));
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late().into()))
+}
+
+/// Returns whether SQLite keeps a prepared query, whatever values it is given next.
+async fn keeps_plans(db: &DatabaseConnection) -> Result<bool, DbErr> {
+    let ask = Statement::from_string(DbBackend::Sqlite, "SELECT sqlite_compileoption_used('ENABLE_QPSG')");
+    let row = db.query_one_raw(ask).await?;
+    row.map_or(Ok(false), |row| row.try_get_by_index(0))
 }
 
 /// Returns the reason of a database error, without the library's prefix and without repeating it.

@@ -50,6 +50,7 @@ mod postgres;
 mod previous_release;
 mod process;
 mod profile;
+mod queries;
 mod redirects;
 mod security;
 mod settings;
