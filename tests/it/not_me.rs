@@ -29,6 +29,14 @@ async fn eve_logs_in(app: &TestApp, emails: usize) -> (Browser, String) {
     (eve, link)
 }
 
+/// Logs in with Sam's password in another browser, which has the device token of this one. So no email tells of it.
+async fn log_in_again(app: &TestApp, before: &Browser) -> Browser {
+    let mut again = app.browser();
+    again.cookies.insert("latchkey_device".into(), before.cookies["latchkey_device"].clone());
+    assert_eq!(again.log_in("sam", OTTER).await.path, "/profile");
+    again
+}
+
 /// Opens the link and uses its button.
 async fn say(browser: &mut Browser, link: &str) -> Page {
     let page = browser.open(link).await;
@@ -67,9 +75,7 @@ async fn the_button_ends_that_session_and_starts_a_reset() {
     assert!(page.html.contains("127.0.0.1") && page.html.contains("sam"));
     assert!(eve.is_logged_in().await);
     // Eve's browser is known now, so no email tells of her next session. It must end as well.
-    let mut again = app.browser();
-    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
-    again.log_in("sam", OTTER).await;
+    let mut again = log_in_again(&app, &eve).await;
     assert!(again.is_logged_in().await);
 
     anywhere.submit(page.form("/not-me")).await;
@@ -84,9 +90,7 @@ async fn it_ends_on_a_page_that_says_what_was_done_and_what_comes_next() {
     let app = TestApp::start().await;
     sam(&app).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
-    let mut again = app.browser();
-    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
-    again.log_in("sam", OTTER).await;
+    let mut again = log_in_again(&app, &eve).await;
     let mut sam = app.browser();
     let page = say(&mut sam, &link).await;
     page.assert_framed(200);
@@ -293,9 +297,7 @@ async fn it_ends_a_session_that_a_clock_behind_makes_look_older() {
     let app = TestApp::start().await;
     let mut sam = sam(&app).await;
     let (mut eve, link) = eve_logs_in(&app, 2).await;
-    let mut again = app.browser();
-    again.cookies.insert("latchkey_device".into(), eve.cookies["latchkey_device"].clone());
-    again.log_in("sam", OTTER).await;
+    let mut again = log_in_again(&app, &eve).await;
     app.began_earlier(&mut again, APART).await;
     assert!(again.is_logged_in().await);
     say(&mut app.browser(), &link).await;
@@ -389,9 +391,7 @@ async fn a_link_that_was_changed_or_is_a_week_old_does_nothing() {
 async fn what_an_older_session_does_later_is_another_report() {
     let app = TestApp::start().await;
     let mut copied = sam(&app).await;
-    let mut other = app.browser();
-    other.cookies.insert("latchkey_device".into(), copied.cookies["latchkey_device"].clone()); // so no email tells of this log-in
-    other.log_in("sam", OTTER).await;
+    let mut other = log_in_again(&app, &copied).await;
     app.began_earlier(&mut other, MINUTE).await;
     let (_, link) = eve_logs_in(&app, 2).await;
     assert_eq!(say(&mut app.browser(), &link).await.path, "/not-me/done");
