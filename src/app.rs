@@ -17,6 +17,7 @@ use crate::accounts::outbox::Queue;
 use crate::accounts::password::PasswordPolicy;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::policy::{self, Lifetime, Lifetimes, Policy};
+use crate::accounts::session::resume::Sessions;
 use crate::accounts::{self, Accounts, user};
 use crate::clock::Clock;
 use crate::config::{SecretSource, Settings, Storage};
@@ -115,6 +116,7 @@ impl App {
         let public_url = settings.public_url.clone();
         let accounts = Accounts {
             db: db.clone(),
+            sessions: Arc::new(Sessions::new(db.clone())),
             hasher,
             limits: Arc::new(Limits::new(settings.rate_limits, Fingerprint::new(&secret))),
             policy: Arc::new(policy(&settings)),

@@ -13,6 +13,7 @@ mod m20261127_000007_disabled;
 mod m20261127_000008_not_me_links;
 mod m20261127_000009_nodes;
 mod m20261127_000010_mail_waits;
+mod m20261127_000011_changes;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000008_not_me_links::Migration),
             Box::new(m20261127_000009_nodes::Migration),
             Box::new(m20261127_000010_mail_waits::Migration),
+            Box::new(m20261127_000011_changes::Migration),
         ]
     }
 }

@@ -12,7 +12,8 @@ use crate::accounts::password::argon::Verdict;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordError};
 use crate::accounts::policy::Policy;
-use crate::accounts::session::{self, Resumed, SessionKind};
+use crate::accounts::session::SessionKind;
+use crate::accounts::session::resume::{Resumed, Sessions};
 use crate::accounts::{Fault, Result};
 use crate::db::Db;
 use crate::keys::Pointer;
@@ -23,6 +24,8 @@ use crate::metrics::Metrics;
 pub struct Accounts {
     /// The tables.
     pub db: Db,
+    /// Finds who is logged in.
+    pub sessions: Arc<Sessions>,
     /// Hashes passwords.
     pub hasher: Hasher,
     /// Counts attempts, of clients and at accounts.
@@ -54,7 +57,7 @@ impl Accounts {
         }
     }
 
-    /// Returns the session that a cookie or token points at, if it has not ended ([`session::resume`]). `ip` is called
+    /// Returns the session that a cookie or token points at, if it has not ended ([`Sessions::resume`]). `ip` is called
     /// only if the session is written.
     pub async fn resume(
         &self,
@@ -62,7 +65,7 @@ impl Accounts {
         ip: impl FnOnce() -> Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<Option<Resumed>> {
-        session::resume(&self.db, (kind, pointer), self.policy.lifetimes, ip, now).await
+        self.sessions.resume((kind, pointer), self.policy.lifetimes, ip, now).await
     }
 
     /// Compares a password with a stored hash, for an attempt that was taken from these buckets. The attempt is given back if

@@ -1,6 +1,5 @@
 //! Logging in and out.
 
-use sea_orm::DatabaseTransaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,6 +15,7 @@ use crate::accounts::session::{self, Session, SessionKind, device};
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Fault, Result, new_device};
+use crate::db::Transaction;
 use crate::keys::Pointer;
 
 /// What a user types to log in.
@@ -201,7 +201,7 @@ async fn take_attempt(
 
 /// Starts a session, if the user's password is still the one in `user`.
 pub(super) async fn begin_session(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     accounts: &Accounts,
     user: &User,
     (lasting, client): (Lasting, &Client),

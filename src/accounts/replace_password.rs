@@ -1,6 +1,5 @@
 //! The one way in which a password becomes another one, with all that follows from it.
 
-use sea_orm::DatabaseTransaction;
 use time::OffsetDateTime;
 
 use crate::accounts::context::Post;
@@ -13,6 +12,7 @@ use crate::accounts::session::{self, Session, SessionKind, device};
 use crate::accounts::token::Token;
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result, outbox};
+use crate::db::Transaction;
 
 /// What proves that the password may be replaced.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(super) enum Replaced {
 /// known any more, and a letter tells the owner. The buckets of strangers are refilled, because no attacker has guessed
 /// at the new one yet.
 pub(super) async fn replace(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     Accounts { limits, .. }: &Accounts,
     (user, proof, hashed_password): (&User, Proof<'_>, HashedPassword),
     client: &Client,

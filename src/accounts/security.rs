@@ -151,7 +151,7 @@ pub async fn note_cross_site(
         return Ok(());
     }
     let found = match session {
-        Some(pointer) => session::find(&accounts.db, SessionKind::Browser, pointer, now).await?,
+        Some(pointer) => accounts.sessions.find(SessionKind::Browser, pointer, now).await?,
         None => None,
     };
     let event = (EventKind::CrossSiteRefused, found.map(|(_, user)| user.id));

@@ -18,7 +18,7 @@ use crate::gate::client::{self, Language};
 use crate::urls;
 
 /// The user whose token came with the request. A handler that takes it refuses requests without a valid token.
-pub struct Caller(User);
+pub struct Caller(Arc<User>);
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
@@ -54,8 +54,8 @@ pub struct UserOut {
     full_name: String,
 }
 
-impl From<User> for UserOut {
-    fn from(user: User) -> Self {
+impl From<&User> for UserOut {
+    fn from(user: &User) -> Self {
         // Every column is named, so that a new one is shown or left out on purpose.
         let User {
             id,
@@ -72,7 +72,7 @@ impl From<User> for UserOut {
             password_changed_at: _,
             disabled_at: _,
         } = user;
-        Self { id, username, email: email.to_string(), full_name }
+        Self { id: *id, username: username.clone(), email: email.to_string(), full_name: full_name.clone() }
     }
 }
 
@@ -93,5 +93,5 @@ impl From<User> for UserOut {
     )
 )]
 pub async fn me(Caller(user): Caller) -> ApiResult<Json<UserOut>> {
-    Ok(Json(user.into()))
+    Ok(Json((&*user).into()))
 }

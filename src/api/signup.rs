@@ -75,7 +75,7 @@ pub async fn create(State(app): State<Arc<App>>, client: Client, Body(new, mut p
     let typed = Typed { email, username, full_name, password, complete: problems.is_empty() };
     match signup::sign_up(&app.accounts, typed, SessionKind::Api, &client, app.now()).await? {
         SignUp::Begun(_) => Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response()),
-        SignUp::Created(user, _) => Ok((StatusCode::CREATED, Json(UserOut::from(*user))).into_response()),
+        SignUp::Created(user, _) => Ok((StatusCode::CREATED, Json(UserOut::from(&*user))).into_response()),
         SignUp::Closed => Err(Problem::Refused(StatusCode::FORBIDDEN, t.signup_is_closed())),
         SignUp::Invalid(mut invalid) => {
             invalid.sort_by_key(place);

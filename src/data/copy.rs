@@ -123,7 +123,7 @@ pub async fn fill(from: &Source, to: &DatabaseUrl) -> anyhow::Result<Copied> {
 pub(super) async fn fill_file(from: &Source, file: &Path) -> anyhow::Result<Copied> {
     let file = NewFile::begin(file)?;
     let db = Db::open_new(file.part()).await.map_err(in_words)?;
-    let tx = db.begin().await.map_err(in_words)?;
+    let tx = db.begin_alone().await.map_err(in_words)?;
     let read = copy(from, &tx).await?;
     Ok(Copied { tx, db, file: Some(file), read })
 }

@@ -1,6 +1,7 @@
 //! The database. It is opened once, with the settings that make SQLite safe.
 
 mod advisory;
+mod changes;
 mod migrate;
 mod postgres;
 mod url;
@@ -9,12 +10,12 @@ mod writer;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Error, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
-use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -23,10 +24,14 @@ use sea_orm::{
 };
 use tracing::warn;
 
+use changes::Beside;
+use changes::sqlite::Writing;
+
 pub use advisory::{Alone, Lock};
+pub use changes::{Changes, Mark};
 pub use url::DatabaseUrl;
 pub use whole::{is_in_use, take_backup_turn};
-pub use writer::Writer;
+pub use writer::{Transaction, Writer};
 
 /// What our connections to PostgreSQL are called there (`pg_stat_activity`).
 const APPLICATION: &str = "latchkey";
@@ -37,6 +42,9 @@ const APPLICATION: &str = "latchkey";
 pub struct Db {
     read: DatabaseConnection,
     write: Writer,
+    changes: Arc<Changes>,
+    /// What is known of SQLite's writing connection.
+    writing: Arc<Writing>,
 }
 
 impl Db {
@@ -46,10 +54,7 @@ impl Db {
     /// # Errors
     /// If another process has the lock.
     pub fn lock(file: &Path) -> io::Result<File> {
-        // A symlink is another way to the same database.
-        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        // The lock has a file of its own: closing any handle of the database's file would end SQLite's locks on it (POSIX).
-        let path = file.with_added_extension("lock");
+        let path = lock_of(file);
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut lock = lock.map_err(|why| Error::new(why.kind(), format!("{}: {why}", path.display())))?;
         match lock.try_lock() {
@@ -65,6 +70,12 @@ impl Db {
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
         Ok(lock)
+    }
+
+    /// Returns whether a server has locked this SQLite file.
+    fn is_served(file: &Path) -> bool {
+        let lock = File::open(lock_of(file));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Connects to the database, and makes the SQLite file if there is none.
@@ -93,7 +104,9 @@ impl Db {
                 .test_before_acquire(false)
                 .map_sqlx_postgres_before_acquire(|connection, _| Box::pin(postgres::answers(connection)));
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
-            return Ok(Self { read: pool.clone(), write: Writer(pool) });
+            let beside = || Beside::Database(pool.get_postgres_connection_pool().clone());
+            let changes = if make { Changes::default() } else { Changes::of_a_command(beside()) };
+            return Ok(Self::of(pool.clone(), pool, Arc::new(changes), Arc::default()));
         };
         if file.exists() {
             // SQLite would open a file that it cannot write, and the first write would fail, hours later.
@@ -109,15 +122,14 @@ impl Db {
             // WAL mode stays with the file. To set it again would write into a file that may not be our database.
             if make { sqlite.journal_mode(SqliteJournalMode::Wal) } else { sqlite }
         });
-        // When the disk is full, COMMIT fails, and SQLite rolls back by itself. The library still counts the transaction. What
-        // comes next would be a part of it, which no reader sees and which is never committed. Such a connection is replaced.
-        options.test_before_acquire(false).map_sqlx_sqlite_before_acquire(|connection, _| {
-            let idle = !connection.is_in_transaction();
-            Box::pin(async move { Ok(idle) })
-        });
-        // The writer connects first, because it makes the file. Connections are never closed for their age.
-        options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1).max_connections(1);
-        let write = Database::connect(options.clone()).await?;
+        options.test_before_acquire(false);
+        // Connections are never closed for their age.
+        options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1);
+        let changes =
+            Arc::new(if make { Changes::default() } else { Changes::of_a_command(Beside::File(file.to_owned())) });
+        let writing = Arc::<Writing>::default();
+        // The writer connects first, because it makes the file.
+        let write = Database::connect(writing.adapt(&options, &changes).max_connections(1).to_owned()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
         if make && !keeps_plans(&write).await? {
             warn!(
@@ -125,7 +137,11 @@ impl Db {
                  LIBSQLITE3_FLAGS as in .cargo/config.toml"
             );
         }
-        Ok(Self { read, write: Writer(write) })
+        Ok(Self::of(read, write, changes, writing))
+    }
+
+    fn of(read: DatabaseConnection, write: DatabaseConnection, changes: Arc<Changes>, writing: Arc<Writing>) -> Self {
+        Self { read, write: Writer { pool: write, changes: changes.clone() }, changes, writing }
     }
 
     /// Moves the content of SQLite's write-ahead log into the database's file, at the end of a server. A copy of the file then
@@ -151,7 +167,7 @@ impl Db {
     /// moves the content of the write-ahead log into the file and deletes the log.
     pub async fn close(&self) -> Result<(), DbErr> {
         self.read.close_by_ref().await?;
-        self.write.0.close_by_ref().await
+        self.write.pool.close_by_ref().await
     }
 
     /// Returns the connections for statements that only read.
@@ -166,13 +182,36 @@ impl Db {
 
     /// Begins a transaction, which takes the write lock at once. In SQLite, a transaction that reads before it writes can fail
     /// with BUSY, whatever the timeout is.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        Ok(Transaction { tx: self.begin_plain().await?, changes: self.changes.clone(), told: false.into() })
+    }
+
+    /// Begins a transaction that tells no other server what it changes.
+    async fn begin_plain(&self) -> Result<DatabaseTransaction, DbErr> {
         let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
         let options = TransactionOptions {
             sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        self.write.0.begin_with_options(options).await
+        self.write.pool.begin_with_options(options).await
+    }
+
+    /// Returns which users have changed. As long as [`Db::watch`] does not run, nothing is known of any.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Learns which users have changed, for as long as the server runs.
+    pub async fn watch(&self) {
+        match self.write.get_database_backend() {
+            DbBackend::Postgres => {
+                changes::postgres::watch(self.write.pool.get_postgres_connection_pool(), &self.changes).await;
+            }
+            _ => {
+                let pool = self.write.pool.get_sqlite_connection_pool();
+                changes::sqlite::watch(pool, &self.changes, &self.writing).await;
+            }
+        }
     }
 
     /// Checks that the database answers a reader. It does not ask SQLite's one writer: a long transaction, or a queue of
@@ -180,6 +219,13 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.read.ping().await
     }
+}
+
+/// Returns the file whose lock the server of a SQLite file has. It is a file of its own: closing any handle of the database's
+/// file would end SQLite's locks on it (POSIX).
+fn lock_of(file: &Path) -> PathBuf {
+    // A symlink is another way to the same database.
+    fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()).with_added_extension("lock")
 }
 
 /// Does the work of a background task with the database, in so much time at most.

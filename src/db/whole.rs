@@ -1,6 +1,7 @@
 //! The whole database at once: how all of it is read as of one moment, and how a new one is filled.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use migrations::{Migrator, MigratorTrait};
@@ -11,7 +12,7 @@ use sea_orm::{
 };
 
 use super::advisory::{self, Alone};
-use super::{APPLICATION, DatabaseUrl, Db, Writer};
+use super::{APPLICATION, DatabaseUrl, Db};
 
 /// How much of a new file SQLite keeps in memory, in KiB. The indexes of a million users must not be written again and again.
 const CACHE: &str = "-65536";
@@ -48,7 +49,7 @@ impl Db {
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10)).map_sqlx_sqlite_opts(with);
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).max_connections(1);
         let one = Database::connect(options).await?;
-        Ok(Self { read: one.clone(), write: Writer(one) })
+        Ok(Self::of(one.clone(), one, Arc::default(), Arc::default()))
     }
 
     /// Begins a transaction that sees the whole database as it is now, whatever others write meanwhile. It only reads, and it
@@ -69,7 +70,7 @@ impl Db {
     /// Begins a transaction in which no other process can migrate the tables. SQLite takes its write lock when a transaction
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
     pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
-        let tx = self.begin().await?;
+        let tx = self.begin_plain().await?;
         if tx.get_database_backend() == DbBackend::Postgres {
             // A node that hangs with the lock, or another program that has it, must not keep this one waiting without a word.
             tx.execute_unprepared("SET LOCAL lock_timeout = '30s'").await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
+use reqwest::header::{ACCEPT_LANGUAGE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use scraper::{ElementRef, Html, Selector};
 
@@ -11,6 +11,8 @@ use scraper::{ElementRef, Html, Selector};
 pub struct Browser {
     client: Client,
     pub base: String,
+    /// The address of the site, if `base` is that of one of several servers behind it.
+    pub site: Option<String>,
     /// The cookies that it keeps. An attack changes them.
     pub cookies: BTreeMap<String, String>,
     /// The value of `Accept-Language`.
@@ -42,7 +44,7 @@ impl Browser {
 
     /// Returns a browser over this client, which must not follow redirects by itself.
     pub fn over(client: Client, base: &str) -> Self {
-        Self { client, base: base.to_owned(), cookies: BTreeMap::new(), language: None, user_agent: None }
+        Self { client, base: base.to_owned(), site: None, cookies: BTreeMap::new(), language: None, user_agent: None }
     }
 
     fn address(&self, path: &str) -> String {
@@ -57,7 +59,11 @@ impl Browser {
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Page {
         let request = self.client.request(method.clone(), self.address(path));
-        let mut request = if method == Method::POST { request.header(ORIGIN, &self.base) } else { request };
+        let site = self.site.as_ref().unwrap_or(&self.base);
+        let mut request = if method == Method::POST { request.header(ORIGIN, site) } else { request };
+        if let Some((_, host)) = self.site.as_ref().and_then(|site| site.split_once("://")) {
+            request = request.header(HOST, host);
+        }
         for (name, value) in [(ACCEPT_LANGUAGE, self.language), (USER_AGENT, self.user_agent)] {
             if let Some(value) = value {
                 request = request.header(name, value);

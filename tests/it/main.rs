@@ -9,6 +9,7 @@ mod backup;
 mod bad_input;
 mod browser;
 mod canary;
+mod changes;
 mod chromium;
 mod cli;
 mod cluster;

@@ -11,7 +11,7 @@ use latchkey::db::{Alone, Db};
 use latchkey::replay_store::{ReplayStore, Turn};
 use reqwest::{Client, Method, redirect};
 use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Statement};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,7 +20,7 @@ use crate::browser::{Browser, Form, Page};
 use crate::cluster::{Cluster, SECRET, count};
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
 use crate::smtp::MailServer;
-use crate::{HERON, OTTER};
+use crate::{HERON, OTTER, changes};
 
 /// Two servers and their load balancer.
 struct Site {
@@ -455,4 +455,102 @@ async fn a_database_that_a_newer_latchkey_has_added_to_is_used_and_one_that_it_h
         }
         db.close().await.unwrap();
     }
+}
+
+/// Starts so many servers on the cluster's database, in the process of the test.
+async fn apps<const N: usize>(cluster: &Cluster) -> [TestApp; N] {
+    let mut apps: Vec<TestApp> = vec![];
+    for _ in 0..N {
+        let mut flags = vec!["--database-url", &*cluster.url, "--secret", SECRET, "--rate-limits=off"];
+        flags.extend(apps.first().iter().flat_map(|first| ["--public-url", &*first.url]));
+        let next = TestApp::start_in(Arc::new(tempfile::tempdir().unwrap()), &flags).await;
+        apps.push(next);
+    }
+    apps.try_into().unwrap_or_else(|_| unreachable!("N of them"))
+}
+
+/// Returns the browser's session at another node, where it is in memory.
+async fn there(app: &TestApp, browser: &Browser) -> Browser {
+    let mut browser = changes::at_server(browser, app);
+    changes::comes_from_memory(app, &mut browser).await;
+    browser
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_node_shows_a_session_after_the_answer_to_one_of_a_thousand_log_outs() {
+    let cluster = Cluster::start().await;
+    changes::log_out_at_once(apps::<2>(&cluster).await.into(), 8, 125).await;
+}
+
+#[tokio::test]
+async fn every_node_serves_from_memory_and_hears_of_changes() {
+    let cluster = Cluster::start().await;
+    let [here, other] = apps(&cluster).await;
+    let mut sam = here.user("sam", OTTER).await;
+    let mut same = there(&other, &sam).await;
+    changes::comes_from_memory(&here, &mut sam).await;
+    // Nothing tells of this change. So a page that shows it was not served from memory.
+    let tx = here.app.db.begin().await.unwrap();
+    tx.execute_unprepared("SET LOCAL session_replication_role = 'replica'").await.unwrap();
+    tx.execute_unprepared("DELETE FROM sessions WHERE kind = 'browser'").await.unwrap();
+    tx.commit().await.unwrap();
+    let from_memory = changes::is_open(&mut sam).await && changes::is_open(&mut same).await;
+    assert!(from_memory, "or this machine stood still for a second");
+    // A program of another version changes the user, and asks nobody.
+    let psql = cluster.db().await;
+    psql.write().execute_unprepared("UPDATE users SET full_name = 'Sam Smith'").await.unwrap();
+    let heard = |mut browser: Browser| async move {
+        until("it is heard of", async || (!changes::is_open(&mut browser).await).then_some(())).await;
+    };
+    let began = Instant::now();
+    tokio::join!(heard(sam), heard(same));
+    assert!(began.elapsed() < Duration::from_millis(500), "at once, not when a lease ends: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_that_hears_nothing_serves_nothing_from_memory() {
+    let cluster = Cluster::start().await;
+    let [app] = apps(&cluster).await;
+    let mut sam = app.user("sam", OTTER).await;
+    changes::comes_from_memory(&app, &mut sam).await;
+    let psql = cluster.db().await;
+    let deaf = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'";
+    psql.write().execute_unprepared(deaf).await.unwrap();
+    let began = Instant::now();
+    psql.write().execute_unprepared("DELETE FROM sessions").await.unwrap();
+    while changes::is_open(&mut sam).await {
+        assert!(began.elapsed() < Duration::from_secs(1), "the session lives on");
+    }
+    // It listens again by itself.
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    changes::comes_from_memory(&app, &mut sam).await;
+}
+
+/// PostgreSQL's processes for the connections that listen stand still. So both nodes serve from memory until their time is up,
+/// and nothing tells them of the log-out.
+#[tokio::test]
+async fn a_log_out_waits_for_a_node_that_hears_nothing_until_it_serves_nothing_from_memory() {
+    let cluster = Cluster::start().await;
+    let [here, other] = apps(&cluster).await;
+    let mut sam = here.user("sam", OTTER).await;
+    let mut same = there(&other, &sam).await;
+    let listening = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'";
+    let listening = Statement::from_string(DbBackend::Postgres, listening);
+    let listening = cluster.db().await.read().query_all_raw(listening).await.unwrap();
+    let signal = |signal| {
+        for row in &listening {
+            kill_process(Pid::from_raw(row.try_get_by_index(0).unwrap()).unwrap(), signal).unwrap();
+        }
+    };
+    changes::comes_from_memory(&other, &mut same).await;
+    signal(Signal::STOP);
+    let began = Instant::now();
+    let before = sam.clone();
+    assert_eq!(sam.post("/logout", &[("", ""); 0]).await.status, 303);
+    let (took, open) =
+        (began.elapsed(), [changes::is_open(&mut same).await, changes::is_open(&mut before.clone()).await]);
+    signal(Signal::CONT);
+    assert_eq!(open, [false, false], "after {took:?}");
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert_eq!(listening.len(), 2);
 }

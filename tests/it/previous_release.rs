@@ -46,7 +46,7 @@ async fn say(db: &Db, statement: &str) -> Result<u64, DbErr> {
 
 /// Does so many of the next steps.
 async fn migrate(db: &Db, steps: u32) {
-    let tx = db.begin().await.unwrap();
+    let tx = db.begin_alone().await.unwrap();
     Migrator::up(&tx, Some(steps)).await.unwrap();
     tx.commit().await.unwrap();
 }

@@ -2,12 +2,11 @@
 //! nothing.
 
 pub mod device;
-
-use std::net::IpAddr;
+pub mod resume;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Set};
-use time::{Duration, OffsetDateTime};
+use sea_orm::{Condition, IntoActiveModel, QueryOrder};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::policy::{Lasting, Lifetimes};
@@ -15,8 +14,7 @@ use crate::accounts::user::{self, User};
 use crate::accounts::{Client, Result, keep_newest};
 use crate::chance;
 use crate::clock::APART;
-use crate::db::{Db, delete_in_batches};
-use crate::keys::Pointer;
+use crate::db::{Transaction, delete_in_batches};
 
 /// A browser or a program that is logged in.
 pub type Session = Model;
@@ -67,8 +65,6 @@ impl ActiveModelBehavior for ActiveModel {}
 /// How many sessions of one kind one account has; the ones that were used last stay. Each kind is counted by itself, so that
 /// a program that asks for a new token each time never logs a user out.
 const MOST: u64 = 50;
-/// `last_seen_at` is written at most once in this time, so that reading a page is not a write.
-const SEEN_EVERY: Duration = Duration::minutes(5);
 
 impl Lasting {
     fn kind(self) -> SessionKind {
@@ -88,7 +84,7 @@ impl Lasting {
 /// sessions were ended, and none may begin after that. So the user is read again here, and locked until the transaction
 /// ends.
 pub(in crate::accounts) async fn start(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     user: &User,
     (lasting, lifetimes): (Lasting, Lifetimes),
     client: &Client,
@@ -114,64 +110,6 @@ pub(in crate::accounts) async fn start(
     let of_kind = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(session.kind));
     keep_newest::<Entity>(tx, of_kind, (Column::LastSeenAt, Column::Id), MOST).await?;
     Ok(Some(session))
-}
-
-/// Returns the session that a cookie or token points at, and its user, if it has not ended. Reads only: one joined query.
-pub(in crate::accounts) async fn find(
-    db: &Db,
-    kind: SessionKind,
-    pointer: Pointer,
-    now: OffsetDateTime,
-) -> Result<Option<(Session, User)>> {
-    let alive = Entity::find_by_id(pointer.session).filter(Column::Kind.eq(kind)).filter(Column::ExpiresAt.gt(now));
-    let found = alive.find_also_related(user::Entity).one(db.read()).await?;
-    Ok(found.and_then(|(session, user)| Some((session, user.filter(|user| user.id == pointer.user)?))))
-}
-
-/// A session that goes on.
-#[derive(Debug)]
-pub struct Resumed {
-    /// The session.
-    pub session: Session,
-    /// Its user.
-    pub user: User,
-    /// Whether the row was written just now. A browser's cookie is renewed with it, because its deadline has moved.
-    pub renewed: bool,
-}
-
-/// Returns the session that a cookie or token points at, if it has not ended, and notes from where it was used.
-///
-/// The row is the truth: without its row, a cookie or a token opens nothing. At most once in five minutes the row is
-/// written, and its deadline moves. The new deadline may have passed already, if the session began when the operator's
-/// lifetimes were longer.
-pub async fn resume(
-    db: &Db,
-    (kind, pointer): (SessionKind, Pointer),
-    lifetimes: Lifetimes,
-    ip: impl FnOnce() -> Option<IpAddr>,
-    now: OffsetDateTime,
-) -> Result<Option<Resumed>> {
-    let Some((session, user)) = find(db, kind, pointer, now).await? else { return Ok(None) };
-    if now - session.last_seen_at < SEEN_EVERY {
-        return Ok(Some(Resumed { session, user, renewed: false }));
-    }
-    let expires_at = match session.kind {
-        SessionKind::Browser if session.remember => lifetimes.remembered.deadline(session.created_at, now),
-        SessionKind::Browser => lifetimes.until_closed.deadline(session.created_at, now),
-        SessionKind::Api => session.expires_at,
-    };
-    let ip = ip().map(|ip| ip.to_string()).unwrap_or_default();
-    let seen = Session { last_seen_at: now, expires_at, ip, ..session };
-    let changes = ActiveModel {
-        last_seen_at: Set(now),
-        expires_at: Set(expires_at),
-        ip: Set(seen.ip.clone()),
-        ..Default::default()
-    };
-    // An update of many, because the row may be gone by now, and that is no fault.
-    let update = Entity::update_many().set(changes).filter(Column::Id.eq(seen.id));
-    let renewed = update.exec(db.write()).await?.rows_affected == 1;
-    Ok((expires_at > now).then_some(Resumed { session: seen, user, renewed }))
 }
 
 /// Returns the sessions of the user that have not ended, the one that was used last first.

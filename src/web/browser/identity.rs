@@ -12,7 +12,8 @@ use super::cookie::{self, Name};
 use super::language;
 use super::visit::Flash;
 use crate::accounts::login::{self, LoggedIn};
-use crate::accounts::session::{Resumed, Session, SessionKind, device};
+use crate::accounts::session::resume::Resumed;
+use crate::accounts::session::{Session, SessionKind, device};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::app::App;
@@ -45,9 +46,9 @@ impl Resolved {
 #[derive(Clone)]
 pub struct CurrentUser {
     /// The user.
-    pub user: User,
+    pub user: Arc<User>,
     /// The session.
-    pub session: Session,
+    pub session: Arc<Session>,
 }
 
 /// Returns the user that the session cookie points at.

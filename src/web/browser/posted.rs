@@ -23,9 +23,9 @@ use crate::gate::form::Form;
 /// need not be the one who typed it.
 pub struct Posted<F: Keepable> {
     /// The user.
-    pub user: User,
+    pub user: Arc<User>,
     /// The session.
-    pub session: Session,
+    pub session: Arc<Session>,
     /// The client, in the language of the user.
     pub client: Client,
     /// The form.

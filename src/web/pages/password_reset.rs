@@ -151,7 +151,7 @@ pub async fn show(
             Some(current) => {
                 // The page has one button to log out, which goes on to the link.
                 page.user = None;
-                let (current, other) = (current.username, user.email.to_string());
+                let (current, other) = (current.username.clone(), user.email.to_string());
                 html(StatusCode::OK, page.locale, &AnotherAccountPage { page, current, other })
             }
             None => {
@@ -181,7 +181,7 @@ async fn holder(app: &App, cookies: &Cookies) -> Result<Option<User>, Error> {
 
 /// Returns the user who is logged in here, if the link belongs to another user. The user should know that before choosing a
 /// password for an account that no other page shows.
-fn other_than(holder: &User, current: Option<CurrentUser>) -> Option<User> {
+fn other_than(holder: &User, current: Option<CurrentUser>) -> Option<Arc<User>> {
     current.map(|current| current.user).filter(|user| user.id != holder.id)
 }
 

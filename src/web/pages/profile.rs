@@ -29,7 +29,7 @@ use crate::web::frame::problems::Problems;
 #[template(path = "profile/profile.html")]
 struct ProfilePage {
     page: Page,
-    user: User,
+    user: Arc<User>,
 }
 
 /// GET /profile
@@ -47,7 +47,7 @@ struct NamePage {
 
 /// GET /profile/name
 pub async fn show_name(CurrentUser { user, .. }: CurrentUser, visit: Visit, mut page: Page) -> Result<Response, Error> {
-    let mut full_name = user.full_name;
+    let mut full_name = user.full_name.clone();
     if let Some(Draft::Name(typed)) = visit.take_draft(urls::PROFILE_NAME).await? {
         page.flash = Some(Flash::NotSavedYet);
         full_name = typed;

@@ -29,8 +29,8 @@ use crate::words;
 #[template(path = "security/security.html")]
 struct SecurityPage {
     page: Page,
-    user: User,
-    own: Session,
+    user: Arc<User>,
+    own: Arc<Session>,
     others: PagedList<Session>,
     activity: PagedList<Entry>,
 }
