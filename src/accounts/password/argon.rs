@@ -2,9 +2,10 @@
 //! runs it on threads of its own.
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Params, Version};
 use tracing::warn;
 
+use super::engine::{Engine, Input};
 use super::{HashedPassword, Password};
 use crate::accounts::{Fault, Result};
 use crate::chance;
@@ -28,12 +29,12 @@ pub(super) fn decoy(params: &Params) -> anyhow::Result<HashedPassword> {
 }
 
 /// Hashes a password under a fresh salt.
-pub(super) fn hash(params: &Params, password: &Password, blocks: &mut [Block]) -> Result<HashedPassword> {
+pub(super) fn hash(params: &Params, password: &Password, engine: &mut dyn Engine) -> Result<HashedPassword> {
     let salt = chance::bytes::<16>();
     let mut output = [0; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)
-        .map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let input = Input { algorithm, version, params, password: password.as_bytes(), salt: &salt };
+    engine.compute(&input, &mut output)?;
     phc(params, &salt, &output)
 }
 
@@ -55,7 +56,7 @@ pub(super) fn verify(
     params: &Params,
     password: &Password,
     stored: &HashedPassword,
-    blocks: &mut [Block],
+    engine: &mut dyn Engine,
 ) -> Result<Verdict> {
     let fault = |what: &str| Fault::Internal(format!("a stored password hash has {what}"));
     let phc = PasswordHash::new(&stored.0).map_err(|_| fault("no PHC form"))?;
@@ -77,25 +78,18 @@ pub(super) fn verify(
             theirs.m_cost(),
             theirs.t_cost()
         );
-        hash(params, password, blocks)?; // as much work as for an unknown user
+        hash(params, password, engine)?; // as much work as for an unknown user
         return Ok(Verdict { matches: false, outdated: true });
     }
     let mut output = vec![0; expected.len()];
-    let argon2 = Argon2::new(algorithm, version, theirs.clone());
-    let outcome = if theirs.block_count() <= blocks.len() {
-        argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, &mut *blocks)
-    } else {
-        argon2.hash_password_into(password.as_bytes(), &salt, &mut output)
-    };
-    outcome.map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+    let input = Input { algorithm, version, params: &theirs, password: password.as_bytes(), salt: &salt };
+    engine.compute(&input, &mut output)?;
 
     let matches = Output::new(&output).is_ok_and(|output| output == expected); // in constant time
     if !matches && let Some(rest) = rest(params, &theirs) {
         // When the operator raises the cost, older hashes are cheaper than the decoy until their users log in again. A quick
         // refusal would tell which names have an account.
-        Argon2::new(algorithm, version, rest)
-            .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)
-            .map_err(|why| Fault::Internal(format!("argon2: {why}")))?;
+        engine.compute(&Input { params: &rest, ..input }, &mut output)?;
     }
     let outdated = algorithm != Algorithm::Argon2id
         || version != Version::V0x13
@@ -117,19 +111,30 @@ fn rest(ours: &Params, theirs: &Params) -> Option<Params> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::password::engine::Reference;
 
     const OTTER: &str = "velvet otter bakes rye";
 
-    /// Compares the memory that is filled, because a clock tells nothing on a busy machine; `examples/timing` measures.
+    /// Adds up the work, in KiB of memory times passes.
+    #[derive(Default)]
+    struct Counting(u32);
+
+    impl Engine for Counting {
+        fn compute(&mut self, input: &Input<'_>, output: &mut [u8]) -> Result<()> {
+            self.0 += input.params.m_cost() * input.params.t_cost();
+            Reference::new(0).compute(input, output)
+        }
+    }
+
+    /// Compares the work that is asked for, because a clock tells nothing on a busy machine; `examples/timing` measures.
     #[test]
     fn a_wrong_password_for_a_cheaper_hash_is_as_much_work_as_for_an_unknown_user() {
         let cheap = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         let (ours, cheap) = (Params::new(19_456, 2, 1, Some(32)).expect("fine"), HashedPassword(cheap.into()));
-        for (password, matches, filled) in [("password", true, 256), (OTTER, false, 19_200)] {
-            let mut blocks = vec![Block::default(); ours.block_count()];
-            let verdict = verify(&ours, &Password::new(password), &cheap, &mut blocks).expect("verified");
-            let filled_now = blocks.iter().filter(|block| block.as_ref().iter().any(|word| *word != 0)).count();
-            assert_eq!((verdict.matches, filled_now), (matches, filled), "{password}");
+        for (password, matches, work) in [("password", true, 256 * 2), (OTTER, false, 19_456 * 2)] {
+            let mut engine = Counting::default();
+            let verdict = verify(&ours, &Password::new(password), &cheap, &mut engine).expect("verified");
+            assert_eq!((verdict.matches, engine.0), (matches, work), "{password}");
         }
     }
 

@@ -1,20 +1,21 @@
 //! The one place where passwords are hashed, which takes 20 ms and 19 MiB.
 //!
-//! There is one thread per core, at a lower priority than the server's threads, each with memory blocks of its own that are
-//! allocated once. Bounded queues stand in front. However many users log in at once, hashing costs cores × 19 MiB, pages
-//! are served meanwhile, and no hash is made for a client that has gone away.
+//! There is one thread per core, at a lower priority than the server's threads, each with memory of its own that is
+//! allocated once and wiped after each hash. Bounded queues stand in front. However many users log in at once, hashing costs
+//! cores × 19 MiB, pages are served meanwhile, and no hash is made for a client that has gone away.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Instant;
 use std::{fmt, thread};
 
-use argon2::{Block, Params};
+use argon2::Params;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, debug_span};
 use zeroize::Zeroizing;
 
 use crate::accounts::password::argon::{self, Verdict};
+use crate::accounts::password::engine::{Engine, Reference};
 use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordError, PasswordPolicy};
 use crate::accounts::{Fault, Result};
 use crate::metrics::Hashing;
@@ -22,7 +23,7 @@ use crate::metrics::Hashing;
 /// How much of a name a new password is compared with, in characters: all of the longest address (RFC 5321, 4.5.3.1.3).
 const ABOUT_MAX: usize = 254;
 
-type Job = Box<dyn FnOnce(&mut [Block]) + Send>;
+type Job = Box<dyn FnOnce(&mut dyn Engine) + Send>;
 
 /// Hashes and verifies passwords; cheap to clone.
 #[derive(Clone)]
@@ -85,8 +86,8 @@ impl Hasher {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for core in 0..cores {
-            let (queue, blocks) = (queue.clone(), params.block_count());
-            thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, blocks))?;
+            let (queue, kept) = (queue.clone(), params.block_count());
+            thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, kept))?;
         }
         // One at a time of each name for strangers, two of each account for known browsers: an account has two names.
         let (line, known) = (Line::new(cores, 1), Line::new(cores, 2));
@@ -131,7 +132,7 @@ impl Hasher {
     /// Hashes a password under a fresh salt.
     pub async fn hash(&self, password: Password) -> Result<HashedPassword> {
         let params = self.params.clone();
-        self.run("hash", move |blocks| argon::hash(&params, &password, blocks)).await?
+        self.run("hash", move |engine| argon::hash(&params, &password, engine)).await?
     }
 
     /// Compares a password with a stored hash. Without one (the user is unknown, or has no password) the work is the
@@ -139,7 +140,7 @@ impl Hasher {
     pub async fn verify(&self, password: Password, stored: Option<HashedPassword>) -> Result<Verdict> {
         let stored = stored.filter(|stored| !stored.is_none()).unwrap_or_else(|| self.decoy.clone());
         let params = self.params.clone();
-        self.run("verify", move |blocks| argon::verify(&params, &password, &stored, blocks)).await?
+        self.run("verify", move |engine| argon::verify(&params, &password, &stored, engine)).await?
     }
 
     /// Returns how many requests wait for a thread.
@@ -152,7 +153,7 @@ impl Hasher {
     async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnOnce(&mut [Block]) -> T + Send + 'static,
+        work: impl FnOnce(&mut dyn Engine) -> T + Send + 'static,
     ) -> Result<T> {
         let span = debug_span!("hash", work = name);
         let (asked, wait) = (Instant::now(), self.counts.wait.clone());
@@ -162,11 +163,11 @@ impl Hasher {
         })?;
         let turn: OwnedSemaphorePermit = self.line.turns.clone().acquire_owned().await.map_err(|_| Fault::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |blocks| {
+        let job: Job = Box::new(move |engine| {
             if !reply.is_closed() {
                 let waited = asked.elapsed();
                 wait.observe(waited.as_secs_f64());
-                let done = work(blocks);
+                let done = work(engine);
                 let took = asked.elapsed() - waited;
                 span.in_scope(|| debug!(waited = waited.as_secs_f64(), took = took.as_secs_f64(), "done"));
                 let _ = reply.send(done); // the caller may have gone away
@@ -184,17 +185,14 @@ impl fmt::Debug for Hasher {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, blocks: usize) {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, kept: usize) {
     // For this thread alone: Linux has a nice value per thread. Where it is refused, pages are a little slower.
     let _ = rustix::process::setpriority_process(None, 5);
-    let mut memory = Vec::new(); // allocated at the first job: a site without log-ins stays small
+    let mut engine = Reference::new(kept);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => {
-                memory.resize_with(blocks, Block::default);
-                job(&mut memory);
-            }
+            Ok(job) => job(&mut engine),
             Err(mpsc::RecvError) => return,
         }
     }

@@ -1,6 +1,7 @@
 //! Passwords: the types that cannot be printed, and what makes a new one good enough.
 
 pub(in crate::accounts) mod argon;
+mod engine;
 pub mod hasher;
 mod own_names;
 
