@@ -111,7 +111,8 @@ impl App {
             warn_of_new_secret(&db, &file).await.context("LATCHKEY_DATABASE_URL: cannot read the users")?;
         }
         let metrics = Arc::new(Metrics::default());
-        let hasher = Hasher::start(settings.hash_memory, settings.hash_passes, metrics.hashing.clone())
+        let (engine, memory, passes) = (settings.hash_engine, settings.hash_memory, settings.hash_passes);
+        let hasher = Hasher::start(engine, memory, passes, metrics.hashing.clone())
             .context("LATCHKEY_HASH_MEMORY, LATCHKEY_HASH_PASSES")?;
         let public_url = settings.public_url.clone();
         let accounts = Accounts {

@@ -139,6 +139,11 @@ pub struct Config {
     #[arg(long, env = "LATCHKEY_PASSWORD_MIN_LENGTH", value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(8..=64), global = true, help_heading = ACCOUNTS)]
     password_min_length: u32,
 
+    /// What computes password hashes. "reference" is slower, and for a processor on which the fast engine is wrong or ends the
+    /// server. The hashes are the same.
+    #[arg(long, env = "LATCHKEY_HASH_ENGINE", value_name = "ENGINE", default_value = "fast", global = true, help_heading = ACCOUNTS)]
+    hash_engine: HashEngine,
+
     /// Memory for one password hash (argon2id), in KiB.
     #[arg(long, env = "LATCHKEY_HASH_MEMORY", value_name = "KIB", default_value = "19456", value_parser = clap::value_parser!(u32).range(19_456..=1_048_576), global = true, help_heading = ACCOUNTS)]
     hash_memory: u32,
@@ -196,6 +201,15 @@ pub enum Signup {
     Open,
     /// No visitor.
     Closed,
+}
+
+/// What computes password hashes.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashEngine {
+    /// The crate argon2-rust, with code for AVX-512, AVX2 and NEON; compared with the reference at each start.
+    Fast,
+    /// The crate argon2 of RustCrypto.
+    Reference,
 }
 
 /// How log lines look.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use time::Duration;
 
-use super::{Config, LogFormat, Signup, Smtp, Storage, Switch};
+use super::{Config, HashEngine, LogFormat, Signup, Smtp, Storage, Switch};
 use crate::locale::Locale;
 use crate::outside::{FooterLink, WebUrl};
 use crate::urls::PublicUrl;
@@ -43,6 +43,7 @@ pub struct Settings {
     pub links: Vec<FooterLink>,
     pub signup: Signup,
     pub password_min_length: u32,
+    pub hash_engine: HashEngine,
     pub hash_memory: u32,
     pub hash_passes: u32,
     pub session_lifetime: Duration,
@@ -102,6 +103,7 @@ impl Settings {
             links,
             signup,
             password_min_length,
+            hash_engine,
             hash_memory,
             hash_passes,
             session_hours,
@@ -164,6 +166,7 @@ impl Settings {
             links,
             signup,
             password_min_length,
+            hash_engine,
             hash_memory,
             hash_passes,
             session_lifetime: Duration::hours(session_hours.into()),

@@ -381,6 +381,21 @@ async fn an_old_hash_is_renewed_at_log_in() {
     assert!(hash().await == after, "once");
 }
 
+#[tokio::test]
+async fn a_hash_of_one_engine_is_verified_by_the_other() {
+    use latchkey::accounts::user;
+    let hash = async |app: &TestApp| user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap().hashed_password;
+    for [maker, verifier] in [["fast", "reference"], ["reference", "fast"]] {
+        let app = TestApp::start_with(&["--hash-engine", maker]).await;
+        app.user("sam", OTTER).await;
+        let before = hash(&app).await;
+        let app = TestApp::start_in(app.stop().await, &["--hash-engine", verifier]).await;
+        assert_eq!(app.browser().log_in("sam", HERON).await.status, 422, "{verifier}");
+        assert_eq!(app.browser().log_in("sam", OTTER).await.path, "/profile", "{verifier}");
+        assert!(hash(&app).await == before, "it is as good as one of {verifier}'s own");
+    }
+}
+
 /// Returns a hash of the password with these parameters, as another program would make it.
 fn foreign_hash(password: &str, memory: u32, passes: u32) -> String {
     let (salt, mut output) = ([7; 16], [0; 32]);

@@ -500,6 +500,7 @@ fn a_bad_setting_refuses_to_start_with_one_line_that_names_it() {
         ("LATCHKEY_SIGNUP", &[("LATCHKEY_SIGNUP", "anyone")]),
         ("LATCHKEY_SITE_NAME", &[("LATCHKEY_SITE_NAME", "two\nlines")]),
         ("LATCHKEY_PASSWORD_MIN_LENGTH", &[("LATCHKEY_PASSWORD_MIN_LENGTH", "6")]),
+        ("LATCHKEY_HASH_ENGINE", &[("LATCHKEY_HASH_ENGINE", "sodium")]),
         ("LATCHKEY_HASH_MEMORY", &[("LATCHKEY_HASH_MEMORY", "1024")]),
         ("LATCHKEY_HASH_PASSES", &[("LATCHKEY_HASH_PASSES", "1")]),
         ("LATCHKEY_TRUSTED_PROXIES", &[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8,proxy")]),
