@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2_rust::params::Memory;
+use argon2_rust::{Algorithm, Argon2, Hasher, Params, Version};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -96,16 +97,15 @@ pub async fn load(ports: &[u16], requests: &[Vec<u8>], expected: u16, lasts: Dur
     tasks.join_all().await.into_iter().sum()
 }
 
-/// Returns how many hashes the cores can make when they do nothing else.
+/// Returns how many hashes the cores can make when they do nothing else, by the server's engine.
 pub fn raw_argon2(lasts: Duration) -> anyhow::Result<u32> {
-    let params = Params::new(19_456, 2, 1, Some(32))?;
-    let mut memory: Vec<_> = (0..cores()).map(|_| vec![Block::default(); params.block_count()]).collect();
+    let params = Params::builder().memory(Memory::kib(19_456)).passes(2).lanes(1).build()?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let end = Instant::now() + lasts;
-    let hash = |blocks: &mut [Block]| {
+    let hash = |mut hasher: Hasher| {
         let (mut done, mut output) = (0, [0; 32]);
         loop {
-            argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut output, &mut *blocks)?;
+            hasher.hash_into(PASSWORD.as_bytes(), &[7; 16], &mut output)?;
             if Instant::now() > end {
                 return anyhow::Ok(done);
             }
@@ -113,7 +113,7 @@ pub fn raw_argon2(lasts: Duration) -> anyhow::Result<u32> {
         }
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = memory.iter_mut().map(|blocks| scope.spawn(|| hash(blocks))).collect();
+        let threads: Vec<_> = (0..cores()).map(|_| scope.spawn(|| hash(argon2.hasher()))).collect();
         threads.into_iter().map(|one| one.join().map_err(|_| anyhow!("a panic"))?).sum::<anyhow::Result<_>>()
     })
 }
