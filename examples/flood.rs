@@ -14,7 +14,6 @@
 
 #[expect(dead_code, reason = "shared with other programs")]
 mod measured;
-#[expect(dead_code, reason = "shared with other programs")]
 mod served;
 
 use std::collections::HashSet;

@@ -38,7 +38,7 @@ use tokio::time::sleep;
 use cluster::Cluster;
 use latchkey::clock::Clock;
 use measured::{PASSWORD, Run, Runs, Table, load};
-use served::{Connection, Server, binary, fetch, free_port, post};
+use served::{Connection, Server, binary, cookies, fetch, free_port, post, with};
 
 const LOG_INS: usize = 200;
 const PAGES: usize = 4000;
@@ -333,19 +333,6 @@ fn log_in_form(user: usize) -> Vec<u8> {
 /// Returns a form whose work is two small writes.
 fn rename() -> Vec<u8> {
     post("/profile", &[("full_name", "Sam Smith")])
-}
-
-/// Returns the request with these cookies.
-fn with(request: &[u8], cookies: &str) -> Vec<u8> {
-    String::from_utf8_lossy(request).replacen("\r\n", &format!("\r\nCookie: {cookies}\r\n"), 1).into_bytes()
-}
-
-/// Returns the cookies that a response sets, as a browser sends them.
-fn cookies(response: &str) -> String {
-    let (head, _) = response.split_once("\r\n\r\n").unwrap_or_default();
-    let set = head.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
-    let pairs: Vec<_> = set.filter_map(|cookie| cookie.split(';').next()).filter(|pair| !pair.ends_with('=')).collect();
-    pairs.join("; ")
 }
 
 /// Waits for the reset email to this address, and returns the path of its link.

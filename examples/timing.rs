@@ -19,6 +19,7 @@
 
 #![expect(clippy::print_stdout, reason = "the program prints a table")]
 
+#[expect(dead_code, reason = "shared with other programs")]
 mod served;
 
 use std::cell::Cell;

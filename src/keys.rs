@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use quick_cache::sync::Cache;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
@@ -113,7 +114,21 @@ pub struct Keys {
     keys: Vec<Key>,
     purpose: Use,
     issuer: String,
+    rules: Validation,
+    /// Tokens that were verified before. A client sends the same one with each request.
+    verified: Cache<String, Signed>,
 }
+
+/// What a token of ours says.
+#[derive(Clone, Copy)]
+struct Signed {
+    pointer: Pointer,
+    iat: i64,
+    exp: i64,
+}
+
+/// How many tokens are kept, about half a KiB each.
+const KEPT: usize = 10_000;
 
 impl Keys {
     /// Returns the keys for the site whose public address is `issuer`.
@@ -125,7 +140,12 @@ impl Keys {
             let key = derive::<32>(&root, label("HS256").as_bytes());
             Key { id, sign: EncodingKey::from_secret(key.as_slice()), verify: DecodingKey::from_secret(key.as_slice()) }
         });
-        Self { keys: keys.collect(), purpose, issuer: issuer.to_owned() }
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        rules.set_issuer(&[issuer]);
+        rules.set_audience(&[purpose.audience]);
+        rules.validate_exp = false; // `verify` checks it with the time of its caller; `Claims` makes it a number
+        Self { keys: keys.collect(), purpose, issuer: issuer.to_owned(), rules, verified: Cache::new(KEPT) }
     }
 
     /// Returns the names of the keys in the tokens that they sign (`kid`), newest first.
@@ -161,6 +181,20 @@ impl Keys {
 
     /// Returns what the token points at, if we signed it for this use and it has not expired at `now`.
     pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<Pointer> {
+        let signed = match self.verified.get(token) {
+            Some(signed) => signed,
+            None => {
+                let signed = self.read(token)?;
+                self.verified.insert(token.to_owned(), signed); // never one that an attacker has made
+                signed
+            }
+        };
+        let fresh = signed.exp > now.unix_timestamp() && signed.iat <= (now + SKEW).unix_timestamp();
+        fresh.then_some(signed.pointer)
+    }
+
+    /// Returns what the token says, if we signed it for this use.
+    fn read(&self, token: &str) -> Option<Signed> {
         // An attacker may have written the header, until the signature is verified. `kid` only chooses among our own keys,
         // `typ` keeps out a token that was made for another use, and `alg` is not read (RFC 8725, 3.1 and 3.11).
         let head = TokenHeader::of(token)?;
@@ -169,20 +203,15 @@ impl Keys {
         }
         let key = self.keys.iter().find(|key| head.kid == key.id)?;
 
-        let mut rules = Validation::new(Algorithm::HS256);
-        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        rules.set_issuer(&[&self.issuer]);
-        rules.set_audience(&[self.purpose.audience]);
-        rules.validate_exp = false; // `exp` is checked below, with the time of the caller; `Claims` makes it a number
-        let claims = decode::<Claims>(token, &key.verify, &rules).ok()?.claims;
+        let claims = decode::<Claims>(token, &key.verify, &self.rules).ok()?.claims;
 
         // An API token without the two claims was made by an older release.
         let client_id = claims.jti.and(self.purpose.client_id);
         if claims.client_id.as_deref() != client_id || claims.jti.is_some() != client_id.is_some() {
             return None;
         }
-        let fresh = claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp();
-        fresh.then_some(Pointer { user: claims.sub, session: claims.sid })
+        let pointer = Pointer { user: claims.sub, session: claims.sid };
+        Some(Signed { pointer, iat: claims.iat, exp: claims.exp })
     }
 }
 

@@ -3,8 +3,9 @@
 //! The messages are in `locales/`, with one folder per language. `build.rs` makes a function of each message, with the
 //! message's name: `sign-up` is [`Translation::sign_up`].
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
+use fluent_typed::prelude::L10nBundle;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -12,7 +13,26 @@ pub use translations::{L10n as Locale, L10nLanguage as Translation};
 
 #[expect(missing_docs, clippy::unwrap_used, clippy::allow_attributes, clippy::derivable_impls, reason = "generated")]
 mod translations {
+    use super::Text;
+
     include!(concat!(env!("OUT_DIR"), "/translations.rs"));
+}
+
+/// A message without arguments, in each language: made when it is needed first, and then kept. A page has fifty of them.
+struct Text([OnceLock<String>; LANGUAGES]);
+
+const LANGUAGES: usize = 2;
+
+impl Text {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; LANGUAGES])
+    }
+
+    /// Returns the message in the language of the bundle.
+    fn of(&'static self, bundle: &L10nBundle, id: &str) -> &'static str {
+        let language = Locale::iter().position(|locale| **locale == *bundle.lang()).unwrap_or_default();
+        self.0[language].get_or_init(|| bundle.msg(id, None).unwrap_or_else(|_| id.to_owned()))
+    }
 }
 
 static TRANSLATIONS: LazyLock<Vec<Translation>> = LazyLock::new(|| Locale::iter().map(Locale::load).collect());

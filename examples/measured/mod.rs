@@ -10,7 +10,7 @@ use argon2_rust::{Algorithm, Argon2, Hasher, Params, Version};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::served::{Connection, Server, fetch, post};
+use crate::served::{Connection, Server, cookies, fetch, post, with};
 
 /// The pause between two pages of the one reader who reads meanwhile. It makes the load of a user, not of a load test.
 pub const READER_RESTS: Duration = Duration::from_millis(2);
@@ -72,8 +72,8 @@ pub async fn read_once(reader: &mut Connection) -> anyhow::Result<f64> {
     Ok(took.as_secs_f64() * 1e3)
 }
 
-/// Opens a connection for each request, to these ports in turn, and sends the request again after each response. Returns the
-/// number of responses.
+/// Opens a connection for each request, to these ports in turn, and sends the request again after each response, with the device
+/// token that the response sets, as a browser does. Returns the number of responses.
 pub async fn load(ports: &[u16], requests: &[Vec<u8>], expected: u16, lasts: Duration) -> anyhow::Result<u32> {
     let mut connections = Vec::new();
     for (request, port) in requests.iter().zip(ports.iter().cycle()) {
@@ -83,10 +83,13 @@ pub async fn load(ports: &[u16], requests: &[Vec<u8>], expected: u16, lasts: Dur
     let mut tasks = JoinSet::new();
     for (mut connection, request) in connections {
         tasks.spawn(async move {
-            let mut done = 0;
+            let (mut done, mut request) = (0, request);
             loop {
-                let status = connection.ask(&request).await?.status;
-                ensure!(status == expected, "answered {status}, not {expected}");
+                let answer = connection.ask(&request).await?;
+                ensure!(answer.status == expected, "answered {}, not {expected}", answer.status);
+                if answer.text.contains("\r\nset-cookie: latchkey_device=") {
+                    request = with(&request, device(&cookies(answer.text)));
+                }
                 if Instant::now() > end {
                     return Ok(done);
                 }
@@ -95,6 +98,11 @@ pub async fn load(ports: &[u16], requests: &[Vec<u8>], expected: u16, lasts: Dur
         });
     }
     tasks.join_all().await.into_iter().sum()
+}
+
+/// Returns the device token among some cookies.
+pub fn device(cookies: &str) -> &str {
+    cookies.split("; ").find(|cookie| cookie.starts_with("latchkey_device=")).unwrap_or_default()
 }
 
 /// Returns how many hashes the cores can make when they do nothing else, by the server's engine.

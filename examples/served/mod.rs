@@ -139,3 +139,22 @@ pub fn send(path: &str, kind: &str, body: &str) -> Vec<u8> {
     let kind = format!("Content-Type: {kind}\r\nSec-Fetch-Site: same-origin");
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
+
+/// Returns the request with these cookies, and no others.
+pub fn with(request: &[u8], cookies: &str) -> Vec<u8> {
+    let request = String::from_utf8_lossy(request);
+    let (first, rest) = request.split_once("\r\n").unwrap_or_default();
+    let rest = match rest.strip_prefix("Cookie: ").and_then(|rest| rest.split_once("\r\n")) {
+        Some((_, rest)) => rest,
+        None => rest,
+    };
+    format!("{first}\r\nCookie: {cookies}\r\n{rest}").into_bytes()
+}
+
+/// Returns the cookies that a response sets, as a browser sends them.
+pub fn cookies(response: &str) -> String {
+    let (head, _) = response.split_once("\r\n\r\n").unwrap_or_default();
+    let set = head.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+    let pairs: Vec<_> = set.filter_map(|cookie| cookie.split(';').next()).filter(|pair| !pair.ends_with('=')).collect();
+    pairs.join("; ")
+}

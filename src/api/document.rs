@@ -37,7 +37,7 @@ impl Failures {
     fn response(kind: ErrorKind, description: &str) -> Response {
         let t = Locale::default().t();
         let detail = match kind {
-            ErrorKind::TooMany(_) => t.failure_too_many(),
+            ErrorKind::TooMany(_) => t.failure_too_many().to_owned(),
             kind => error::words(t, kind),
         };
         let example = json!({ "detail": detail });

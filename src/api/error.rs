@@ -45,7 +45,7 @@ pub struct FieldProblem {
 impl FieldProblem {
     /// Returns the problem of a field that is missing or is not a text.
     pub fn missing(field: &'static str, t: &Translation) -> Self {
-        Self { loc: vec!["body", field], msg: t.api_missing(), kind: "missing" }
+        Self { loc: vec!["body", field], msg: t.api_missing().into(), kind: "missing" }
     }
 
     /// Returns the problem of a field whose value is not accepted.
@@ -60,7 +60,7 @@ impl FieldProblem {
 
     /// Returns the problem of a body that is not a JSON object.
     pub fn unreadable(t: &Translation) -> Self {
-        Self { loc: vec!["body"], msg: t.api_unreadable(), kind: "json_invalid" }
+        Self { loc: vec!["body"], msg: t.api_unreadable().into(), kind: "json_invalid" }
     }
 }
 
@@ -132,13 +132,13 @@ impl IntoResponse for Problem {
 /// Answers 401 and names the scheme to authenticate with. A program that has sent no token gets no error code (RFC 6750,
 /// 3.1).
 fn unauthenticated(locale: Locale, challenge: &'static str) -> Response {
-    let detail = Json(Detail { detail: locale.t().api_unauthenticated() });
+    let detail = Json(Detail { detail: locale.t().api_unauthenticated().into() });
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], detail).into_response()
 }
 
 /// Returns the words of a kind of failure.
 pub fn words(t: &Translation, kind: ErrorKind) -> String {
-    match kind {
+    let words = match kind {
         ErrorKind::BadRequest => t.failure_client(),
         ErrorKind::CrossSite => t.failure_cross_site(),
         ErrorKind::NotFound => t.api_not_found(),
@@ -148,9 +148,10 @@ pub fn words(t: &Translation, kind: ErrorKind) -> String {
         ErrorKind::MediaType => t.api_media_type(),
         ErrorKind::Misdirected => t.failure_misdirected(),
         ErrorKind::TooMany(TooMany::Site(_)) | ErrorKind::Busy | ErrorKind::Unavailable => t.failure_busy(),
-        ErrorKind::TooMany(too_many) => too_many.words(t),
+        ErrorKind::TooMany(too_many) => return too_many.words(t),
         ErrorKind::Internal => t.failure_server(),
-    }
+    };
+    words.to_owned()
 }
 
 /// Returns the answer for a failure.

@@ -47,7 +47,7 @@ impl<'a> TokenRequest<'a> {
         })?;
         // A parameter without a value counts as missing (RFC 6749, 3.2).
         if request.grant_type.is_some_and(|grant| !["", "password"].contains(&grant)) {
-            return Err(Problem::Token("unsupported_grant_type", t.api_grant_type()));
+            return Err(Problem::Token("unsupported_grant_type", t.api_grant_type().into()));
         }
         if missing.is_empty() {
             return Ok(request);
@@ -101,8 +101,8 @@ pub async fn token(State(app): State<Arc<App>>, client: Client, Form(form): Form
     let credentials = Credentials { login: username, password: Password::new(password) };
     let session = match login::log_in(&app.accounts, credentials, Lasting::Token, &client, now).await? {
         LogIn::Succeeded(logged_in) => logged_in.session,
-        LogIn::Failed => return Err(Problem::Token("invalid_grant", t.api_wrong_log_in())),
-        LogIn::Disabled => return Err(Problem::Token("invalid_grant", t.account_disabled())),
+        LogIn::Failed => return Err(Problem::Token("invalid_grant", t.api_wrong_log_in().into())),
+        LogIn::Disabled => return Err(Problem::Token("invalid_grant", t.account_disabled().into())),
     };
     let pointer = Pointer { user: session.user_id, session: session.id };
     let access_token = app.token_keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;

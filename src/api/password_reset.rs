@@ -150,7 +150,7 @@ pub async fn complete(
     let (token, by) = (Token::parse(&token), SessionKind::Api);
     match password_reset::reset(&app.accounts, (token.as_ref(), &new_password), by, &client, app.now()).await? {
         Reset::Done { .. } => {}
-        Reset::Gone => return Err(Problem::Refused(StatusCode::GONE, t.link_is_gone())),
+        Reset::Gone => return Err(Problem::Refused(StatusCode::GONE, t.link_is_gone().into())),
         Reset::Invalid(_, why) => {
             problems.note(field!(NewPasswordRequest, new_password), Err::<(), _>(why));
             return Err(problems.into());

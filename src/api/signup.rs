@@ -42,7 +42,7 @@ pub struct NewUser {
 pub struct Message {
     /// In the language asked for.
     #[schema(examples("We emailed you a link. Open it to finish creating your account."))]
-    pub message: String,
+    pub message: &'static str,
 }
 
 /// Create an account
@@ -76,7 +76,7 @@ pub async fn create(State(app): State<Arc<App>>, client: Client, Body(new, mut p
     match signup::sign_up(&app.accounts, typed, SessionKind::Api, &client, app.now()).await? {
         SignUp::Begun(_) => Ok((StatusCode::ACCEPTED, Json(Message { message: t.api_signup_sent() })).into_response()),
         SignUp::Created(user, _) => Ok((StatusCode::CREATED, Json(UserOut::from(&*user))).into_response()),
-        SignUp::Closed => Err(Problem::Refused(StatusCode::FORBIDDEN, t.signup_is_closed())),
+        SignUp::Closed => Err(Problem::Refused(StatusCode::FORBIDDEN, t.signup_is_closed().into())),
         SignUp::Invalid(mut invalid) => {
             invalid.sort_by_key(place);
             for problem in invalid {

@@ -90,7 +90,7 @@ pub(super) fn user(user: &User, sessions: usize, json: bool) -> anyhow::Result<(
 pub(super) fn sessions(sessions: &[Session], json: bool) -> anyhow::Result<()> {
     let browser = |session: &Session| match session.kind {
         SessionKind::Browser => words::browser(&session.user_agent, Locale::En.t()),
-        SessionKind::Api => Locale::En.t().api_token(),
+        SessionKind::Api => Locale::En.t().api_token().into(),
     };
     let line = |session: &Session| {
         let (since, used) = (moment(session.created_at), moment(session.last_seen_at));

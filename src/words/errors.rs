@@ -16,9 +16,9 @@ use crate::locale::Translation;
 impl Words for EmailError {
     fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Empty => t.email_empty(),
-            Self::Shape => t.email_shape(),
-            Self::TooLong => t.email_too_long(),
+            Self::Empty => t.email_empty().into(),
+            Self::Shape => t.email_shape().into(),
+            Self::TooLong => t.email_too_long().into(),
         }
     }
 }
@@ -26,13 +26,13 @@ impl Words for EmailError {
 impl Words for UsernameError {
     fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Empty => t.username_empty(),
-            Self::TooShort => t.username_too_short(),
+            Self::Empty => t.username_empty().into(),
+            Self::TooShort => t.username_too_short().into(),
             Self::TooLong => t.username_too_long(Username::MAX),
-            Self::Characters => t.username_characters(),
-            Self::Reserved => t.username_reserved(),
-            Self::LooksReserved => t.username_looks_reserved(),
-            Self::MixesScripts => t.username_mixes_scripts(),
+            Self::Characters => t.username_characters().into(),
+            Self::Reserved => t.username_reserved().into(),
+            Self::LooksReserved => t.username_looks_reserved().into(),
+            Self::MixesScripts => t.username_mixes_scripts().into(),
         }
     }
 }
@@ -41,7 +41,7 @@ impl Words for FullNameError {
     fn words(&self, t: &Translation) -> String {
         match self {
             Self::TooLong => t.full_name_too_long(FullName::MAX),
-            Self::Characters => t.full_name_characters(),
+            Self::Characters => t.full_name_characters().into(),
         }
     }
 }
@@ -51,9 +51,9 @@ impl Words for TooMany {
         let minutes = |wait: &Duration| (wait.whole_seconds() + 59) / 60;
         match self {
             Self::Client(wait) => t.too_many_client(minutes(wait)),
-            Self::Site(_) => t.failure_busy_advice(),
+            Self::Site(_) => t.failure_busy_advice().into(),
             Self::Account(wait) => t.too_many_account(minutes(wait)),
-            Self::Closed => t.too_many_closed(),
+            Self::Closed => t.too_many_closed().into(),
         }
     }
 }
@@ -61,8 +61,8 @@ impl Words for TooMany {
 impl Words for Taken {
     fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Username => t.username_taken(),
-            Self::Email => t.email_taken(),
+            Self::Username => t.username_taken().into(),
+            Self::Email => t.email_taken().into(),
         }
     }
 }
@@ -70,11 +70,11 @@ impl Words for Taken {
 impl Words for PasswordError {
     fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Empty => t.password_empty(),
+            Self::Empty => t.password_empty().into(),
             Self::TooShort(least) => t.password_too_short(*least),
             Self::TooLong => t.password_too_long(Password::MAX),
-            Self::Unreadable => t.password_unreadable(),
-            Self::Same => t.password_same(),
+            Self::Unreadable => t.password_unreadable().into(),
+            Self::Same => t.password_same().into(),
             Self::OwnNames => t.password_guessable(t.guessable_own()),
             Self::Guessable(why) => t.password_guessable(match why {
                 Some(Warning::StraightRowsOfKeysAreEasyToGuess | Warning::ShortKeyboardPatternsAreEasyToGuess) => {
@@ -116,8 +116,8 @@ impl Words for SignupProblem {
 impl Words for CurrentPasswordError {
     fn words(&self, t: &Translation) -> String {
         match self {
-            Self::Empty => t.current_password_empty(),
-            Self::Wrong => t.current_password_wrong(),
+            Self::Empty => t.current_password_empty().into(),
+            Self::Wrong => t.current_password_wrong().into(),
         }
     }
 }

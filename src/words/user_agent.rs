@@ -43,7 +43,7 @@ pub fn browser(user_agent: &str, t: &Translation) -> String {
         (Some(browser), Some(system)) => t.browser_on_system(browser, system),
         (Some(browser), None) => browser,
         (None, Some(system)) => t.browser_on_system(t.unknown_browser(), system),
-        (None, None) => t.unknown_browser(),
+        (None, None) => t.unknown_browser().into(),
     }
 }
 

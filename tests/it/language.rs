@@ -275,7 +275,7 @@ fn every_language_says_everything_and_nothing_more() {
         let lacking: Vec<_> = english.difference(&theirs).collect();
         let unknown: Vec<_> = theirs.difference(&english).collect();
         assert!(lacking.is_empty() && unknown.is_empty(), "{locale} lacks {lacking:?} and alone has {unknown:?}");
-        assert!(["ltr", "rtl"].contains(&locale.t().direction().as_str()), "{locale}");
+        assert!(["ltr", "rtl"].contains(&locale.t().direction()), "{locale}");
     }
 }
 

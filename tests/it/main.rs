@@ -8,6 +8,7 @@ mod app;
 mod backup;
 mod bad_input;
 mod browser;
+mod budget;
 mod canary;
 mod changes;
 mod chromium;

@@ -1,11 +1,16 @@
 //! What requests ask the database.
 
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
 use latchkey::accounts::user;
+use latchkey::db::Db;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, QueryTrait, Statement};
 use uuid::Uuid;
 
 use crate::app::TestApp;
 use crate::database::sqlite_only;
+use crate::{OTTER, changes};
 
 /// SeaORM binds the 1 of `LIMIT ?`, and SQLite looks at the value to plan. Without the guarantee that plans do not depend on
 /// values, it would prepare the statement anew each time.
@@ -24,4 +29,94 @@ async fn sqlite_prepares_a_query_once() {
     let row = row.expect("the statement is kept");
     let counts: (i64, i64) = (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap());
     assert_eq!(counts, (10, 0));
+}
+
+/// Returns how often each statement has run, by its verb and table, and how many rows were looked at without an index, on all
+/// connections. The postman's own statements and the looks for changes are left out.
+async fn asked(db: &Db) -> (BTreeMap<String, i64>, i64) {
+    let all = [db.begin_reading().await, db.begin_reading().await, db.begin_reading().await, db.begin_reading().await];
+    let ask = || Statement::from_string(DbBackend::Sqlite, "SELECT sql, run, nscan FROM sqlite_stmt");
+    let mut rows = db.write().query_all_raw(ask()).await.unwrap();
+    for one in all {
+        rows.extend(one.unwrap().query_all_raw(ask()).await.unwrap());
+    }
+    let (mut runs, mut scanned) = (BTreeMap::new(), 0);
+    for row in rows {
+        let sql: String = row.try_get_by_index(0).unwrap();
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        let after = words.iter().position(|word| ["FROM", "INTO", "UPDATE"].contains(word));
+        let table = after.and_then(|after| words.get(after + 1)).unwrap_or(&"");
+        let ours = !sql.contains("sqlite_stmt") && (*table != "\"outbox\"" || words[0] == "INSERT");
+        if ours && ["SELECT", "INSERT", "UPDATE", "DELETE"].contains(&words[0]) {
+            let table = table.trim_matches(|c| "\"(),".contains(c));
+            *runs.entry(format!("{} {table}", words[0])).or_default() += row.try_get_by_index::<i64>(1).unwrap();
+            scanned += row.try_get_by_index::<i64>(2).unwrap();
+        }
+    }
+    (runs, scanned)
+}
+
+/// Returns the statements of some requests.
+async fn statements(app: &TestApp, requests: impl Future<Output = ()>) -> Vec<String> {
+    let (before, scanned) = asked(&app.app.db).await;
+    requests.await;
+    let (after, scanned_now) = asked(&app.app.db).await;
+    let more = after.into_iter().flat_map(|(what, runs)| {
+        let times = runs - before.get(&what).unwrap_or(&0);
+        std::iter::repeat_n(what, usize::try_from(times).unwrap())
+    });
+    let more: Vec<String> = more.collect();
+    assert_eq!(scanned_now - scanned, 0, "rows without an index: {more:?}");
+    more
+}
+
+/// The words of each line: what a request asks, in the order of the alphabet. SQLite counts a trigger as another run of its
+/// statement, so a change of a user is there twice.
+#[tokio::test]
+async fn requests_ask_no_more_than_they_need() {
+    sqlite_only!("SQLite's own table of statements");
+    let app = TestApp::start().await;
+    let mut sam = app.user("sam", OTTER).await;
+    app.outbox_is_done().await;
+    changes::comes_from_memory(&app, &mut sam).await;
+    let form = sam.open("/profile/name").await.form("/profile/name").fill("full_name", "Ann");
+    let expect = async |what: &str, expected: &str, request: &mut (dyn Future<Output = bool> + Unpin)| {
+        let asked = statements(&app, async { assert!(Pin::new(request).await, "{what}") }).await;
+        assert_eq!(asked.join(", "), expected, "{what}");
+    };
+    macro_rules! expect {
+        ($what:literal, $expected:literal, $request:expr) => {
+            expect($what, $expected, &mut Box::pin(async { $request })).await;
+        };
+    }
+    expect!("a page", "", changes::is_open(&mut sam).await);
+    expect!("the log-in", "", app.browser().open("/login").await.status == 200);
+    expect!(
+        "a change of the name",
+        "INSERT visits, UPDATE users, UPDATE users",
+        sam.post(&form.action, &form.fields).await.status == 303
+    );
+    expect!("the page after it", "DELETE visits, SELECT sessions, SELECT visits", changes::is_open(&mut sam).await);
+    expect!(
+        "a log-out",
+        "DELETE sessions, DELETE sessions, INSERT events, INSERT visits, SELECT users",
+        sam.post("/logout", &[("", ""); 0]).await.status == 303
+    );
+    expect!(
+        "a log-in",
+        "DELETE visits, INSERT events, INSERT limits, INSERT sessions, INSERT visits, SELECT devices, SELECT limits, \
+         SELECT sessions, SELECT users, SELECT users, SELECT visits, UPDATE devices, UPDATE devices, UPDATE limits",
+        sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status == 303
+    );
+    expect!(
+        "a wrong password",
+        "INSERT events, INSERT limits, INSERT limits, SELECT devices, SELECT limits, SELECT limits, SELECT users",
+        app.browser().post("/login", &[("login", "sam"), ("password", "wrong")]).await.status == 422
+    );
+    // As many as for a user who is there.
+    expect!(
+        "a password for nobody",
+        "INSERT events, INSERT limits, INSERT limits, SELECT devices, SELECT limits, SELECT limits, SELECT users",
+        app.browser().post("/login", &[("login", "nobody"), ("password", "wrong")]).await.status == 422
+    );
 }

@@ -84,6 +84,14 @@ pub fn any(app: &App, headers: &HeaderMap) -> bool {
     pairs(headers).any(|(name, _)| Name::ALL.iter().any(|ours| ours.on(app) == name))
 }
 
+/// How often a cookie came.
+#[derive(Clone, Copy, PartialEq)]
+enum Found<'a> {
+    Never,
+    Once(&'a str),
+    Twice,
+}
+
 /// Removes all cookies but our own: spelt as we spell them, each of them once.
 ///
 /// A name that comes twice counts as missing. Otherwise, an attacker who can plant a cookie beside ours could choose which
@@ -93,10 +101,21 @@ pub fn keep_ours(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(header::COOKIE) {
         return;
     }
-    let only = |name: &str| value(headers, name).map(|value| format!("{name}={value}"));
-    let ours: Vec<String> = Name::ALL.iter().filter_map(|name| only(name.on(app))).collect();
-    match HeaderValue::from_str(&ours.join("; ")) {
-        Ok(ours) if !ours.is_empty() => headers.insert(header::COOKIE, ours),
+    let names: Vec<&str> = Name::ALL.iter().map(|name| name.on(app)).collect();
+    let mut found = vec![Found::Never; names.len()];
+    for (sent, value) in pairs(headers) {
+        if let Some(ours) = names.iter().position(|name| *name == sent) {
+            found[ours] = if found[ours] == Found::Never { Found::Once(value) } else { Found::Twice };
+        }
+    }
+    let mut kept = String::new();
+    for (name, found) in names.iter().zip(found) {
+        if let Found::Once(value) = found {
+            kept.extend([if kept.is_empty() { "" } else { "; " }, name, "=", value]);
+        }
+    }
+    match HeaderValue::from_str(&kept) {
+        Ok(kept) if !kept.is_empty() => headers.insert(header::COOKIE, kept),
         _ => headers.remove(header::COOKIE),
     };
 }

@@ -70,7 +70,7 @@ pub enum Flash {
 
 impl Flash {
     /// Returns the words of the flash.
-    pub fn words(self, t: &Translation) -> String {
+    pub fn words(self, t: &Translation) -> &'static str {
         match self {
             Self::Welcome => t.flash_welcome(),
             Self::AccountCreated => t.flash_account_created(),

@@ -1,5 +1,7 @@
 //! The page of a failure, in the site's frame.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 
@@ -31,16 +33,16 @@ pub async fn method_not_allowed() -> Error {
 #[template(path = "error.html")]
 struct ErrorPage {
     page: Page,
-    heading: String,
-    advice: String,
+    heading: &'static str,
+    advice: Cow<'static, str>,
     /// Whether the page offers a new password.
     new_password: bool,
     request_id: String,
 }
 
 /// Returns the words of a kind of failure: what happened, and what to do.
-fn words(kind: ErrorKind, t: &Translation) -> (String, String) {
-    match kind {
+fn words(kind: ErrorKind, t: &Translation) -> (&'static str, Cow<'static, str>) {
+    let (heading, advice) = match kind {
         ErrorKind::BadRequest => (t.failure_client(), t.failure_client_advice()),
         ErrorKind::CrossSite => (t.failure_cross_site(), t.failure_cross_site_advice()),
         ErrorKind::NotFound => (t.failure_not_found(), t.failure_not_found_advice()),
@@ -52,9 +54,10 @@ fn words(kind: ErrorKind, t: &Translation) -> (String, String) {
         ErrorKind::TooMany(TooMany::Site(_)) | ErrorKind::Busy | ErrorKind::Unavailable => {
             (t.failure_busy(), t.failure_busy_advice())
         }
-        ErrorKind::TooMany(too_many) => (t.failure_too_many(), too_many.words(t)),
+        ErrorKind::TooMany(too_many) => return (t.failure_too_many(), too_many.words(t).into()),
         ErrorKind::Internal => (t.failure_server(), t.failure_server_advice()),
-    }
+    };
+    (heading, advice.into())
 }
 
 /// Returns the page of a failure.

@@ -109,6 +109,9 @@ pub fn reloading(mut page: Response, after: Duration) -> Response {
     page
 }
 
+/// How long most pages are at most, in bytes.
+const PAGE: usize = 8 << 10;
+
 /// Renders a page.
 ///
 /// # Errors
@@ -119,5 +122,7 @@ pub fn html(status: StatusCode, locale: Locale, page: &impl Template) -> Result<
         (header::CONTENT_LANGUAGE, locale.tag()),
         (header::VARY, "Accept-Language, Cookie"),
     ];
-    Ok((status, headers, Extension(Explained), page.render()?).into_response())
+    let mut text = String::with_capacity(PAGE);
+    page.render_into(&mut text)?;
+    Ok((status, headers, Extension(Explained), text).into_response())
 }

@@ -19,18 +19,18 @@ pub struct Problems(Vec<FormProblem>);
 
 impl Problems {
     /// Returns a list of one problem.
-    pub fn one(field: FieldName, words: String) -> Self {
-        Self(vec![FormProblem { field, words }])
+    pub fn one(field: FieldName, words: impl Into<String>) -> Self {
+        Self(vec![FormProblem { field, words: words.into() }])
     }
 
     /// Adds a problem.
-    pub fn add(&mut self, field: FieldName, words: String) {
-        self.0.push(FormProblem { field, words });
+    pub fn add(&mut self, field: FieldName, words: impl Into<String>) {
+        self.0.push(FormProblem { field, words: words.into() });
     }
 
     /// Marks a field whose problem is told at another field.
     pub fn mark(mut self, field: FieldName) -> Self {
-        self.add(field, String::new());
+        self.add(field, "");
         self
     }
 

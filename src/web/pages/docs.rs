@@ -186,10 +186,10 @@ impl Field {
     /// Returns the words for the place of a parameter.
     fn place(&self, t: &Translation) -> Option<String> {
         Some(match self.place.as_ref()? {
-            ParameterIn::Path => t.in_path(),
-            ParameterIn::Query | ParameterIn::QueryString => t.in_query(),
-            ParameterIn::Header => t.in_header(),
-            ParameterIn::Cookie => t.in_cookie(),
+            ParameterIn::Path => t.in_path().into(),
+            ParameterIn::Query | ParameterIn::QueryString => t.in_query().into(),
+            ParameterIn::Header => t.in_header().into(),
+            ParameterIn::Cookie => t.in_cookie().into(),
         })
     }
 }

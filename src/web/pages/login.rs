@@ -128,7 +128,9 @@ pub async fn log_in(
             let problems = Problems::one(LoginForm::login, t.wrong_log_in()).mark(LoginForm::password);
             return form.again(&app, locale, problems);
         }
-        LogIn::Disabled => return form.again(&app, locale, Problems::one(LoginForm::login, t.account_disabled())),
+        LogIn::Disabled => {
+            return form.again(&app, locale, Problems::one(LoginForm::login, t.account_disabled()));
+        }
     };
     visit.rotate().await;
     typed::forget(&cookies, &app);

@@ -62,7 +62,7 @@ impl SecurityPage {
     fn browser(&self, session: &Session) -> String {
         match session.kind {
             SessionKind::Browser => words::browser(&session.user_agent, self.page.t),
-            SessionKind::Api => self.page.t.api_token(),
+            SessionKind::Api => self.page.t.api_token().into(),
         }
     }
 
@@ -100,7 +100,7 @@ impl SecurityPage {
             EventKind::MailDropped => t.event_mail_dropped(),
             EventKind::Restored => t.event_restored(),
         };
-        if times > 1 { t.event_times(what, times) } else { what }
+        if times > 1 { t.event_times(what, times) } else { what.into() }
     }
 }
 
