@@ -49,7 +49,7 @@ impl Db {
         if self.write.get_database_backend() == DbBackend::Sqlite {
             return Ok(Some(Lock { _tx: None }));
         }
-        let tx = self.begin_plain().await?;
+        let tx = self.write.begin_plain().await?;
         let ours = try_lock(&tx, what).await?;
         Ok(ours.then_some(Lock { _tx: Some(tx) }))
     }

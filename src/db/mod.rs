@@ -18,9 +18,8 @@ use rustix::fs::{Access, access};
 use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, EntityTrait,
+    Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, Statement,
 };
 use tracing::warn;
 
@@ -183,17 +182,7 @@ impl Db {
     /// Begins a transaction, which takes the write lock at once. In SQLite, a transaction that reads before it writes can fail
     /// with BUSY, whatever the timeout is.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        Ok(Transaction { tx: self.begin_plain().await?, changes: self.changes.clone(), told: false.into() })
-    }
-
-    /// Begins a transaction that tells no other server what it changes.
-    async fn begin_plain(&self) -> Result<DatabaseTransaction, DbErr> {
-        let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
-        let options = TransactionOptions {
-            sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        self.write.pool.begin_with_options(options).await
+        self.write.begin().await
     }
 
     /// Returns which users have changed. As long as [`Db::watch`] does not run, nothing is known of any.

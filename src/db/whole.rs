@@ -70,7 +70,7 @@ impl Db {
     /// Begins a transaction in which no other process can migrate the tables. SQLite takes its write lock when a transaction
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
     pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
-        let tx = self.begin_plain().await?;
+        let tx = self.write.begin_plain().await?;
         if tx.get_database_backend() == DbBackend::Postgres {
             // A node that hangs with the lock, or another program that has it, must not keep this one waiting without a word.
             tx.execute_unprepared("SET LOCAL lock_timeout = '30s'").await?;

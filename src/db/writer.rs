@@ -1,16 +1,18 @@
 //! Statements that write: single ones, and those of a transaction.
 //!
-//! Both know when a statement ends or changes what is known of a user. Then they return when all nodes have heard of the
-//! commit ([`Changes`]).
+//! Both know when a statement ends or changes what is known of a user. Then they return when no server shows what was true
+//! before ([`Changes`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
+use super::changes::postgres::FLUSH;
 use super::changes::{Changes, is_told};
 
 /// The connections for single statements that write. Each statement commits by itself, and what returns `Ok` is committed.
@@ -21,7 +23,30 @@ pub struct Writer {
 }
 
 impl Writer {
-    async fn tell(&self, told: bool) {
+    fn on_postgres(&self) -> bool {
+        self.pool.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// See [`Db::begin`](super::Db::begin).
+    pub(super) async fn begin(&self) -> Result<Transaction, DbErr> {
+        Ok(Transaction { tx: self.begin_plain().await?, writer: self.clone(), told: false.into() })
+    }
+
+    /// Begins a transaction that tells no other server what it changes.
+    pub(super) async fn begin_plain(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (!self.on_postgres()).then_some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        self.pool.begin_with_options(options).await
+    }
+
+    /// Begins a transaction for a single statement, if its commit is not like others ([`Transaction::commit`]).
+    async fn begin_if_told(&self, sql: &str) -> Result<Option<Transaction>, DbErr> {
+        if self.on_postgres() && is_told(sql) { self.begin().await.map(Some) } else { Ok(None) }
+    }
+
+    async fn told(&self, told: bool) {
         if told {
             self.changes.reach_all().await;
         }
@@ -35,15 +60,20 @@ impl ConnectionTrait for Writer {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        if let Some(tx) = self.begin_if_told(&statement.sql).await? {
+            let done = tx.execute_raw(statement).await?;
+            tx.commit().await?;
+            return Ok(done);
+        }
         let told = is_told(&statement.sql);
         let done = self.pool.execute_raw(statement).await?;
-        self.tell(told && done.rows_affected() > 0).await;
+        self.told(told).await;
         Ok(done)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let done = self.pool.execute_unprepared(sql).await?;
-        self.tell(is_told(sql)).await;
+        self.told(is_told(sql)).await;
         Ok(done)
     }
 
@@ -54,9 +84,14 @@ impl ConnectionTrait for Writer {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        if let Some(tx) = self.begin_if_told(&statement.sql).await? {
+            let rows = tx.query_all_raw(statement).await?;
+            tx.commit().await?;
+            return Ok(rows);
+        }
         let told = is_told(&statement.sql);
         let rows = self.pool.query_all_raw(statement).await?;
-        self.tell(told && !rows.is_empty()).await;
+        self.told(told).await;
         Ok(rows)
     }
 }
@@ -64,18 +99,31 @@ impl ConnectionTrait for Writer {
 /// A transaction that writes. Dropped without [`Transaction::commit`], it changes nothing.
 #[derive(Debug)]
 pub struct Transaction {
-    pub(super) tx: DatabaseTransaction,
-    pub(super) changes: Arc<Changes>,
-    pub(super) told: AtomicBool,
+    tx: DatabaseTransaction,
+    writer: Writer,
+    told: AtomicBool,
 }
 
 impl Transaction {
-    /// Commits, and waits until no server shows what was true before.
+    /// Commits. If a statement was told to other servers, it returns when none shows what was true before.
+    ///
+    /// On PostgreSQL a trigger notifies then. From the notification to the end of the commit, a transaction has a lock that there
+    /// is once in the whole server, so commits that wait for the disk in it would do so one after the other. This one does not
+    /// wait. Afterwards [`FLUSH`] waits for all of them together.
+    ///
+    /// # Errors
+    /// If it was not committed, or is not on the disk.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.tx.commit().await?;
-        if self.told.into_inner() {
-            self.changes.reach_all().await;
+        let told = self.told.into_inner();
+        let notifies = told && self.writer.on_postgres();
+        if notifies {
+            self.tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
         }
+        self.tx.commit().await?;
+        if notifies {
+            self.writer.pool.execute_unprepared(FLUSH).await?;
+        }
+        self.writer.told(told).await;
         Ok(())
     }
 
@@ -84,8 +132,8 @@ impl Transaction {
         self.tx.rollback().await
     }
 
-    fn note(&self, told: bool) {
-        self.told.fetch_or(told, Relaxed);
+    fn note(&self, sql: &str) {
+        self.told.fetch_or(is_told(sql), Relaxed);
     }
 }
 
@@ -96,28 +144,22 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let told = is_told(&statement.sql);
-        let done = self.tx.execute_raw(statement).await?;
-        self.note(told && done.rows_affected() > 0);
-        Ok(done)
+        self.note(&statement.sql);
+        self.tx.execute_raw(statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.note(is_told(sql));
+        self.note(sql);
         self.tx.execute_unprepared(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let told = is_told(&statement.sql);
-        let row = self.tx.query_one_raw(statement).await?;
-        self.note(told && row.is_some());
-        Ok(row)
+        self.note(&statement.sql);
+        self.tx.query_one_raw(statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let told = is_told(&statement.sql);
-        let rows = self.tx.query_all_raw(statement).await?;
-        self.note(told && !rows.is_empty());
-        Ok(rows)
+        self.note(&statement.sql);
+        self.tx.query_all_raw(statement).await
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::app::TestApp;
 use crate::browser::Browser;
 use crate::database::sqlite_only;
-use crate::process::until;
+use crate::process::{Process, Ran, until};
 use crate::{HERON, OTTER};
 
 /// One request. Returns whether the browser is logged in.
@@ -212,4 +212,27 @@ async fn a_new_writing_connection_tells_of_changes_too() {
     let found = user::by_login(db.read(), "sam").await.unwrap().unwrap();
     operator::log_out(db, &found, None, app.app.now()).await.unwrap();
     assert!(!is_open(&mut sam).await);
+}
+
+/// The command waits for the server, whatever the database is.
+#[tokio::test]
+async fn a_page_after_a_command_is_as_the_command_says() {
+    let mut server = Process::serving(&[("LATCHKEY_RATE_LIMITS", "off")]).await;
+    let mut sam = server.user("sam", OTTER).await;
+    for _ in 0..3 {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(400) {
+            assert!(is_open(&mut sam).await);
+        }
+        let reading = tokio::spawn({
+            let mut sam = sam.clone();
+            async move { while is_open(&mut sam).await {} }
+        });
+        let mut command = server.command(&["user", "log-out", "sam"]);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(!is_open(&mut sam).await, "{:?}", Ran::of(ended));
+        reading.await.unwrap();
+        assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    }
+    server.stop().await;
 }

@@ -1,18 +1,19 @@
 //! Several servers on one PostgreSQL database, behind a load balancer without sticky sessions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow};
+use latchkey::accounts::user;
 use latchkey::chance;
 use latchkey::db::{Alone, Db};
 use latchkey::replay_store::{ReplayStore, Turn};
 use reqwest::{Client, Method, redirect};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, Statement};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::app::TestApp;
@@ -490,14 +491,15 @@ async fn every_node_serves_from_memory_and_hears_of_changes() {
     let mut same = there(&other, &sam).await;
     changes::comes_from_memory(&here, &mut sam).await;
     // Nothing tells of this change. So a page that shows it was not served from memory.
-    let tx = here.app.db.begin().await.unwrap();
-    tx.execute_unprepared("SET LOCAL session_replication_role = 'replica'").await.unwrap();
+    let psql = cluster.db().await;
+    let tx = psql.begin().await.unwrap();
+    tx.execute_unprepared("ALTER TABLE sessions DISABLE TRIGGER USER").await.unwrap();
     tx.execute_unprepared("DELETE FROM sessions WHERE kind = 'browser'").await.unwrap();
+    assert!(changes::is_open(&mut sam).await && changes::is_open(&mut same).await);
     tx.commit().await.unwrap();
     let from_memory = changes::is_open(&mut sam).await && changes::is_open(&mut same).await;
     assert!(from_memory, "or this machine stood still for a second");
     // A program of another version changes the user, and asks nobody.
-    let psql = cluster.db().await;
     psql.write().execute_unprepared("UPDATE users SET full_name = 'Sam Smith'").await.unwrap();
     let heard = |mut browser: Browser| async move {
         until("it is heard of", async || (!changes::is_open(&mut browser).await).then_some(())).await;
@@ -514,10 +516,10 @@ async fn a_node_that_hears_nothing_serves_nothing_from_memory() {
     let mut sam = app.user("sam", OTTER).await;
     changes::comes_from_memory(&app, &mut sam).await;
     let psql = cluster.db().await;
-    let deaf = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'";
+    let deaf = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
     psql.write().execute_unprepared(deaf).await.unwrap();
     let began = Instant::now();
-    psql.write().execute_unprepared("DELETE FROM sessions").await.unwrap();
+    psql.write().execute_unprepared("WITH one AS (SELECT 1) DELETE FROM sessions").await.unwrap();
     while changes::is_open(&mut sam).await {
         assert!(began.elapsed() < Duration::from_secs(1), "the session lives on");
     }
@@ -534,7 +536,7 @@ async fn a_log_out_waits_for_a_node_that_hears_nothing_until_it_serves_nothing_f
     let [here, other] = apps(&cluster).await;
     let mut sam = here.user("sam", OTTER).await;
     let mut same = there(&other, &sam).await;
-    let listening = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'";
+    let listening = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
     let listening = Statement::from_string(DbBackend::Postgres, listening);
     let listening = cluster.db().await.read().query_all_raw(listening).await.unwrap();
     let signal = |signal| {
@@ -545,12 +547,112 @@ async fn a_log_out_waits_for_a_node_that_hears_nothing_until_it_serves_nothing_f
     changes::comes_from_memory(&other, &mut same).await;
     signal(Signal::STOP);
     let began = Instant::now();
-    let before = sam.clone();
-    assert_eq!(sam.post("/logout", &[("", ""); 0]).await.status, 303);
+    let (before, mut again) = (sam.clone(), sam.clone());
+    let form: [(&str, &str); 1] = [("next", "/login")]; // another form, which finds no session
+    let (first, second) = tokio::join!(sam.post("/logout", &[("", ""); 0]), async {
+        tokio::time::sleep(Duration::from_millis(50)).await; // the first one has ended it by then, and waits
+        let answer = again.post("/logout", &form).await;
+        (answer.status, changes::is_open(&mut same.clone()).await)
+    });
+    assert_eq!((first.status.as_u16(), second), (303, (first.status, false)), "the second answer is no sooner");
     let (took, open) =
         (began.elapsed(), [changes::is_open(&mut same).await, changes::is_open(&mut before.clone()).await]);
     signal(Signal::CONT);
     assert_eq!(open, [false, false], "after {took:?}");
     assert!(took < Duration::from_millis(1500), "{took:?}");
     assert_eq!(listening.len(), 2);
+}
+
+/// What is sent to the client of a connection that listens is held back. So its node does not know that the connection has ended.
+async fn deaf_proxy(cluster: &Cluster) -> (String, Arc<AtomicBool>) {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://latchkey@localhost:{}/postgres?sslmode=disable", socket.local_addr().unwrap().port());
+    let (port, deaf) = (cluster.port, Arc::new(AtomicBool::new(false)));
+    let holds = deaf.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = socket.accept().await {
+            let server = TcpStream::connect(("localhost", port)).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            let (listens, holds) = (Arc::new(AtomicBool::new(false)), holds.clone());
+            let notes = listens.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+                    notes.fetch_or(buffer[..read].windows(6).any(|six| six == b"LISTEN"), Ordering::SeqCst);
+                    to_server.write_all(&buffer[..read]).await.unwrap();
+                }
+            });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(read) = from_server.read(&mut buffer).await {
+                    while holds.load(Ordering::SeqCst) && listens.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    if read == 0 || to_client.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (url, deaf)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_out_waits_for_a_node_whose_connection_has_ended_without_its_knowledge() {
+    let cluster = Cluster::start().await;
+    let (url, deaf) = deaf_proxy(&cluster).await;
+    let [here] = apps(&cluster).await;
+    let flags = ["--database-url", &*url, "--secret", SECRET, "--rate-limits=off", "--public-url", &*here.url];
+    let other = TestApp::start_in(Arc::new(tempfile::tempdir().unwrap()), &flags).await;
+    let mut sam = here.user("sam", OTTER).await;
+    let mut same = there(&other, &sam).await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1200) {
+        assert!(changes::is_open(&mut same).await && changes::is_open(&mut sam).await);
+    }
+    deaf.store(true, Ordering::SeqCst);
+    let end = "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN %' \
+               ORDER BY backend_start DESC LIMIT 1) AS newest";
+    cluster.db().await.write().execute_unprepared(end).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(sam.post("/logout", &[("", ""); 0]).await.status, 303);
+    let took = began.elapsed();
+    assert!(!changes::is_open(&mut same).await, "after {took:?}");
+    deaf.store(false, Ordering::SeqCst);
+}
+
+/// A lease counts from when its ping was sent. If it came back late, what was committed in between is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_that_comes_back_late_is_worth_less() {
+    let cluster = Cluster::start().await;
+    let (url, deaf) = deaf_proxy(&cluster).await;
+    let flags = ["--database-url", &*url, "--secret", SECRET, "--rate-limits=off"];
+    let app = TestApp::start_in(Arc::new(tempfile::tempdir().unwrap()), &flags).await;
+    let mut sam = app.user("sam", OTTER).await;
+    changes::comes_from_memory(&app, &mut sam).await;
+    let user = user::by_login(app.app.db.read(), "sam").await.unwrap().unwrap().id;
+    let mark = || app.app.db.changes().mark(user);
+    deaf.store(true, Ordering::SeqCst);
+    until("its time is up", async || mark().is_none().then_some(())).await; // a ping was sent meanwhile
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    deaf.store(false, Ordering::SeqCst);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(100) {
+        assert!(mark().is_none(), "the ping was sent more than a second ago");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_emptied_at_once_is_heard_of() {
+    let cluster = Cluster::start().await;
+    let [app] = apps(&cluster).await;
+    let mut sam = app.user("sam", OTTER).await;
+    changes::comes_from_memory(&app, &mut sam).await;
+    cluster.db().await.write().execute_unprepared("TRUNCATE sessions").await.unwrap();
+    let began = Instant::now();
+    until("it is heard of", async || (!changes::is_open(&mut sam).await).then_some(())).await;
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }

@@ -20,6 +20,8 @@ use crate::keys::Pointer;
 
 /// `last_seen_at` is written at most once in this time, so that reading a page is not a write.
 const SEEN_EVERY: Duration = Duration::minutes(5);
+/// How long a copy is used at most, also when nothing tells of a change: an operator may have dropped the triggers.
+const COPY_LIVES: Duration = Duration::minutes(1);
 /// How many sessions are kept in memory, about 1 KiB each. The others are read from the database.
 const KEPT: usize = 10_000;
 
@@ -36,6 +38,7 @@ struct Found {
     user: Arc<User>,
     /// The user's mark before the rows were read. Without one, this is not kept.
     mark: Option<Mark>,
+    read_at: OffsetDateTime,
 }
 
 /// A session that goes on.
@@ -72,12 +75,12 @@ impl Sessions {
         let opens = |session: &Session, user: &User| {
             user.id == pointer.user && session.user_id == user.id && session.kind == kind && session.expires_at > now
         };
-        if mark.is_some()
-            && let Some(copy) = self.copies.get(&pointer.session)
-            && copy.mark == mark
-            && opens(&copy.session, &copy.user)
-        {
-            return Ok(Some(copy));
+        if let Some(copy) = self.copies.get(&pointer.session) {
+            let young = (Duration::ZERO..COPY_LIVES).contains(&(now - copy.read_at));
+            if mark.is_some() && copy.mark == mark && young && opens(&copy.session, &copy.user) {
+                return Ok(Some(copy));
+            }
+            self.copies.remove(&pointer.session); // of what has ended, nothing stays in memory
         }
         let rows = Entity::find_by_id(pointer.session).find_also_related(user::Entity).one(self.db.read()).await?;
         let Some((session, Some(user))) =
@@ -85,7 +88,7 @@ impl Sessions {
         else {
             return Ok(None);
         };
-        let found = Found { session: Arc::new(session), user: Arc::new(user), mark };
+        let found = Found { session: Arc::new(session), user: Arc::new(user), mark, read_at: now };
         self.keep(&found);
         Ok(Some(found))
     }
@@ -108,7 +111,9 @@ impl Sessions {
         ip: impl FnOnce() -> Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<Option<Resumed>> {
-        let Some(Found { session, user, mark }) = self.look_up(kind, pointer, now).await? else { return Ok(None) };
+        let Some(Found { session, user, mark, read_at }) = self.look_up(kind, pointer, now).await? else {
+            return Ok(None);
+        };
         if now - session.last_seen_at < SEEN_EVERY {
             return Ok(Some(Resumed { session, user, renewed: false }));
         }
@@ -127,13 +132,14 @@ impl Sessions {
         };
         // An update of many, because the row may be gone by now, and that is no fault.
         let update = Entity::update_many().set(changes).filter(Column::Id.eq(seen.id));
-        let renewed = update.exec(self.db.write()).await?.rows_affected == 1;
-        let seen = Found { session: Arc::new(seen), user, mark };
-        if renewed {
-            self.keep(&seen); // no trigger tells of this
+        if update.exec(self.db.write()).await?.rows_affected == 0 {
+            self.copies.remove(&seen.id);
+            return Ok(None);
         }
+        let seen = Found { session: Arc::new(seen), user, mark, read_at };
+        self.keep(&seen); // no trigger tells of this
         let Found { session, user, .. } = seen;
-        Ok((expires_at > now).then_some(Resumed { session, user, renewed }))
+        Ok((expires_at > now).then_some(Resumed { session, user, renewed: true }))
     }
 }
 

@@ -127,14 +127,18 @@ pub fn with_next(next: &Next) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(&NextQuery::next.to_string(), next.as_str()).finish()
 }
 
+/// Returns what the session cookie points at, whether it is there or not.
+pub fn pointer(cookies: &Cookies, app: &App) -> Option<Pointer> {
+    cookie::get(cookies, app, Name::Session).and_then(|token| app.keys.verify(&token, app.now()))
+}
+
 /// Logs this browser in. The session that it had before ends; otherwise nothing would ever end it. A language that was
 /// chosen here before gives way to the one that the account has saved.
 ///
 /// # Errors
 /// 503 when the database is out of reach.
 pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Result<(), Error> {
-    let before = cookie::get(cookies, app, Name::Session).and_then(|token| app.keys.verify(&token, app.now()));
-    if let Some(before) = before {
+    if let Some(before) = pointer(cookies, app) {
         login::leave_behind(&app.accounts, before).await?;
     }
     if logged_in.user.locale().is_some() {
