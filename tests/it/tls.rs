@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use latchkey::net::ConnectionLimits;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
 use crate::OTTER;
 use crate::app::TestApp;
@@ -178,4 +184,31 @@ async fn files_that_are_not_valid_are_named() {
         assert_eq!((ran.code, ran.err.lines().count()), (Some(1), 1), "{cert} {key}: {}", ran.err);
         assert!(ran.err.contains(named) && ran.err.contains(why), "{cert} {key}: {}", ran.err);
     }
+}
+
+/// A client that comes again brings a ticket, and needs no new handshake. The server keeps nothing for it: a crowd of others in
+/// between does not matter.
+#[tokio::test]
+async fn a_client_that_comes_again_resumes_its_session() {
+    let site = Secured::start(ConnectionLimits { per_client: usize::MAX, ..ConnectionLimits::default() }).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(site.dir.path().join("ca.pem")).unwrap()).unwrap();
+    let roots = Arc::new(roots);
+    let client = || Arc::new(ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth());
+    let port = site.app.url.rsplit(':').next().unwrap().parse().unwrap();
+    let visit = async |client: &Arc<ClientConfig>| {
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(client.clone()).connect(name, socket).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let _ = stream.read_to_end(&mut vec![]).await; // the tickets come before the answer
+        stream.get_ref().1.handshake_kind().unwrap()
+    };
+    let ours = client();
+    assert_eq!(visit(&ours).await, HandshakeKind::Full);
+    assert_eq!(visit(&ours).await, HandshakeKind::Resumed);
+    for _ in 0..300 {
+        assert_eq!(visit(&client()).await, HandshakeKind::Full);
+    }
+    assert_eq!(visit(&ours).await, HandshakeKind::Resumed);
 }
