@@ -16,16 +16,16 @@ mod translations {
     use super::Text;
 
     include!(concat!(env!("OUT_DIR"), "/translations.rs"));
+
+    pub(super) const LANGUAGES: usize = ALL_LANGS.len();
 }
 
 /// A message without arguments, in each language: made when it is needed first, and then kept. A page has fifty of them.
-struct Text([OnceLock<String>; LANGUAGES]);
-
-const LANGUAGES: usize = 2;
+struct Text([OnceLock<String>; translations::LANGUAGES]);
 
 impl Text {
     const fn new() -> Self {
-        Self([const { OnceLock::new() }; LANGUAGES])
+        Self([const { OnceLock::new() }; translations::LANGUAGES])
     }
 
     /// Returns the message in the language of the bundle.

@@ -154,6 +154,6 @@ pub async fn note_cross_site(
         Some(pointer) => accounts.sessions.find(SessionKind::Browser, pointer, now).await?,
         None => None,
     };
-    let event = (EventKind::CrossSiteRefused, found.map(|(_, user)| user.id));
+    let event = (EventKind::CrossSiteRefused, found.map(|found| found.user.id));
     event::record_of_stranger(accounts.db.write(), accounts, event, &Asked::new(client, now)).await
 }

@@ -24,7 +24,6 @@ use sea_orm::{
 use tracing::warn;
 
 use changes::Beside;
-use changes::sqlite::Writing;
 
 pub use advisory::{Alone, Lock};
 pub use changes::{Changes, Mark};
@@ -41,9 +40,6 @@ const APPLICATION: &str = "latchkey";
 pub struct Db {
     read: DatabaseConnection,
     write: Writer,
-    changes: Arc<Changes>,
-    /// What is known of SQLite's writing connection.
-    writing: Arc<Writing>,
 }
 
 impl Db {
@@ -105,7 +101,7 @@ impl Db {
             let pool = Database::connect(options.max_connections(16).to_owned()).await?;
             let beside = || Beside::Database(pool.get_postgres_connection_pool().clone());
             let changes = if make { Changes::default() } else { Changes::of_a_command(beside()) };
-            return Ok(Self::of(pool.clone(), pool, Arc::new(changes), Arc::default()));
+            return Ok(Self::of(pool.clone(), pool, Arc::new(changes)));
         };
         if file.exists() {
             // SQLite would open a file that it cannot write, and the first write would fail, hours later.
@@ -126,9 +122,8 @@ impl Db {
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).min_connections(1);
         let changes =
             Arc::new(if make { Changes::default() } else { Changes::of_a_command(Beside::File(file.to_owned())) });
-        let writing = Arc::<Writing>::default();
         // The writer connects first, because it makes the file.
-        let write = Database::connect(writing.adapt(&options, &changes).max_connections(1).to_owned()).await?;
+        let write = Database::connect(changes::sqlite::adapt(&options, &changes).max_connections(1).to_owned()).await?;
         let read = Database::connect(options.max_connections(4).to_owned()).await?;
         if make && !keeps_plans(&write).await? {
             warn!(
@@ -136,11 +131,11 @@ impl Db {
                  LIBSQLITE3_FLAGS as in .cargo/config.toml"
             );
         }
-        Ok(Self::of(read, write, changes, writing))
+        Ok(Self::of(read, write, changes))
     }
 
-    fn of(read: DatabaseConnection, write: DatabaseConnection, changes: Arc<Changes>, writing: Arc<Writing>) -> Self {
-        Self { read, write: Writer { pool: write, changes: changes.clone() }, changes, writing }
+    fn of(read: DatabaseConnection, write: DatabaseConnection, changes: Arc<Changes>) -> Self {
+        Self { read, write: Writer { pool: write, changes } }
     }
 
     /// Moves the content of SQLite's write-ahead log into the database's file, at the end of a server. A copy of the file then
@@ -187,19 +182,15 @@ impl Db {
 
     /// Returns which users have changed. As long as [`Db::watch`] does not run, nothing is known of any.
     pub fn changes(&self) -> &Changes {
-        &self.changes
+        &self.write.changes
     }
 
     /// Learns which users have changed, for as long as the server runs.
     pub async fn watch(&self) {
-        match self.write.get_database_backend() {
-            DbBackend::Postgres => {
-                changes::postgres::watch(self.write.pool.get_postgres_connection_pool(), &self.changes).await;
-            }
-            _ => {
-                let pool = self.write.pool.get_sqlite_connection_pool();
-                changes::sqlite::watch(pool, &self.changes, &self.writing).await;
-            }
+        let Writer { pool, changes } = &self.write;
+        match pool.get_database_backend() {
+            DbBackend::Postgres => changes::postgres::watch(pool.get_postgres_connection_pool(), changes).await,
+            _ => changes::sqlite::watch(pool.get_sqlite_connection_pool(), changes).await,
         }
     }
 

@@ -49,7 +49,7 @@ impl Db {
         options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10)).map_sqlx_sqlite_opts(with);
         options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).max_connections(1);
         let one = Database::connect(options).await?;
-        Ok(Self::of(one.clone(), one, Arc::default(), Arc::default()))
+        Ok(Self::of(one.clone(), one, Arc::default()))
     }
 
     /// Begins a transaction that sees the whole database as it is now, whatever others write meanwhile. It only reads, and it

@@ -33,9 +33,9 @@ pub struct Sessions {
 
 /// A session and its user.
 #[derive(Clone)]
-struct Found {
+pub(in crate::accounts) struct Found {
     session: Arc<Session>,
-    user: Arc<User>,
+    pub(in crate::accounts) user: Arc<User>,
     /// The user's mark before the rows were read. Without one, this is not kept.
     mark: Option<Mark>,
     read_at: OffsetDateTime,
@@ -65,27 +65,25 @@ impl Sessions {
         kind: SessionKind,
         pointer: Pointer,
         now: OffsetDateTime,
-    ) -> Result<Option<(Arc<Session>, Arc<User>)>> {
-        Ok(self.look_up(kind, pointer, now).await?.map(|found| (found.session, found.user)))
-    }
-
-    async fn look_up(&self, kind: SessionKind, pointer: Pointer, now: OffsetDateTime) -> Result<Option<Found>> {
+    ) -> Result<Option<Found>> {
         // The mark is taken first. Rows that were read before it could be older than it says.
         let mark = self.db.changes().mark(pointer.user);
         let opens = |session: &Session, user: &User| {
             user.id == pointer.user && session.user_id == user.id && session.kind == kind && session.expires_at > now
         };
-        if let Some(copy) = self.copies.get(&pointer.session) {
-            let young = (Duration::ZERO..COPY_LIVES).contains(&(now - copy.read_at));
-            if mark.is_some() && copy.mark == mark && young && opens(&copy.session, &copy.user) {
-                return Ok(Some(copy));
-            }
-            self.copies.remove(&pointer.session); // of what has ended, nothing stays in memory
+        if mark.is_some()
+            && let Some(copy) = self.copies.get(&pointer.session)
+            && copy.mark == mark
+            && (Duration::ZERO..COPY_LIVES).contains(&(now - copy.read_at))
+            && opens(&copy.session, &copy.user)
+        {
+            return Ok(Some(copy));
         }
         let rows = Entity::find_by_id(pointer.session).find_also_related(user::Entity).one(self.db.read()).await?;
         let Some((session, Some(user))) =
             rows.filter(|(session, user)| user.as_ref().is_some_and(|user| opens(session, user)))
         else {
+            self.copies.remove(&pointer.session); // of what has ended, nothing stays in memory
             return Ok(None);
         };
         let found = Found { session: Arc::new(session), user: Arc::new(user), mark, read_at: now };
@@ -111,7 +109,7 @@ impl Sessions {
         ip: impl FnOnce() -> Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<Option<Resumed>> {
-        let Some(Found { session, user, mark, read_at }) = self.look_up(kind, pointer, now).await? else {
+        let Some(Found { session, user, mark, read_at }) = self.find(kind, pointer, now).await? else {
             return Ok(None);
         };
         if now - session.last_seen_at < SEEN_EVERY {

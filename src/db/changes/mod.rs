@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::postgres::Nodes;
+use self::sqlite::Writing;
 use super::Db;
 
 /// The number of counters. Users share them: a change of one user ends the copies of a few others too. In the last 12 bits of
@@ -44,10 +45,12 @@ pub struct Changes {
     began: Instant,
     /// Until when the last answer of the database is good, in milliseconds after `began`.
     good_until: AtomicU64,
-    /// Wakes the task that asks the database.
+    /// Wakes the task that asks the database. It rests a while between two questions.
     wanted: Notify,
     /// The other servers, from the first time on that this one listens to them.
     nodes: OnceLock<Nodes>,
+    /// SQLite's writing connection.
+    writing: Writing,
     /// Whose servers a command writes beside.
     beside: Beside,
 }
@@ -81,6 +84,7 @@ impl Default for Changes {
             good_until: AtomicU64::new(0),
             wanted: Notify::new(),
             nodes: OnceLock::new(),
+            writing: Writing::default(),
             beside: Beside::Nothing,
         }
     }
@@ -95,22 +99,11 @@ impl Changes {
     /// Returns the user's mark, or `None` if it is not known now whether the user has changed. Then only the rows are true, and
     /// no copy of them may be kept.
     pub fn mark(&self, user: Uuid) -> Option<Mark> {
-        let left = self.good_until.load(SeqCst).saturating_sub(self.millis(Instant::now()));
-        if left < self.ask_again_at() {
-            self.wanted.notify_one();
-        }
+        self.wanted.notify_one();
+        let good = self.good_until.load(SeqCst) > self.millis(Instant::now());
         let counter = self.counters[counter_of(user)].load(SeqCst);
-        let known = left > 0 && counter.is_multiple_of(2);
+        let known = good && counter.is_multiple_of(2);
         known.then(|| Mark { era: self.era.load(SeqCst), counter })
-    }
-
-    /// How many milliseconds before the end of an answer the database is asked again.
-    fn ask_again_at(&self) -> u64 {
-        let (lease, every) = match self.nodes.get() {
-            Some(_) => (postgres::LEASE, postgres::EVERY),
-            None => (sqlite::LEASE, sqlite::EVERY),
-        };
-        u64::try_from((lease - every).as_millis()).unwrap_or(0)
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -164,7 +157,7 @@ impl Changes {
             Beside::Nothing => {}
             Beside::File(file) if Db::is_served(file) => tokio::time::sleep(sqlite::LEASE).await,
             Beside::File(_) => {}
-            Beside::Database(pool) => Nodes::new(pool.clone()).wait_for_all().await,
+            Beside::Database(pool) => postgres::wait_for_all(pool).await,
         }
     }
 }

@@ -27,7 +27,7 @@ use super::{AGAIN, Changes};
 /// How long a node that has heard its own ping gives out marks after it sent it.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 /// How often it pings while users are there.
-pub(super) const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_millis(250);
 /// How long a ping may take before the connection is thought to be lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -114,14 +114,6 @@ impl Nodes {
         }
     }
 
-    /// As [`Nodes::reach_all`], for a process that does not listen. It waits as long as a node gives out marks.
-    pub(super) async fn wait_for_all(&self) {
-        let any = sqlx::query("SELECT 1 FROM nodes LIMIT 1").fetch_optional(&self.pool).await;
-        if !matches!(any, Ok(None)) {
-            sleep(LEASE).await;
-        }
-    }
-
     /// Listens until the connection is lost.
     async fn listen(&self, changes: &Changes) -> Result<(), Error> {
         // Apart from the connections of requests: when those are busy, leases would run out, and there would be more to do.
@@ -155,13 +147,10 @@ impl Nodes {
     async fn hear(&self, listener: &mut PgListener, changes: &Changes) -> Result<(), Error> {
         loop {
             let line = Line::read(&next(listener).await?);
-            if let Some(Line::Changed { user }) = line {
-                changes.changed(user);
-                continue;
-            }
             let mut heard = self.heard();
             let own = heard.own;
             match line {
+                Some(Line::Changed { user }) => changes.changed(user),
                 Some(Line::AllChanged) => changes.forget_all(),
                 Some(Line::Ping { node, number }) if node == own => {
                     if number == heard.sent.0
@@ -179,7 +168,7 @@ impl Nodes {
                 Some(Line::Ask { node, question }) => heard.say(Line::Answer { node, question, by: own }),
                 Some(Line::Answer { node, question, by }) if node == own => heard.take_answer(question, by),
                 // To other nodes, or of a newer version.
-                Some(Line::Changed { .. } | Line::Answer { .. }) | None => {}
+                Some(Line::Answer { .. }) | None => {}
             }
             drop(heard);
             self.news.notify_waiters();
@@ -231,6 +220,14 @@ impl Heard {
         let Some(who) = self.answers.get(&question) else { return false };
         let mut others = self.pings.iter().filter(|(_, at)| at.elapsed() <= LEASE);
         who.contains(&self.own) && others.all(|(node, _)| who.contains(node))
+    }
+}
+
+/// As [`Nodes::reach_all`], for a process that does not listen. It waits as long as a node gives out marks.
+pub(super) async fn wait_for_all(pool: &PgPool) {
+    let any = sqlx::query("SELECT 1 FROM nodes LIMIT 1").fetch_optional(pool).await;
+    if !matches!(any, Ok(None)) {
+        sleep(LEASE).await;
     }
 }
 

@@ -56,10 +56,8 @@ pub struct CurrentUser {
 /// # Errors
 /// 503 when the database is out of reach. It never means “logged out”.
 pub async fn find(parts: &Parts, cookies: &Cookies, app: &App) -> Result<Option<CurrentUser>, Error> {
-    let Some(token) = cookie::get(cookies, app, Name::Session) else { return Ok(None) };
-    let now = app.now();
-    let Some(pointer) = app.keys.verify(&token, now) else { return Ok(None) };
-    let resumed = app.accounts.resume((SessionKind::Browser, pointer), || client::ip(parts, app), now).await?;
+    let Some(pointer) = pointer(cookies, app) else { return Ok(None) };
+    let resumed = app.accounts.resume((SessionKind::Browser, pointer), || client::ip(parts, app), app.now()).await?;
     let Some(Resumed { session, user, renewed }) = resumed else { return Ok(None) };
     if renewed {
         set_session_cookie(cookies, app, &session)?;
