@@ -54,7 +54,7 @@ pub(super) async fn replace(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Replaced> {
-    // The new password took 20 ms to hash. What was true before it may not be true any more. The user is locked first, as
+    // The new password took 10 to 20 ms to hash. What was true before it may not be true any more. The user is locked first, as
     // everywhere: two transactions that lock in different orders wait for each other.
     let still = match proof {
         Proof::Link(..) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),

@@ -79,7 +79,7 @@ impl Lasting {
 /// row of its own, so that an attacker cannot make a user continue a session whose id the attacker knows (session
 /// fixation).
 ///
-/// Between the check of a password and its use lie 20 ms of hashing. A reset may end in them, and a password that was
+/// Between the check of a password and its use lie 10 to 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it. The same holds for an account that is disabled meanwhile: its
 /// sessions were ended, and none may begin after that. So the user is read again here, and locked until the transaction
 /// ends.

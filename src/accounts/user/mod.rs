@@ -198,7 +198,7 @@ pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option
 
 /// Returns the user if the password is still this one, locked until the transaction ends where rows can be locked.
 ///
-/// Between the check of a password and its use lie 20 ms of hashing. A reset may end in them, and a password that was
+/// Between the check of a password and its use lie 10 to 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it.
 pub(in crate::accounts) async fn lock_if_password_is(
     conn: &impl ConnectionTrait,
