@@ -646,6 +646,21 @@ async fn a_ping_that_comes_back_late_is_worth_less() {
 }
 
 #[tokio::test]
+async fn what_nothing_tells_of_is_seen_after_a_minute() {
+    let cluster = Cluster::start().await;
+    let [app] = apps(&cluster).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let psql = cluster.db().await;
+    psql.write().execute_unprepared("ALTER TABLE sessions DISABLE TRIGGER USER").await.unwrap();
+    changes::comes_from_memory(&app, &mut sam).await;
+    app.app.clock.advance(time::Duration::seconds(50));
+    psql.write().execute_unprepared("DELETE FROM sessions").await.unwrap();
+    assert!(changes::is_open(&mut sam).await, "or this machine stood still for a second");
+    app.app.clock.advance(time::Duration::seconds(11));
+    assert!(!changes::is_open(&mut sam).await);
+}
+
+#[tokio::test]
 async fn a_table_that_is_emptied_at_once_is_heard_of() {
     let cluster = Cluster::start().await;
     let [app] = apps(&cluster).await;
