@@ -74,7 +74,7 @@ pub async fn end_others(
     // attempts at the password that are counted apart from those of strangers.
     let device = match &client.device {
         Some(old) if device::find(&tx, &old.digest(), Some(user.id), now).await?.is_some() => {
-            Some(device::replace_token(&tx, Some(old)).await?)
+            Some(device::replace_token(&tx, old).await?)
         }
         _ => None,
     };

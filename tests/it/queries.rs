@@ -105,7 +105,7 @@ async fn requests_ask_no_more_than_they_need() {
     expect!(
         "a log-in",
         "DELETE visits, INSERT events, INSERT limits, INSERT sessions, INSERT visits, SELECT devices, SELECT limits, \
-         SELECT sessions, SELECT users, SELECT users, SELECT visits, UPDATE devices, UPDATE devices, UPDATE limits",
+         SELECT sessions, SELECT users, SELECT users, SELECT visits, UPDATE devices, UPDATE limits",
         sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status == 303
     );
     expect!(

@@ -213,7 +213,7 @@ async fn insert(conn: &impl ConnectionTrait, kind: EventKind, user: Option<Uuid>
         user_agent: Set(asked.user_agent.clone()),
         request_id: Set(asked.request_id.clone()),
     };
-    row.insert(conn).await?;
+    Entity::insert(row).exec_without_returning(conn).await?;
     Ok(())
 }
 

@@ -118,7 +118,7 @@ pub(in crate::accounts) async fn issue(
         used_at: Set(None),
         ended: Set(0),
     };
-    row.insert(conn).await?;
+    Entity::insert(row).exec_without_returning(conn).await?;
     Ok(token)
 }
 

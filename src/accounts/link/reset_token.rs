@@ -69,7 +69,7 @@ pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User,
         expires_at: Set(now + LIFETIME),
         used_at: Set(None),
     };
-    row.insert(conn).await?;
+    Entity::insert(row).exec_without_returning(conn).await?;
 
     keep_newest::<Entity>(conn, Column::UserId.eq(user.id).into(), (Column::CreatedAt, Column::Id), ALIVE_MAX).await?;
     Ok(token)

@@ -3,8 +3,9 @@
 //! A cookie holds the browser's device token, and a row names each account that was used with it. The token opens nothing.
 //! The failures of a known browser are counted by themselves, and a log-in from it needs no letter.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::CaseStatement;
+use sea_orm::{Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -69,36 +70,16 @@ pub(in crate::accounts) async fn addresses(
 
 /// Gives a browser another device token, which takes over all rows of the old one. A device token lives from one log-in to
 /// the next only, so that an attacker who planted or copied the old one has nothing.
-pub(in crate::accounts) async fn replace_token(conn: &impl ConnectionTrait, old: Option<&Token>) -> Result<Token> {
+pub(in crate::accounts) async fn replace_token(conn: &impl ConnectionTrait, old: &Token) -> Result<Token> {
     let new = Token::random();
-    if let Some(old) = old {
-        let row = ActiveModel { token_digest: Set(new.digest()), ..Default::default() };
-        Entity::update_many().set(row).filter(Column::TokenDigest.eq(old.digest())).exec(conn).await?;
-    }
+    hand_over(old, &new).exec(conn).await?;
     Ok(new)
 }
 
-/// Notes that the user has logged in with this browser.
-pub(in crate::accounts) async fn note_use(
-    conn: &impl ConnectionTrait,
-    device: &TokenDigest,
-    user: Uuid,
-    now: OffsetDateTime,
-) -> Result<()> {
-    let seen = ActiveModel { last_seen_at: Set(now), ..Default::default() };
-    let update = Entity::update_many().set(seen).filter(Column::TokenDigest.eq(device.clone()));
-    if update.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0 {
-        return Ok(());
-    }
-    let row = ActiveModel {
-        id: Set(chance::id()),
-        user_id: Set(user),
-        token_digest: Set(device.clone()),
-        last_seen_at: Set(now),
-    };
-    row.insert(conn).await?;
-    let devices = Column::UserId.eq(user).into();
-    keep_newest::<Entity>(conn, devices, (Column::LastSeenAt, Column::Id), MOST).await
+/// Lets a device token take over all rows of another one.
+fn hand_over(old: &Token, new: &Token) -> UpdateMany<Entity> {
+    let row = ActiveModel { token_digest: Set(new.digest()), ..Default::default() };
+    Entity::update_many().set(row).filter(Column::TokenDigest.eq(old.digest()))
 }
 
 /// Makes what the client uses known to the account: a browser by a new device token, which is returned, and a program by
@@ -110,17 +91,38 @@ pub(in crate::accounts) async fn make_known(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Token>> {
-    match kind {
+    let (new, digest) = match kind {
         SessionKind::Browser => {
-            let device = replace_token(conn, client.device.as_ref()).await?;
-            note_use(conn, &device.digest(), user, now).await?;
-            Ok(Some(device))
+            let new = Token::random();
+            let digest = new.digest();
+            (Some(new), digest)
         }
-        SessionKind::Api => {
-            note_use(conn, &TokenDigest::of_programs(client.ip), user, now).await?;
-            Ok(None)
+        SessionKind::Api => (None, TokenDigest::of_programs(client.ip)),
+    };
+    let seen = match (&new, &client.device) {
+        (Some(new), Some(old)) => {
+            let last_seen = CaseStatement::new().case(Column::UserId.eq(user), now).finally(Expr::col(Column::LastSeenAt));
+            let rows = hand_over(old, new).col_expr(Column::LastSeenAt, last_seen.into());
+            rows.exec_with_returning(conn).await?.iter().any(|row| row.user_id == user)
         }
+        (Some(_), None) => false,
+        (None, _) => {
+            let row = ActiveModel { last_seen_at: Set(now), ..Default::default() };
+            let rows = Entity::update_many().set(row).filter(Column::TokenDigest.eq(digest.clone()));
+            rows.filter(Column::UserId.eq(user)).exec(conn).await?.rows_affected > 0
+        }
+    };
+    if !seen {
+        let row = ActiveModel {
+            id: Set(chance::id()),
+            user_id: Set(user),
+            token_digest: Set(digest),
+            last_seen_at: Set(now),
+        };
+        Entity::insert(row).exec_without_returning(conn).await?;
+        keep_newest::<Entity>(conn, Column::UserId.eq(user).into(), (Column::LastSeenAt, Column::Id), MOST).await?;
     }
+    Ok(new)
 }
 
 /// Forgets every browser of the user, except the one with the device token `keep`.

@@ -106,7 +106,8 @@ pub(in crate::accounts) async fn start(
         ip: client.ip_text(),
         user_agent: client.stored_user_agent(),
     };
-    session.clone().into_active_model().reset_all().insert(tx).await?;
+    let row = session.clone().into_active_model().reset_all();
+    Entity::insert(row).exec_without_returning(tx).await?;
     let of_kind = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(session.kind));
     keep_newest::<Entity>(tx, of_kind, (Column::LastSeenAt, Column::Id), MOST).await?;
     Ok(Some(session))
