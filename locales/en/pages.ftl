@@ -51,13 +51,12 @@ save = Save
 # The button in a password field. The field is one of the three that follow.
 show = Show
 hide = Hide
-# $field (String)
-show-field = Show { $field }
-# $field (String)
-hide-field = Hide { $field }
-field-password = password
-field-current-password = current password
-field-new-password = new password
+show-password = Show password
+hide-password = Hide password
+show-current-password = Show current password
+hide-current-password = Hide current password
+show-new-password = Show new password
+hide-new-password = Hide new password
 password-is-visible = Your password is visible
 password-is-hidden = Your password is hidden
 

@@ -44,11 +44,12 @@ save = 保存
 
 show = 显示
 hide = 隐藏
-show-field = 显示{ $field }
-hide-field = 隐藏{ $field }
-field-password = 密码
-field-current-password = 当前密码
-field-new-password = 新密码
+show-password = 显示密码
+hide-password = 隐藏密码
+show-current-password = 显示当前密码
+hide-current-password = 隐藏当前密码
+show-new-password = 显示新密码
+hide-new-password = 隐藏新密码
 password-is-visible = 密码已显示
 password-is-hidden = 密码已隐藏
 

@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
+use crate::locale::Locale;
 use crate::outside::FooterLink;
 use crate::urls;
 use theme::Theme;
@@ -41,6 +42,7 @@ pub struct Look {
     pub home: String,
     /// The operator's links at the foot of every page.
     pub links: Vec<FooterLink>,
+    abouts: Vec<String>,
     has_logo: bool,
 }
 
@@ -62,6 +64,7 @@ impl Look {
             theme,
             home: settings.home_url.as_ref().map_or(urls::HOME, |home| home.as_str()).to_owned(),
             links: settings.links.clone(),
+            abouts: Locale::iter().map(|locale| about(*locale, &settings.site_name)).collect(),
             has_logo: settings.logo.is_some(),
         })
     }
@@ -71,10 +74,19 @@ impl Look {
         self.has_logo.then_some(self.icon.path.as_str())
     }
 
+    /// Returns what the site is, in a few words, for search engines.
+    pub fn about(&self, locale: Locale) -> &str {
+        self.abouts.get(locale as usize).map_or("", String::as_str)
+    }
+
     /// Returns the file at a path.
     pub fn at(&self, path: &str) -> Option<&Asset> {
         [&self.css, &self.js, &self.icon].into_iter().find(|asset| asset.path == path)
     }
+}
+
+fn about(locale: Locale, site: &str) -> String {
+    locale.t().about(locale.inside(site)).trim().to_owned()
 }
 
 /// A file that never changes under its name.

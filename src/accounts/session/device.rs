@@ -101,7 +101,8 @@ pub(in crate::accounts) async fn make_known(
     };
     let seen = match (&new, &client.device) {
         (Some(new), Some(old)) => {
-            let last_seen = CaseStatement::new().case(Column::UserId.eq(user), now).finally(Expr::col(Column::LastSeenAt));
+            let last_seen =
+                CaseStatement::new().case(Column::UserId.eq(user), now).finally(Expr::col(Column::LastSeenAt));
             let rows = hand_over(old, new).col_expr(Column::LastSeenAt, last_seen.into());
             rows.exec_with_returning(conn).await?.iter().any(|row| row.user_id == user)
         }

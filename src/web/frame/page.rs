@@ -71,6 +71,11 @@ impl Page {
         Self { user: Some(user.username.clone()), ..self }
     }
 
+    /// Returns what the site is, in a few words, for search engines.
+    pub fn about(&self) -> &str {
+        self.look.about(self.locale)
+    }
+
     /// Returns the hint that says what a password must be.
     pub fn password_hint(&self) -> String {
         self.t.password_hint(self.password_min_length)
