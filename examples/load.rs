@@ -32,12 +32,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use measured::{Run, Runs, Table, log_in, met, page, raw_argon2, read_once, sign_up};
-use served::{Connection, Response, Server, fetch, post};
+use served::{Connection, Response, Server, cookies, fetch, post};
 
 /// The open files for two thousand connections, and for everything else.
 const FILES: u64 = 2500;
 const RAW_FOR: Duration = Duration::from_secs(3);
-const READERS: [usize; 4] = [1, 32, 200, 2000];
+/// How many connections read at once, and whether their browser is logged in.
+const READERS: [(usize, bool); 5] = [(1, false), (32, false), (200, false), (2000, false), (32, true)];
 const PAGE_TURNS: usize = 3;
 const PAGES_FOR: Duration = Duration::from_secs(1);
 /// How many users log in at once, and how often that is measured.
@@ -92,8 +93,14 @@ async fn main() -> anyhow::Result<()> {
 
 /// Measures readers who request the page again as soon as they have it.
 async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
-    for readers in READERS {
+    for (readers, logged_in) in READERS {
         let server = Server::latchkey(dir, &[]).await?;
+        let (what, request) = if logged_in {
+            let jar = cookies(server.connect().await?.ask(&log_in(0)).await?.text);
+            ("signed-in pages", with(&fetch("/profile"), &format!("Cookie: {jar}")))
+        } else {
+            ("pages", page())
+        };
         let (mut rate, mut took, mut lost) = (Runs::default(), Runs::default(), 0);
         for _ in 0..PAGE_TURNS {
             let mut connections = Vec::new();
@@ -102,11 +109,12 @@ async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
             }
             let (mut all, began) = (JoinSet::new(), Instant::now());
             for mut connection in connections {
+                let request = request.clone();
                 all.spawn(async move {
                     let mut took = Vec::new();
                     while began.elapsed() < PAGES_FOR {
                         let asked = Instant::now();
-                        match connection.ask(&page()).await {
+                        match connection.ask(&request).await {
                             Ok(answer) if answer.status == 200 => took.push(milliseconds(asked)),
                             _ => return (took, 1),
                         }
@@ -120,7 +128,7 @@ async fn pages(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
             lost += of_all.iter().map(|(_, lost)| lost).sum::<usize>();
             took.0.extend(of_all.into_iter().flat_map(|(took, _)| took));
         }
-        let name = format!("pages a second, {readers} at once; lost: {lost}");
+        let name = format!("{what} a second, {readers} at once; lost: {lost}");
         table.row(&name, [&rate.show("/s"), "", "", "none lost", met(lost == 0)]);
         table.row("  a page: p50 / p99 / max", [&took.percentiles(), "", "", "", ""]);
         end(server, table)?;

@@ -3,11 +3,8 @@
 //! The messages are in `locales/`, with one folder per language. `build.rs` makes a function of each message, with the
 //! message's name: `sign-up` is [`Translation::sign_up`].
 
-use std::fmt;
 use std::sync::{LazyLock, OnceLock};
 
-use askama::filters::HtmlSafe;
-use askama::{FastWritable, Values};
 use fluent_typed::prelude::L10nBundle;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -97,16 +94,6 @@ impl Locale {
     pub fn moment(self, at: &OffsetDateTime) -> String {
         let time = at.format(format_description!("[hour]:[minute]")).unwrap_or_default();
         self.t().moment(self.date(at), time)
-    }
-}
-
-/// A tag has letters, digits and hyphens only.
-impl HtmlSafe for Locale {}
-
-/// Without this, templates write by way of `Display`, which costs several times as much.
-impl FastWritable for Locale {
-    fn write_into(&self, to: &mut dyn fmt::Write, _: &dyn Values) -> askama::Result<()> {
-        Ok(to.write_str(self)?)
     }
 }
 

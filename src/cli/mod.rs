@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use tracing::{Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 
 use crate::app::App;
 use crate::config::{Config, LogFormat, Settings};
@@ -75,7 +77,15 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
         EnvFilter::try_new(format!("{quiet},{}", config.log)).map_err(|why| anyhow::anyhow!("LATCHKEY_LOG: {why}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match config.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Text => {
+            // Each request writes its span's fields. The library's own formatter takes twice as long for the same text.
+            let fields = format::debug_fn(|to, field, value| match field.name() {
+                "message" => write!(to, "{value:?}"),
+                name if to.has_ansi_escapes() => write!(to, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value:?}"),
+                name => write!(to, "{name}={value:?}"),
+            });
+            log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields.delimited(" ")).init();
+        }
         LogFormat::Json => {
             log.json().flatten_event(true).with_current_span(false).init(); // it is the last span in the list of all spans
             panic::set_hook(Box::new(|panic| {

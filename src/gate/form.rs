@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use askama::filters::HtmlSafe;
-use askama::{FastWritable, Values};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -73,21 +71,16 @@ impl FieldName {
     pub const fn of(field: &'static str) -> Self {
         Self(field)
     }
+
+    /// Returns the name.
+    pub const fn text(self) -> &'static str {
+        self.0
+    }
 }
 
 impl fmt::Display for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
-    }
-}
-
-/// The name of a field of Rust has no character that HTML would read otherwise.
-impl HtmlSafe for FieldName {}
-
-/// Without this, templates write by way of `Display`, which costs several times as much.
-impl FastWritable for FieldName {
-    fn write_into(&self, to: &mut dyn fmt::Write, _: &dyn Values) -> askama::Result<()> {
-        Ok(to.write_str(self.0)?)
     }
 }
 

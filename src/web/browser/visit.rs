@@ -140,7 +140,8 @@ impl Visit {
 
     /// Returns the flash that was left for the next page.
     pub async fn flash_left(&self) -> Result<Option<Flash>, Error> {
-        self.look(VisitKey::Flash).await
+        // Most browsers have no visit, and the page before left nothing.
+        if self.0.id().is_none() { Ok(None) } else { self.look(VisitKey::Flash).await }
     }
 
     /// Forgets the flash.
