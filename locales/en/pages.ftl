@@ -212,6 +212,10 @@ event-keys-rotated = Secret of the site changed
 event-keys-dropped = Old secrets of the site dropped
 event-mail-retried = Email retried by an administrator
 event-mail-dropped = Email dropped by an administrator
+event-app-added = App registered by an administrator
+event-app-changed = App changed by an administrator
+event-app-secret-changed = Secret of an app changed by an administrator
+event-app-removed = App removed by an administrator
 event-restored = Backup restored
 # $when (Element)
 event-by-operator = by an administrator, { $when }

@@ -14,6 +14,7 @@ mod m20261127_000008_not_me_links;
 mod m20261127_000009_nodes;
 mod m20261127_000010_mail_waits;
 mod m20261127_000011_changes;
+mod m20261128_000012_apps;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000009_nodes::Migration),
             Box::new(m20261127_000010_mail_waits::Migration),
             Box::new(m20261127_000011_changes::Migration),
+            Box::new(m20261128_000012_apps::Migration),
         ]
     }
 }

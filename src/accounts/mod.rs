@@ -1,7 +1,7 @@
 //! What is true of accounts. It knows the database and the hash; it knows no HTTP, no HTML and no mail.
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
-//! [`outbox`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`password_reset`], [`profile`],
+//! [`outbox`], [`apps`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`password_reset`], [`profile`],
 //! [`security`], [`not_me`], [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
@@ -9,6 +9,7 @@
 //! one verb, and encodes the outcome.
 
 mod admit;
+pub mod apps;
 mod client;
 mod context;
 pub mod event;

@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use url::Url;
 
-use super::{data, doctor, env_file, keys, mail, users};
+use super::{apps, data, doctor, env_file, keys, mail, users};
 use crate::config::Config;
 use crate::secret;
 
@@ -74,6 +74,9 @@ pub(super) enum Command {
     /// Change the secret without logging users out.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Register the applications that log their users in here; look at them, change and remove them.
+    #[command(subcommand)]
+    App(apps::AppCommand),
     /// Create, look at, disable and delete users; help them back in.
     #[command(subcommand)]
     User(users::UserCommand),

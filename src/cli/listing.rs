@@ -1,12 +1,13 @@
 //! The output of commands: lines for operators, or one JSON document for programs, with times as in RFC 3339.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use sea_orm::ActiveEnum;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::accounts::apps::Application;
 use crate::accounts::event::Event;
 use crate::accounts::outbox::{LetterState, OutboxRow};
 use crate::accounts::session::{Session, SessionKind};
@@ -18,6 +19,24 @@ use crate::words;
 /// Prints a line on standard output.
 pub(super) fn out(line: impl AsRef<str>) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{}", line.as_ref())?)
+}
+
+/// Asks a question on the terminal, unless the answer is given with `--yes`. `done` is what would be done, such as “deleted”.
+///
+/// # Errors
+/// Where there is no terminal: text from a pipe or a script was not written as an answer to this question.
+pub(super) fn agreed(question: &str, done: &str, yes: bool) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        anyhow::bail!("nothing was {done}: there is no terminal to ask on, so give --yes");
+    }
+    write!(io::stdout(), "{question} [y/N] ")?;
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a list: a line for each item, or all of them as one JSON array.
@@ -84,6 +103,53 @@ pub(super) fn user(user: &User, sessions: usize, json: bool) -> anyhow::Result<(
     if let Some(at) = user.disabled_at {
         lines.insert(5, ("Disabled:", format!("since {}", moment(at))));
     }
+    lines.into_iter().try_for_each(|(what, value)| out(format!("{what:<14} {value}")))
+}
+
+/// Returns what is registered of an app. Its secret is not among it: nobody can read that again.
+pub(super) fn app_object(app: &Application) -> Value {
+    let secrets = [&app.secret_digest, &app.old_secret_digest].into_iter().flatten().count();
+    json!({
+        "client_id": app.id,
+        "name": app.name,
+        "redirect_uris": app.redirect_uris,
+        "logout_uris": app.logout_uris,
+        "public": app.public,
+        "trusted": app.trusted,
+        "pkce": app.pkce,
+        "algorithm": app.algorithm.to_value(),
+        "secrets": secrets,
+        "created_at": rfc3339(app.created_at),
+    })
+}
+
+pub(super) fn apps(apps: &[Application], json: bool) -> anyhow::Result<()> {
+    let line = |app: &Application| format!("{:<40}  {}  since {}", app.name, app.id, moment(app.created_at));
+    print(apps, json, line, app_object)
+}
+
+pub(super) fn app(app: &Application, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&app_object(app));
+    }
+    let kind = match (app.public, &app.old_secret_digest) {
+        (true, _) => "none, because it is public",
+        (false, None) => "one",
+        (false, Some(_)) => "two: the newest, and the one before it",
+    };
+    let consent = if app.trusted { "is not asked for, because it is trusted" } else { "is asked for" };
+    let pkce = if app.pkce { "needed" } else { "not needed" };
+    let mut lines = vec![
+        ("Name:", app.name.clone()),
+        ("client_id:", app.id.to_string()),
+        ("Secrets:", kind.to_owned()),
+        ("Consent:", consent.to_owned()),
+        ("PKCE:", pkce.to_owned()),
+        ("Signatures:", app.algorithm.to_value()),
+    ];
+    lines.extend(app.redirect_uris.0.iter().map(|uri| ("Redirect URI:", uri.as_str().to_owned())));
+    lines.extend(app.logout_uris.0.iter().map(|uri| ("Log-out URI:", uri.as_str().to_owned())));
+    lines.push(("Since:", moment(app.created_at)));
     lines.into_iter().try_for_each(|(what, value)| out(format!("{what:<14} {value}")))
 }
 

@@ -1,5 +1,6 @@
 //! The command line: it serves, or does once what an operator asks for.
 
+mod apps;
 mod arguments;
 mod data;
 mod doctor;
@@ -63,6 +64,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::MailTest { address } => mail_test::run(cli.config, &address).await,
         Command::Mail(command) => mail::run(&cli.config, command).await,
         Command::Keys(command) => keys::run(&cli.config, &command).await,
+        Command::App(command) => apps::run(cli.config, command).await,
         Command::User(command) => users::run(cli.config, command).await,
     }
 }

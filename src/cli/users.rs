@@ -1,11 +1,9 @@
 //! `latchkey user …`: create users, look at them, help them log in again, disable their accounts.
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::listing::{self, out};
+use super::listing::{self, agreed, out};
 use super::open::{absolute, open_db};
 use crate::accounts::operator::{self, NewAccount};
 use crate::accounts::user::email::Email;
@@ -248,23 +246,11 @@ async fn log_out(db: &Db, user: &User, session: Option<Uuid>) -> anyhow::Result<
 
 async fn delete(db: &Db, login: &str, yes: bool) -> anyhow::Result<()> {
     let user = find(db, login).await?;
-    if !yes && !io::stdin().is_terminal() {
-        // Text from a pipe or a script was not written as an answer to this question.
-        anyhow::bail!("nothing was deleted: there is no terminal to ask on, so give --yes");
-    }
-    if !yes && !confirmed(&user)? {
+    if !agreed(&format!("Delete {} with all sessions?", named(&user)), "deleted", yes)? {
         return out("Nothing was deleted.");
     }
     // This comes first: once the user is deleted, this command does not find them again.
     visit_store::forget(db, &user.email_canonical).await?;
     operator::delete(db, &user, Clock::default().now()).await?;
     out(format!("Deleted {}.", named(&user)))
-}
-
-fn confirmed(user: &User) -> anyhow::Result<bool> {
-    write!(io::stdout(), "Delete {} with all sessions? [y/N] ", named(user))?;
-    io::stdout().flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -18,6 +18,7 @@ pub(super) const TABLES: &[&str] = &[
     "limits",
     "events",
     "visits",
+    "apps",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -32,6 +32,7 @@ enum Table {
     Visits,
     Nodes,
     Replays,
+    Apps,
 }
 
 /// Sweeps every table again and again, without end.
@@ -70,6 +71,7 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Limits => limits += limit::accounts::sweep(db, now).await?,
             Table::Events => events += event::sweep(conn, events_kept, now).await?,
             Table::Visits => visits += visit_store::sweep(db, now).await?,
+            Table::Apps => {}                   // the operator removes them
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

@@ -5,6 +5,7 @@
 mod api;
 mod api_tools;
 mod app;
+mod apps;
 mod backup;
 mod bad_input;
 mod browser;

@@ -103,6 +103,14 @@ pub enum EventKind {
     MailRetried,
     /// The operator took an email out of those to send.
     MailDropped,
+    /// The operator registered an app.
+    AppAdded,
+    /// The operator changed what is registered of an app.
+    AppChanged,
+    /// The operator gave an app another secret, or dropped its old one.
+    AppSecretChanged,
+    /// The operator removed an app.
+    AppRemoved,
     /// The operator restored a backup. What happened after it was made is not in the tables.
     Restored,
 }
@@ -133,6 +141,10 @@ impl EventKind {
             | Self::KeysDropped
             | Self::MailRetried
             | Self::MailDropped
+            | Self::AppAdded
+            | Self::AppChanged
+            | Self::AppSecretChanged
+            | Self::AppRemoved
             | Self::Restored => Cause::Operator,
         }
     }

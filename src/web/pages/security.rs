@@ -98,6 +98,10 @@ impl SecurityPage {
             EventKind::KeysDropped => t.event_keys_dropped(),
             EventKind::MailRetried => t.event_mail_retried(),
             EventKind::MailDropped => t.event_mail_dropped(),
+            EventKind::AppAdded => t.event_app_added(),
+            EventKind::AppChanged => t.event_app_changed(),
+            EventKind::AppSecretChanged => t.event_app_secret_changed(),
+            EventKind::AppRemoved => t.event_app_removed(),
             EventKind::Restored => t.event_restored(),
         };
         if times > 1 { t.event_times(what, times) } else { what.into() }

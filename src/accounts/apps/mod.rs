@@ -1,0 +1,127 @@
+//! `apps`: the applications that the operator has registered, and that ask Latchkey who is there.
+//!
+//! OAuth calls an app a client (RFC 6749, 1.1). Here a client is whoever sends a request.
+
+pub mod operate;
+pub mod redirect_uri;
+
+use std::str::FromStr;
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{FromJsonQueryResult, QueryOrder};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::accounts::Result;
+use crate::accounts::token::{Token, TokenDigest};
+use redirect_uri::RedirectUri;
+
+/// A registered app. It is not called `App`, which is the shared state of the server.
+pub type Application = Model;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "apps")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    #[sea_orm(unique)]
+    pub name_canonical: String,
+    pub redirect_uris: RedirectUris,
+    pub logout_uris: RedirectUris,
+    pub public: bool,
+    pub trusted: bool,
+    pub pkce: bool,
+    pub algorithm: SigningAlgorithm,
+    pub secret_digest: Option<TokenDigest>,
+    pub old_secret_digest: Option<TokenDigest>,
+    pub created_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The addresses of an app, as JSON in one column.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+pub struct RedirectUris(pub Vec<RedirectUri>);
+
+impl RedirectUris {
+    /// Returns whether one of them is the address that an app names.
+    pub fn have(&self, asked: &str) -> bool {
+        self.0.iter().any(|uri| uri.is(asked))
+    }
+}
+
+/// How the tokens of an app are signed (RFC 7518, 3.1; RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
+pub enum SigningAlgorithm {
+    /// RSA with SHA-256, which every library knows.
+    #[sea_orm(string_value = "RS256")]
+    Rs256,
+    /// ECDSA with P-256: short signatures.
+    #[sea_orm(string_value = "ES256")]
+    Es256,
+    /// Ed25519: short signatures, made quickly.
+    #[sea_orm(string_value = "EdDSA")]
+    EdDsa,
+}
+
+impl Model {
+    /// Returns whether this is one of the app's secrets. While the operator changes it, there are two.
+    pub fn has_secret(&self, secret: &str) -> bool {
+        // The digest of 32 random bytes: what an attacker could learn from the time of the comparison is the beginning of a
+        // digest, which tells nothing of a secret with that digest.
+        let Some(digest) = Token::parse(secret).map(|secret| Some(secret.digest())) else { return false };
+        !self.public && (self.secret_digest == digest || self.old_secret_digest == digest)
+    }
+}
+
+/// The name of an app, which users see: one line of 1 to 40 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppName(String);
+
+impl AppName {
+    /// Returns the name, as the operator has written it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the form in which names are compared. No two apps have the same.
+    fn canonical(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl FromStr for AppName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const MAX: usize = 40;
+        let name = text.trim();
+        if name.is_empty() || name.chars().count() > MAX || name.chars().any(char::is_control) {
+            return Err("must be a name of 1 to 40 characters, which users see");
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// Returns the app with this id, which is its `client_id`.
+pub async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Application>> {
+    Ok(Entity::find_by_id(id).one(conn).await?)
+}
+
+/// Returns the app with this name, in any case.
+pub async fn by_name(conn: &impl ConnectionTrait, name: &AppName) -> Result<Option<Application>> {
+    Ok(Entity::find().filter(Column::NameCanonical.eq(name.canonical())).one(conn).await?)
+}
+
+/// Returns all apps by their names.
+pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<Application>> {
+    Ok(Entity::find().order_by_asc(Column::NameCanonical).all(conn).await?)
+}

@@ -1,0 +1,172 @@
+//! What an operator does with apps, by a command on the server.
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
+use time::OffsetDateTime;
+
+use super::redirect_uri::RedirectUri;
+use super::{ActiveModel, AppName, Application, Column, Entity, RedirectUris, SigningAlgorithm};
+use crate::accounts::event::{self, EventKind};
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::{Asked, Result};
+use crate::chance;
+use crate::db::{Db, Transaction};
+
+/// An app that the operator registers.
+#[derive(Clone, Debug)]
+pub struct NewApp {
+    /// What users call it.
+    pub name: AppName,
+    /// Where codes may go.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// Where a browser may go after a log-out.
+    pub logout_uris: Vec<RedirectUri>,
+    /// Whether it has no secret, because it runs in a browser or on a phone, where everybody could read it.
+    pub public: bool,
+    /// Whether users are not asked for their consent.
+    pub trusted: bool,
+    /// Whether it has to show that a code was made for it (RFC 7636). Only a confidential app may do without.
+    pub pkce: bool,
+    /// How its tokens are signed.
+    pub algorithm: SigningAlgorithm,
+}
+
+/// What the operator changes of an app. `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Another name.
+    pub name: Option<AppName>,
+    /// These addresses in place of all before.
+    pub redirect_uris: Option<Vec<RedirectUri>>,
+    /// These addresses in place of all before.
+    pub logout_uris: Option<Vec<RedirectUri>>,
+    /// Whether users are asked for their consent.
+    pub trusted: Option<bool>,
+    /// Whether it has to use PKCE.
+    pub pkce: Option<bool>,
+    /// How its tokens are signed.
+    pub algorithm: Option<SigningAlgorithm>,
+}
+
+/// The name belongs to another app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameTaken;
+
+/// Registers an app. Returns it with its secret, which nobody can read again.
+pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Application, Option<Token>), NameTaken>> {
+    let secret = (!new.public).then(Token::random);
+    let app = Application {
+        id: chance::id(),
+        name_canonical: new.name.canonical(),
+        name: new.name.0,
+        redirect_uris: RedirectUris(new.redirect_uris),
+        logout_uris: RedirectUris(new.logout_uris),
+        public: new.public,
+        trusted: new.trusted,
+        pkce: new.pkce || new.public,
+        algorithm: new.algorithm,
+        secret_digest: secret.as_ref().map(Token::digest),
+        old_secret_digest: None,
+        created_at: now,
+    };
+    let tx = db.begin().await?;
+    let row = app.clone().into_active_model().reset_all();
+    if is_taken(Entity::insert(row).exec_without_returning(&tx).await)? {
+        return Ok(Err(NameTaken));
+    }
+    end(tx, EventKind::AppAdded, now).await?;
+    Ok(Ok((app, secret)))
+}
+
+/// Changes an app. Returns `None` if it was removed meanwhile.
+pub async fn edit(
+    db: &Db,
+    app: &Application,
+    changes: Changes,
+    now: OffsetDateTime,
+) -> Result<Result<Option<Application>, NameTaken>> {
+    let tx = db.begin().await?;
+    let mut row = ActiveModel { id: Set(app.id), ..Default::default() };
+    if let Some(name) = changes.name {
+        row.name_canonical = Set(name.canonical());
+        row.name = Set(name.0);
+    }
+    if let Some(uris) = changes.redirect_uris {
+        row.redirect_uris = Set(RedirectUris(uris));
+    }
+    if let Some(uris) = changes.logout_uris {
+        row.logout_uris = Set(RedirectUris(uris));
+    }
+    if let Some(trusted) = changes.trusted {
+        row.trusted = Set(trusted);
+    }
+    if let Some(pkce) = changes.pkce {
+        row.pkce = Set(pkce || app.public);
+    }
+    if let Some(algorithm) = changes.algorithm {
+        row.algorithm = Set(algorithm);
+    }
+    if is_taken(Entity::update_many().set(row).filter(Column::Id.eq(app.id)).exec(&tx).await)? {
+        return Ok(Err(NameTaken));
+    }
+    let Some(app) = super::by_id(&tx, app.id).await? else { return Ok(Ok(None)) };
+    end(tx, EventKind::AppChanged, now).await?;
+    Ok(Ok(Some(app)))
+}
+
+/// Gives a confidential app another secret. The one before works too, until [`drop_old_secret`]; the one before that does not.
+/// Returns `None` if the app was removed meanwhile.
+pub async fn make_secret(db: &Db, app: &Application, now: OffsetDateTime) -> Result<Option<Token>> {
+    let secret = Token::random();
+    let digests = (Some(secret.digest()), app.secret_digest.clone());
+    Ok(set_secrets(db, app, digests, now).await?.then_some(secret))
+}
+
+/// Makes the secret before the newest one stop working. Returns `false` if there is none.
+pub async fn drop_old_secret(db: &Db, app: &Application, now: OffsetDateTime) -> Result<bool> {
+    if app.old_secret_digest.is_none() {
+        return Ok(false);
+    }
+    set_secrets(db, app, (app.secret_digest.clone(), None), now).await
+}
+
+async fn set_secrets(
+    db: &Db,
+    app: &Application,
+    (new, old): (Option<TokenDigest>, Option<TokenDigest>),
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let tx = db.begin().await?;
+    let row = ActiveModel { secret_digest: Set(new), old_secret_digest: Set(old), ..Default::default() };
+    // Two commands at once must not both believe that their secret is the newest.
+    let unchanged = Column::SecretDigest.eq(app.secret_digest.clone());
+    let update = Entity::update_many().set(row).filter(Column::Id.eq(app.id)).filter(unchanged);
+    let done = update.exec(&tx).await?.rows_affected == 1;
+    if done {
+        end(tx, EventKind::AppSecretChanged, now).await?;
+    }
+    Ok(done)
+}
+
+/// Removes an app. Returns `false` if it was removed already.
+pub async fn remove(db: &Db, app: &Application, now: OffsetDateTime) -> Result<bool> {
+    let tx = db.begin().await?;
+    let removed = Entity::delete_by_id(app.id).exec(&tx).await?.rows_affected == 1;
+    if removed {
+        end(tx, EventKind::AppRemoved, now).await?;
+    }
+    Ok(removed)
+}
+
+async fn end(tx: Transaction, kind: EventKind, now: OffsetDateTime) -> Result<()> {
+    event::record(&tx, kind, None, &Asked::of_a_command(now)).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Returns whether a statement failed because the name belongs to another app.
+fn is_taken<T>(done: Result<T, sea_orm::DbErr>) -> Result<bool> {
+    match done {
+        Ok(_) => Ok(false),
+        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}

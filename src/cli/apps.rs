@@ -1,0 +1,271 @@
+//! `latchkey app …`: register applications, look at them, change and remove them.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::listing::{self, agreed, out, print_json};
+use super::open::open_db;
+use crate::accounts::apps::operate::{self, Changes, NameTaken, NewApp};
+use crate::accounts::apps::redirect_uri::RedirectUri;
+use crate::accounts::apps::{self, AppName, Application, SigningAlgorithm};
+use crate::accounts::token::Token;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+
+/// Each APP is a name or a `client_id`.
+#[derive(Subcommand)]
+pub(super) enum AppCommand {
+    /// Register an app, and print its client_id and client_secret. The secret is shown once.
+    Add(Add),
+    /// List all apps: name, client_id, since when.
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one app.
+    Show {
+        /// A name or a client_id.
+        app: String,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change what is registered of an app. What is not named stays.
+    Edit(Edit),
+    /// Make another client_secret. The one before works too, until --drop-old.
+    Secret {
+        /// A name or a client_id.
+        app: String,
+        /// Make none; end the one before the newest.
+        #[arg(long)]
+        drop_old: bool,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an app: nobody logs in to it any more. Asks first, on a terminal; elsewhere it needs --yes.
+    Remove {
+        /// A name or a client_id.
+        app: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The app that `app add` registers, as typed.
+#[derive(Args)]
+pub(super) struct Add {
+    /// What users call it.
+    name: AppName,
+    /// Where the app gets its codes. May come several times.
+    #[arg(long = "redirect-uri", value_name = "URI", required = true)]
+    redirect_uris: Vec<RedirectUri>,
+    /// Where the app may send a browser after a log-out. May come several times.
+    #[arg(long = "logout-uri", value_name = "URI")]
+    logout_uris: Vec<RedirectUri>,
+    /// It runs in a browser or on a phone, where everybody could read a secret, so it gets none.
+    #[arg(long)]
+    public: bool,
+    /// It is yours: users are not asked whether it may see their name and address.
+    #[arg(long)]
+    trusted: bool,
+    /// It cannot use PKCE (RFC 7636). A code that an attacker reads is safe by its secret only.
+    #[arg(long, conflicts_with = "public")]
+    no_pkce: bool,
+    /// How its tokens are signed.
+    #[arg(long, value_name = "ALGORITHM", value_enum, default_value = "RS256")]
+    algorithm: Algorithm,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `app edit` changes, as typed.
+#[derive(Args)]
+pub(super) struct Edit {
+    /// A name or a client_id.
+    app: String,
+    /// What users call it.
+    #[arg(long)]
+    name: Option<AppName>,
+    /// Where the app gets its codes, in place of all before. May come several times.
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Option<Vec<RedirectUri>>,
+    /// Where the app may send a browser after a log-out, in place of all before. May come several times.
+    #[arg(long = "logout-uri", value_name = "URI")]
+    logout_uris: Option<Vec<RedirectUri>>,
+    /// Whether users are not asked for their consent.
+    #[arg(long, value_name = "BOOL")]
+    trusted: Option<bool>,
+    /// Whether it has to use PKCE.
+    #[arg(long, value_name = "BOOL")]
+    pkce: Option<bool>,
+    /// How its tokens are signed.
+    #[arg(long, value_name = "ALGORITHM", value_enum)]
+    algorithm: Option<Algorithm>,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// An algorithm by its name in JWTs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Algorithm {
+    #[value(name = "RS256")]
+    Rs256,
+    #[value(name = "ES256")]
+    Es256,
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+impl From<Algorithm> for SigningAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
+        }
+    }
+}
+
+pub(super) async fn run(config: Config, command: AppCommand) -> anyhow::Result<()> {
+    let db = open_db(&config.storage()?).await?;
+    let done = run_on(config, &db, command).await;
+    db.close().await?;
+    done
+}
+
+async fn run_on(config: Config, db: &Db, command: AppCommand) -> anyhow::Result<()> {
+    match command {
+        AppCommand::Add(typed) => add(config, db, typed).await,
+        AppCommand::List { json } => listing::apps(&apps::all(db.read()).await?, json),
+        AppCommand::Show { app, json } => listing::app(&find(db, &app).await?, json),
+        AppCommand::Edit(typed) => edit(db, typed).await,
+        AppCommand::Secret { app, drop_old: true, json } => drop_old_secret(db, &find(db, &app).await?, json).await,
+        AppCommand::Secret { app, drop_old: false, json } => make_secret(db, &find(db, &app).await?, json).await,
+        AppCommand::Remove { app, yes, json } => remove(db, &find(db, &app).await?, (yes, json)).await,
+    }
+}
+
+async fn find(db: &Db, text: &str) -> anyhow::Result<Application> {
+    let found = match (text.parse(), text.parse()) {
+        (Ok(id), _) => apps::by_id(db.read(), id).await?,
+        (_, Ok(name)) => apps::by_name(db.read(), &name).await?,
+        _ => None,
+    };
+    found.ok_or_else(|| anyhow::anyhow!("there is no app {text}; `latchkey app list` lists them all"))
+}
+
+fn taken(name: &str, NameTaken: NameTaken) -> anyhow::Error {
+    anyhow::anyhow!("there is an app {name} already; `latchkey app show` shows it, `latchkey app edit` changes it")
+}
+
+async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
+    let new = NewApp {
+        name: typed.name,
+        redirect_uris: typed.redirect_uris,
+        logout_uris: typed.logout_uris,
+        public: typed.public,
+        trusted: typed.trusted,
+        pkce: !typed.no_pkce,
+        algorithm: typed.algorithm.into(),
+    };
+    let name = new.name.as_str().to_owned();
+    let (app, secret) = operate::add(db, new, Clock::default().now()).await?.map_err(|why| taken(&name, why))?;
+    // Programs that set an app up need all three.
+    let issuer = config.recall_public_url().map(|url| url.origin().to_owned());
+    if typed.json {
+        let mut object = listing::app_object(&app);
+        object["client_secret"] = json!(secret.as_ref().map(|secret| secret.reveal().to_string()));
+        object["issuer"] = json!(issuer);
+        return print_json(&object);
+    }
+    out(format!("Added {name}."))?;
+    out(format!("client_id:     {}", app.id))?;
+    if let Some(secret) = secret {
+        out(format!("client_secret: {}", *secret.reveal()))?;
+    }
+    if let Some(issuer) = issuer {
+        out(format!("issuer:        {issuer}"))?;
+    }
+    if !app.public {
+        out("The secret is not shown again; `latchkey app secret` makes another.")?;
+    }
+    if !app.pkce {
+        out(
+            "Without PKCE, a code that an attacker reads is safe by the secret only. Use it if the app can: `latchkey app edit --pkce true`.",
+        )?;
+    }
+    Ok(())
+}
+
+async fn edit(db: &Db, typed: Edit) -> anyhow::Result<()> {
+    let app = find(db, &typed.app).await?;
+    if app.public && typed.pkce == Some(false) {
+        anyhow::bail!("{} has no secret, so it cannot do without PKCE", app.name);
+    }
+    let name = typed.name.as_ref().map_or(app.name.clone(), |name| name.as_str().to_owned());
+    let changes = Changes {
+        name: typed.name,
+        redirect_uris: typed.redirect_uris,
+        logout_uris: typed.logout_uris,
+        trusted: typed.trusted,
+        pkce: typed.pkce,
+        algorithm: typed.algorithm.map(Into::into),
+    };
+    if changes == Changes::default() {
+        anyhow::bail!("nothing was named to change; `latchkey app edit --help` lists what can be");
+    }
+    let edited = operate::edit(db, &app, changes, Clock::default().now()).await?.map_err(|why| taken(&name, why))?;
+    listing::app(&edited.ok_or_else(|| gone(&app))?, typed.json)
+}
+
+fn gone(app: &Application) -> anyhow::Error {
+    anyhow::anyhow!("{} was removed or changed a moment ago", app.name)
+}
+
+async fn make_secret(db: &Db, app: &Application, json: bool) -> anyhow::Result<()> {
+    if app.public {
+        anyhow::bail!("{} is public, so it has no secret", app.name);
+    }
+    let secret: Token = operate::make_secret(db, app, Clock::default().now()).await?.ok_or_else(|| gone(app))?;
+    if json {
+        return print_json(&json!({ "client_id": app.id, "client_secret": secret.reveal().to_string() }));
+    }
+    out(format!("client_secret: {}", *secret.reveal()))?;
+    out("It is not shown again. The one before works too, until `latchkey app secret --drop-old`.")
+}
+
+async fn drop_old_secret(db: &Db, app: &Application, json: bool) -> anyhow::Result<()> {
+    let dropped = operate::drop_old_secret(db, app, Clock::default().now()).await?;
+    if json {
+        return print_json(&json!({ "client_id": app.id, "dropped": dropped }));
+    }
+    let name = &app.name;
+    out(if dropped {
+        format!("Only the newest secret of {name} works now.")
+    } else {
+        format!("{name} has no old secret.")
+    })
+}
+
+async fn remove(db: &Db, app: &Application, (yes, json): (bool, bool)) -> anyhow::Result<()> {
+    if !agreed(&format!("Remove {}? Nobody can log in to it any more.", app.name), "removed", yes)? {
+        return out("Nothing was removed.");
+    }
+    if !operate::remove(db, app, Clock::default().now()).await? {
+        return Err(gone(app));
+    }
+    if json {
+        print_json(&json!({ "client_id": app.id, "removed": true }))
+    } else {
+        out(format!("Removed {}.", app.name))
+    }
+}
