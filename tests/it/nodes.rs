@@ -461,10 +461,11 @@ async fn a_database_that_a_newer_latchkey_has_added_to_is_used_and_one_that_it_h
 /// Starts so many servers on the cluster's database, in the process of the test.
 async fn apps<const N: usize>(cluster: &Cluster) -> [TestApp; N] {
     let mut apps: Vec<TestApp> = vec![];
+    let folder = Arc::new(tempfile::tempdir().unwrap()); // of all: any of them may send an email
     for _ in 0..N {
         let mut flags = vec!["--database-url", &*cluster.url, "--secret", SECRET, "--rate-limits=off"];
         flags.extend(apps.first().iter().flat_map(|first| ["--public-url", &*first.url]));
-        let next = TestApp::start_in(Arc::new(tempfile::tempdir().unwrap()), &flags).await;
+        let next = TestApp::start_in(folder.clone(), &flags).await;
         apps.push(next);
     }
     apps.try_into().unwrap_or_else(|_| unreachable!("N of them"))
