@@ -18,6 +18,7 @@ use crate::accounts::password::PasswordPolicy;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::policy::{self, Lifetime, Lifetimes, Policy};
 use crate::accounts::session::resume::Sessions;
+use crate::accounts::signing_key::SigningKeys;
 use crate::accounts::{self, Accounts, user};
 use crate::clock::Clock;
 use crate::config::{SecretSource, Settings, Storage};
@@ -119,6 +120,7 @@ impl App {
             db: db.clone(),
             sessions: Arc::new(Sessions::new(db.clone())),
             hasher,
+            signing: Arc::new(SigningKeys::new(db.clone(), &secret)),
             limits: Arc::new(Limits::new(settings.rate_limits, Fingerprint::new(&secret))),
             policy: Arc::new(policy(&settings)),
             bell: Arc::default(),

@@ -40,6 +40,7 @@ pub mod net;
 pub mod networks;
 pub mod nodes;
 pub mod notice;
+pub mod oidc;
 pub mod outside;
 pub mod recent;
 pub mod replay_store;

@@ -29,6 +29,11 @@ impl Seals {
         Self(Hkdf::new(None, secret.iter().next().unwrap_or_default()))
     }
 
+    /// Returns a maker of seals with each of the secrets, newest first.
+    pub fn all(secret: &Secret) -> Vec<Self> {
+        secret.iter().map(|secret| Self(Hkdf::new(None, secret))).collect()
+    }
+
     /// Returns the seal of the thing that has this digest.
     pub fn of(&self, digest: &[u8; 32]) -> Seal {
         let name = self.derive("name", digest);

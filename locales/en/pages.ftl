@@ -209,6 +209,7 @@ event-email-set = Email address set by an administrator
 event-logged-out = Logged out by an administrator
 event-user-deleted = Account deleted by an administrator
 event-keys-rotated = Secret of the site changed
+event-signing-keys-rotated = Keys that sign for apps changed
 event-keys-dropped = Old secrets of the site dropped
 event-mail-retried = Email retried by an administrator
 event-mail-dropped = Email dropped by an administrator

@@ -169,6 +169,7 @@ event-email-set = 管理员设置邮箱
 event-logged-out = 管理员让设备退出登录
 event-user-deleted = 管理员删除账号
 event-keys-rotated = 更换网站密钥
+event-signing-keys-rotated = 更换应用令牌的签名密钥
 event-keys-dropped = 停用网站的旧密钥
 event-mail-retried = 管理员重发邮件
 event-mail-dropped = 管理员取消邮件

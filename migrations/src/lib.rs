@@ -15,6 +15,7 @@ mod m20261127_000009_nodes;
 mod m20261127_000010_mail_waits;
 mod m20261127_000011_changes;
 mod m20261128_000012_apps;
+mod m20261128_000013_signing_keys;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000010_mail_waits::Migration),
             Box::new(m20261127_000011_changes::Migration),
             Box::new(m20261128_000012_apps::Migration),
+            Box::new(m20261128_000013_signing_keys::Migration),
         ]
     }
 }

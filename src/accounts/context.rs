@@ -14,6 +14,7 @@ use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordE
 use crate::accounts::policy::Policy;
 use crate::accounts::session::SessionKind;
 use crate::accounts::session::resume::{Resumed, Sessions};
+use crate::accounts::signing_key::SigningKeys;
 use crate::accounts::{Fault, Result};
 use crate::db::Db;
 use crate::keys::Pointer;
@@ -28,6 +29,8 @@ pub struct Accounts {
     pub sessions: Arc<Sessions>,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Signs the tokens of apps.
+    pub signing: Arc<SigningKeys>,
     /// Counts attempts, of clients and at accounts.
     pub limits: Arc<Limits>,
     /// What the operator has chosen.

@@ -1,7 +1,7 @@
 //! What is true of accounts. It knows the database and the hash; it knows no HTTP, no HTML and no mail.
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
-//! [`outbox`], [`apps`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`password_reset`], [`profile`],
+//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`password_reset`], [`profile`],
 //! [`security`], [`not_me`], [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
@@ -27,6 +27,7 @@ pub mod profile;
 mod replace_password;
 pub mod security;
 pub mod session;
+pub mod signing_key;
 pub mod signup;
 pub mod token;
 pub mod user;

@@ -11,12 +11,13 @@ use crate::accounts::event::{self, EventKind};
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::outbox::letter::Letter;
 use crate::accounts::password::HashedPassword;
+use crate::accounts::signing_key::{self, SigningAlgorithm};
 use crate::accounts::token::Token;
 use crate::accounts::user::email::Email;
 use crate::accounts::user::username::{FullName, Username};
 use crate::accounts::user::{self, Taken, User};
 use crate::accounts::{Asked, Result, outbox, session};
-use crate::db::Db;
+use crate::db::{Alone, Db};
 use crate::locale::Locale;
 
 /// An account that the operator makes for a user.
@@ -189,6 +190,17 @@ pub async fn settle_restored(conn: &impl ConnectionTrait, keep_sessions: bool, n
 /// Notes that the secret was changed.
 pub async fn note_keys(db: &Db, kind: EventKind, now: OffsetDateTime) -> Result<()> {
     event::record(db.write(), kind, None, &Asked::of_a_command(now)).await
+}
+
+/// Lets the next keys sign the tokens of apps ([`signing_key`]). Returns from when on each signs.
+pub async fn rotate_signing_keys(db: &Db, now: OffsetDateTime) -> Result<Vec<(SigningAlgorithm, OffsetDateTime)>> {
+    let tx = db.begin_alone(Alone::MakingKeys).await?;
+    let rotated = signing_key::rotate(&tx, now).await?;
+    if !rotated.is_empty() {
+        event::record(&tx, EventKind::SigningKeysRotated, None, &Asked::of_a_command(now)).await?;
+    }
+    tx.commit().await?;
+    Ok(rotated)
 }
 
 async fn record(conn: &impl ConnectionTrait, kind: EventKind, user: &User, now: OffsetDateTime) -> Result<()> {

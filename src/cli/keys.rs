@@ -8,7 +8,7 @@ use tracing::warn;
 use super::listing::{self, out};
 use super::open::{look_for, open_db};
 use crate::accounts::event::EventKind;
-use crate::accounts::{operator, session};
+use crate::accounts::{operator, session, signing_key};
 use crate::clock::Clock;
 use crate::config::{Config, SecretSource, Storage};
 use crate::keys::{Keys, Use};
@@ -24,8 +24,13 @@ pub(super) enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Put a fresh secret first in the secret file. It signs; those after it still verify.
-    Rotate,
+    /// Put a fresh secret first in the secret file, which signs, while those after it still verify. Let the next keys sign
+    /// the tokens of apps.
+    Rotate {
+        /// Only the keys that sign the tokens of apps; the secret stays.
+        #[arg(long)]
+        signing: bool,
+    },
     /// Drop all secrets but the newest. Refuses while a session may depend on one of them.
     Drop {
         /// Drop them although users have to log in again, such as after a leak.
@@ -39,6 +44,9 @@ pub(super) enum KeysCommand {
 
 pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Result<()> {
     let storage = config.storage()?;
+    if let KeysCommand::Rotate { signing: true } = command {
+        return rotate_signing(&storage).await;
+    }
     let file = match (&storage.secret, command) {
         (SecretSource::File(file), _) => file,
         (SecretSource::Given(secret), KeysCommand::List { json }) => return list(secret, *json),
@@ -51,9 +59,12 @@ pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Resul
     let named = || format!("LATCHKEY_SECRET_FILE: {name}");
     match *command {
         KeysCommand::List { json } => list(&Secret::load(file).with_context(named)?, json),
-        KeysCommand::Rotate => {
+        KeysCommand::Rotate { .. } => {
             let older = Secret::rotate(file).with_context(named)?.iter().len() - 1;
             note(&storage, EventKind::KeysRotated).await;
+            if let Err(why) = rotate_signing(&storage).await {
+                warn!("the secret is changed, but not the keys that sign the tokens of apps: {why:#}");
+            }
             out(format!("A fresh secret stands first in {name}; those after it still verify: {older}."))?;
             // A used cookie is signed anew with the newest secret. One that is not used for this long expires.
             let days = config.remember_idle_days;
@@ -67,11 +78,34 @@ pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Resul
             if !force {
                 refuse_while_open(&storage, &secret, keep.into()).await?;
             }
+            if let Err(why) = reseal(&storage, &secret).await {
+                warn!(
+                    "the keys that sign the tokens of apps could not be sealed anew, so others take their place: {why:#}"
+                );
+            }
             let kept = Secret::keep(file, keep.into()).with_context(named)?.iter().len();
             note(&storage, EventKind::KeysDropped).await;
             out(format!("Secrets left in {name}: {kept}. Restart each server that reads it."))
         }
     }
+}
+
+/// Lets the next keys sign the tokens of apps, where there are any.
+async fn rotate_signing(storage: &Storage) -> anyhow::Result<()> {
+    let db = open_db(storage).await?;
+    let rotated = operator::rotate_signing_keys(&db, Clock::default().now()).await?;
+    db.close().await?;
+    for (algorithm, from) in rotated {
+        let (name, at) = (algorithm.to_value(), Locale::En.moment(&from));
+        out(format!("The next {name} key signs the tokens of apps from {at} on; apps know it already."))?;
+    }
+    Ok(())
+}
+
+async fn reseal(storage: &Storage, secret: &Secret) -> anyhow::Result<()> {
+    let db = open_db(storage).await?;
+    signing_key::reseal(&db, secret).await?;
+    Ok(db.close().await?)
 }
 
 /// Refuses to drop secrets while a session may depend on a cookie or a token that one of them signed.

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use super::new_file::{NewFile, refuse_existing};
 use super::survey::{Survey, Tally};
 use super::table::{LEFT_OUT, TABLES, Table};
-use crate::db::{self, DatabaseUrl, Db};
+use crate::db::{self, Alone, DatabaseUrl, Db};
 
 /// A database as it was at one moment. Others may write meanwhile.
 #[derive(Debug)]
@@ -123,14 +123,14 @@ pub async fn fill(from: &Source, to: &DatabaseUrl) -> anyhow::Result<Copied> {
 pub(super) async fn fill_file(from: &Source, file: &Path) -> anyhow::Result<Copied> {
     let file = NewFile::begin(file)?;
     let db = Db::open_new(file.part()).await.map_err(in_words)?;
-    let tx = db.begin_alone().await.map_err(in_words)?;
+    let tx = db.begin_alone(Alone::Migrating).await.map_err(in_words)?;
     let read = copy(from, &tx).await?;
     Ok(Copied { tx, db, file: Some(file), read })
 }
 
 async fn fill_database(from: &Source, to: &DatabaseUrl) -> anyhow::Result<Copied> {
     let db = Db::open(to).await.map_err(in_words)?;
-    let tx = db.begin_alone().await.map_err(in_words)?;
+    let tx = db.begin_alone(Alone::Migrating).await.map_err(in_words)?;
     if db::is_in_use(&tx).await.map_err(in_words)? {
         bail!("a Latchkey uses it; stop all servers first");
     }

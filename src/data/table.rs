@@ -19,6 +19,7 @@ pub(super) const TABLES: &[&str] = &[
     "events",
     "visits",
     "apps",
+    "signing_keys",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -13,6 +13,8 @@ pub enum Alone {
     Migrating = i64::from_be_bytes(*b"latchkey"),
     /// Deleting expired rows.
     Sweeping = i64::from_be_bytes(*b"latchswp"),
+    /// Making key pairs.
+    MakingKeys = i64::from_be_bytes(*b"latchjwk"),
     /// Making a scheduled backup.
     BackingUp = i64::from_be_bytes(*b"latchbak"),
 }

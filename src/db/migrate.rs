@@ -7,7 +7,7 @@ use migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tracing::warn;
 
-use super::Db;
+use super::{Alone, Db};
 
 /// The mark of a step after which an older program must not use the database.
 const BREAKING: &str = "_breaking_";
@@ -25,7 +25,7 @@ impl Db {
         if self.is_up_to_date().await? {
             return Ok(());
         }
-        let tx = self.begin_alone().await?;
+        let tx = self.begin_alone(Alone::Migrating).await?;
         if tx.get_database_backend() == DbBackend::Postgres {
             // A step that waits for a table makes every request to the table wait behind it, on all servers. A backup that
             // reads the table for minutes would stop the site. The service manager starts this server again.

@@ -67,15 +67,15 @@ impl Db {
         self.read.begin_with_options(options).await
     }
 
-    /// Begins a transaction in which no other process can migrate the tables. SQLite takes its write lock when a transaction
+    /// Begins a transaction in which only one process at a time does this. SQLite takes its write lock when a transaction
     /// begins. PostgreSQL has an advisory lock, which ends with the transaction, also if the process dies in it.
-    pub async fn begin_alone(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin_alone(&self, what: Alone) -> Result<DatabaseTransaction, DbErr> {
         let tx = self.write.begin_plain().await?;
         if tx.get_database_backend() == DbBackend::Postgres {
             // A node that hangs with the lock, or another program that has it, must not keep this one waiting without a word.
             tx.execute_unprepared("SET LOCAL lock_timeout = '30s'").await?;
         }
-        advisory::lock(&tx, Alone::Migrating).await?;
+        advisory::lock(&tx, what).await?;
         Ok(tx)
     }
 

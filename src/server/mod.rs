@@ -28,7 +28,7 @@ use crate::gate::HANDLER_TIMEOUT;
 use crate::mail::{Mailer, postman};
 use crate::net::{ConnectionLimits, Crowd, accept, redirect};
 use crate::served::Served;
-use crate::{api, web};
+use crate::{api, oidc, web};
 
 pub use sockets::Sockets;
 
@@ -187,7 +187,7 @@ fn open_doors(app: &Arc<App>, sockets: Sockets, stopped: &watch::Receiver<bool>)
     let crowd_of = |limits| Crowd::new(limits, app.settings.trusted_proxies.clone());
     let crowd = crowd_of(limits);
     let (api, description) = api::router(app.clone())?;
-    let doors = web::router(app.clone(), &description).merge(api);
+    let doors = web::router(app.clone(), &description).merge(api).merge(oidc::router(app.clone()));
     let mut listeners = JoinSet::new();
     listeners.spawn(accept(site, doors, tls, crowd.clone(), stopped.clone()));
     if let Some(plain) = plain {

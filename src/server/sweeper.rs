@@ -33,6 +33,7 @@ enum Table {
     Nodes,
     Replays,
     Apps,
+    SigningKeys,
 }
 
 /// Sweeps every table again and again, without end.
@@ -71,7 +72,9 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Limits => limits += limit::accounts::sweep(db, now).await?,
             Table::Events => events += event::sweep(conn, events_kept, now).await?,
             Table::Visits => visits += visit_store::sweep(db, now).await?,
-            Table::Apps => {}                   // the operator removes them
+            Table::Apps => {} // the operator removes them
+            // The next one is made, and the oldest deleted, when another takes over.
+            Table::SigningKeys => {}
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

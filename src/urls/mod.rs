@@ -37,6 +37,7 @@ pub const API_RESET_PASSWORD: &str = "/reset_password/";
 pub const API_COMPLETE_RESET_PASSWORD: &str = "/complete_reset_password/";
 pub const DOCS: &str = "/docs";
 pub const OPENAPI: &str = "/openapi.json";
+pub const JWKS: &str = "/.well-known/jwks.json";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
 pub const METRICS: &str = "/metrics";

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use latchkey::data::{Source, check};
-use latchkey::db::{DatabaseUrl, Db};
+use latchkey::db::{Alone, DatabaseUrl, Db};
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -364,7 +364,7 @@ async fn what_has_ended_after_a_backup_does_not_come_to_life_by_its_restore() {
 /// Makes a database of an earlier release, which had so many steps, with one user.
 async fn older(file: &Path, steps: u32) {
     let db = Db::open(&DatabaseUrl::of_file(file).unwrap()).await.unwrap();
-    let tx = db.begin_alone().await.unwrap();
+    let tx = db.begin_alone(Alone::Migrating).await.unwrap();
     Migrator::up(&tx, Some(steps)).await.unwrap();
     let user = "INSERT INTO users (id, email, email_canonical, username, username_canonical, full_name, hashed_password, \
                 created_at, updated_at) VALUES (randomblob(16), 'sam@example.com', 'sam@example.com', 'sam', 'sam', '', '', \

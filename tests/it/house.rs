@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 31), // serves, among other things
     ("web", 20),
     ("api", 20),
+    ("oidc", 20),
     ("mail", 20),
     ("gate", 17),
     ("app", 15),
@@ -51,6 +52,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ("accounts", &["axum", "askama", "lettre", "tower_sessions", "tower_cookies"]),
     ("words", &["axum", "askama", "lettre", "sea_orm"]),
     ("api", &["sea_orm", "askama", "lettre", "argon2", "argon2_rust", "tower_sessions", "tower_cookies"]),
+    ("oidc", &["sea_orm", "askama", "lettre", "argon2", "argon2_rust", "tower_sessions", "tower_cookies"]),
     ("web", &["sea_orm", "lettre", "argon2", "argon2_rust"]),
     ("gate", &["sea_orm", "askama", "lettre", "argon2", "argon2_rust"]),
     ("mail", &["axum", "sea_orm", "argon2", "argon2_rust"]),

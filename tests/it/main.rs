@@ -57,6 +57,7 @@ mod queries;
 mod redirects;
 mod security;
 mod settings;
+mod signing_key;
 mod signup;
 mod smtp;
 mod start;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use latchkey::db::{DatabaseUrl, Db};
+use latchkey::db::{Alone, DatabaseUrl, Db};
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
@@ -46,7 +46,7 @@ async fn say(db: &Db, statement: &str) -> Result<u64, DbErr> {
 
 /// Does so many of the next steps.
 async fn migrate(db: &Db, steps: u32) {
-    let tx = db.begin_alone().await.unwrap();
+    let tx = db.begin_alone(Alone::Migrating).await.unwrap();
     Migrator::up(&tx, Some(steps)).await.unwrap();
     tx.commit().await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use latchkey::accounts::user::{self, User};
-use latchkey::db::{DatabaseUrl, Db};
+use latchkey::db::{Alone, DatabaseUrl, Db};
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -151,7 +151,7 @@ async fn a_database_from_before_languages_is_brought_up_to_date() {
     let hash: String = app.app.db.read().query_one_raw(hash).await.unwrap().unwrap().try_get_by_index(0).unwrap();
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let db = Db::open(&DatabaseUrl::of_file(&dir.path().join("latchkey.db")).unwrap()).await.unwrap();
-    let tx = db.begin_alone().await.unwrap();
+    let tx = db.begin_alone(Alone::Migrating).await.unwrap();
     Migrator::up(&tx, Some(1)).await.unwrap();
     let user = format!(
         "INSERT INTO users (id, email, email_canonical, username, username_canonical, full_name, hashed_password, created_at, \

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::Result;
+use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
 use redirect_uri::RedirectUri;
 
@@ -55,21 +56,6 @@ impl RedirectUris {
     pub fn have(&self, asked: &str) -> bool {
         self.0.iter().any(|uri| uri.is(asked))
     }
-}
-
-/// How the tokens of an app are signed (RFC 7518, 3.1; RFC 8037).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
-pub enum SigningAlgorithm {
-    /// RSA with SHA-256, which every library knows.
-    #[sea_orm(string_value = "RS256")]
-    Rs256,
-    /// ECDSA with P-256: short signatures.
-    #[sea_orm(string_value = "ES256")]
-    Es256,
-    /// Ed25519: short signatures, made quickly.
-    #[sea_orm(string_value = "EdDSA")]
-    EdDsa,
 }
 
 impl Model {

@@ -4,8 +4,9 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Query
 use time::OffsetDateTime;
 
 use super::redirect_uri::RedirectUri;
-use super::{ActiveModel, AppName, Application, Column, Entity, RedirectUris, SigningAlgorithm};
+use super::{ActiveModel, AppName, Application, Column, Entity, RedirectUris};
 use crate::accounts::event::{self, EventKind};
+use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::{Asked, Result};
 use crate::chance;

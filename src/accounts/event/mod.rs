@@ -97,6 +97,8 @@ pub enum EventKind {
     UserDeleted,
     /// The operator added a secret, which signs from now on.
     KeysRotated,
+    /// The operator let the next keys sign the tokens of apps.
+    SigningKeysRotated,
     /// The operator dropped old secrets.
     KeysDropped,
     /// The operator had an email sent that was not.
@@ -138,6 +140,7 @@ impl EventKind {
             | Self::EmailSet
             | Self::LoggedOut
             | Self::KeysRotated
+            | Self::SigningKeysRotated
             | Self::KeysDropped
             | Self::MailRetried
             | Self::MailDropped

@@ -95,6 +95,7 @@ impl SecurityPage {
             EventKind::LoggedOut => t.event_logged_out(),
             EventKind::UserDeleted => t.event_user_deleted(),
             EventKind::KeysRotated => t.event_keys_rotated(),
+            EventKind::SigningKeysRotated => t.event_signing_keys_rotated(),
             EventKind::KeysDropped => t.event_keys_dropped(),
             EventKind::MailRetried => t.event_mail_retried(),
             EventKind::MailDropped => t.event_mail_dropped(),

@@ -1,0 +1,39 @@
+//! What apps read once: where everything is, and the keys by which they check tokens.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::accounts::signing_key::PUBLISHED_KEPT;
+use crate::app::App;
+use crate::gate::error::Error;
+
+/// GET /.well-known/jwks.json (RFC 7517, 5)
+pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
+    let keys = app.accounts.signing.published(app.now()).await?;
+    kept("application/jwk-set+json", &json!({ "keys": keys }), &headers)
+}
+
+/// Answers with a document that its reader may keep for an hour, or says that the one it has is still the same (RFC 9110, 13).
+fn kept(media_type: &'static str, document: &impl Serialize, headers: &HeaderMap) -> Result<Response, Error> {
+    let body = Bytes::from(serde_json::to_vec(document).map_err(Error::internal)?);
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    let is_known = known
+        .flat_map(|line| line.split(','))
+        .any(|known| ["*", &tag].contains(&known.trim().trim_start_matches("W/")));
+    let about =
+        [(header::CACHE_CONTROL, format!("public, max-age={}", PUBLISHED_KEPT.whole_seconds())), (header::ETAG, tag)];
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    }
+    Ok(([(header::CONTENT_TYPE, media_type)], about, body).into_response())
+}
