@@ -17,6 +17,7 @@ use crate::accounts::outbox::Queue;
 use crate::accounts::password::PasswordPolicy;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::policy::{self, Lifetime, Lifetimes, Policy};
+use crate::accounts::refresh_token::RefreshTokens;
 use crate::accounts::session::resume::Sessions;
 use crate::accounts::signing_key::SigningKeys;
 use crate::accounts::{self, Accounts, user};
@@ -120,6 +121,7 @@ impl App {
             db: db.clone(),
             sessions: Arc::new(Sessions::new(db.clone())),
             hasher,
+            refresh: Arc::new(RefreshTokens::new(&secret)),
             signing: Arc::new(SigningKeys::new(db.clone(), &secret)),
             limits: Arc::new(Limits::new(settings.rate_limits, Fingerprint::new(&secret))),
             policy: Arc::new(policy(&settings)),

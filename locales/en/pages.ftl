@@ -344,3 +344,25 @@ failure-client = We couldn't read this request
 failure-client-advice = Go back and try again, or start from the home page.
 failure-server = Something went wrong on our side
 failure-server-advice = Try again in a moment. If it keeps happening, send us the request ID below.
+
+# Apps
+
+# $app (String)
+log-in-to-go-on = Log in to go on to { $app }.
+# $app (String)
+authorize-heading = Log in to { $app }
+# $app (String)
+authorize-lead = { $app } will see:
+authorize-openid = that it is you, by an ID that stays the same
+authorize-profile = your username, your full name and your language
+authorize-email = your email address
+authorize-offline = all of this also while you are away, until you log out here
+# $host (String)
+authorize-to = You go on to { $host }.
+authorize-allow = Allow
+authorize-deny = Cancel
+authorize-stranger = This link leads to no app
+authorize-unknown-app = The app that sent you here is not registered at this site. Go back to it and try again. If this happens again, tell the people who run it.
+authorize-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
+authorize-too-long = The app that sent you here has sent more than this site can carry through a log-in. Log in here first, then go back to the app and try again.
+event-app-allowed = App allowed to see your account

@@ -281,3 +281,21 @@ failure-client = 无法读取此请求
 failure-client-advice = 请返回上一页再试，或从首页重新进入。
 failure-server = 服务器出错了
 failure-server-advice = 请稍后再试。如果问题仍然出现，请把下面的请求编号告诉我们。
+
+# 应用
+
+log-in-to-go-on = 登录后继续前往{ $app }。
+authorize-heading = 登录{ $app }
+authorize-lead = { $app }将看到：
+authorize-openid = 你是谁（一个固定不变的编号）
+authorize-profile = 你的用户名、姓名和语言
+authorize-email = 你的邮箱地址
+authorize-offline = 在你退出登录之前，即使你不在使用该应用，也能看到以上内容
+authorize-to = 你将前往 { $host }。
+authorize-allow = 允许
+authorize-deny = 取消
+authorize-stranger = 此链接不通向任何应用
+authorize-unknown-app = 把你带到这里的应用没有在本网站登记。返回该应用再试一次；如果仍然如此，联系该应用的管理者。
+authorize-unknown-address = 把你带到这里的应用要求前往一个未登记的地址，因此你仍留在本网站。联系该应用的管理者。
+authorize-too-long = 把你带到这里的应用发送的内容过长，登录时无法保留。先在此登录，然后返回该应用再试一次。
+event-app-allowed = 允许应用查看账号

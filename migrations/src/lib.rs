@@ -16,6 +16,8 @@ mod m20261127_000010_mail_waits;
 mod m20261127_000011_changes;
 mod m20261128_000012_apps;
 mod m20261128_000013_signing_keys;
+mod m20261128_000014_authorizations;
+mod m20261128_000015_email_proven;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -36,6 +38,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000011_changes::Migration),
             Box::new(m20261128_000012_apps::Migration),
             Box::new(m20261128_000013_signing_keys::Migration),
+            Box::new(m20261128_000014_authorizations::Migration),
+            Box::new(m20261128_000015_email_proven::Migration),
         ]
     }
 }

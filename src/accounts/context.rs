@@ -12,6 +12,7 @@ use crate::accounts::password::argon::Verdict;
 use crate::accounts::password::hasher::Hasher;
 use crate::accounts::password::{HashedPassword, NewPassword, Password, PasswordError};
 use crate::accounts::policy::Policy;
+use crate::accounts::refresh_token::RefreshTokens;
 use crate::accounts::session::SessionKind;
 use crate::accounts::session::resume::{Resumed, Sessions};
 use crate::accounts::signing_key::SigningKeys;
@@ -31,6 +32,8 @@ pub struct Accounts {
     pub hasher: Hasher,
     /// Signs the tokens of apps.
     pub signing: Arc<SigningKeys>,
+    /// Makes and reads the refresh tokens of apps.
+    pub refresh: Arc<RefreshTokens>,
     /// Counts attempts, of clients and at accounts.
     pub limits: Arc<Limits>,
     /// What the operator has chosen.

@@ -1,7 +1,7 @@
 //! What is true of accounts. It knows the database and the hash; it knows no HTTP, no HTML and no mail.
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
-//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`password_reset`], [`profile`],
+//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`authorize`], [`password_reset`], [`profile`],
 //! [`security`], [`not_me`], [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
@@ -10,6 +10,7 @@
 
 mod admit;
 pub mod apps;
+pub mod authorize;
 mod client;
 mod context;
 pub mod event;
@@ -24,12 +25,14 @@ pub mod password;
 pub mod password_reset;
 pub mod policy;
 pub mod profile;
+pub mod refresh_token;
 mod replace_password;
 pub mod security;
 pub mod session;
 pub mod signing_key;
 pub mod signup;
 pub mod token;
+pub mod tokens;
 pub mod user;
 
 use std::fmt;

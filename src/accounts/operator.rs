@@ -43,6 +43,7 @@ pub async fn create(db: &Db, new: NewAccount, now: OffsetDateTime) -> Result<Res
         hashed_password: HashedPassword::none(),
         locale: None,
         first_locale: locale,
+        email_is_proven: true,
     };
     let tx = db.begin().await?;
     // Links of sign-ups with this address are deleted, and the passwords that were planted in them. They are locked before

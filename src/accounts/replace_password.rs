@@ -70,7 +70,7 @@ pub(super) async fn replace(
     }
     // Only now, with the user locked: a link that was made while this waited for the user dies too.
     reset_token::delete_unused(tx, user.id).await?;
-    user::set_password(tx, user.id, hashed_password, now).await?;
+    user::set_password(tx, user.id, hashed_password, matches!(proof, Proof::Link(..)), now).await?;
     let (session, device, kind) = match proof {
         Proof::Link(_, by) => {
             session::end_all(tx, user.id, now).await?;

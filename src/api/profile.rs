@@ -71,6 +71,7 @@ impl From<&User> for UserOut {
             first_locale: _,
             password_changed_at: _,
             disabled_at: _,
+            email_proven_at: _,
         } = user;
         Self { id: *id, username: username.clone(), email: email.to_string(), full_name: full_name.clone() }
     }

@@ -20,6 +20,8 @@ pub(super) const TABLES: &[&str] = &[
     "visits",
     "apps",
     "signing_keys",
+    "grants",
+    "authorizations",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -22,12 +22,15 @@ const HSTS_WITH_SUBDOMAINS: &str = "max-age=63072000; includeSubDomains";
 
 /// Returns the policy of every page that sets none itself: it loads our own files only, has no inline code, and is shown
 /// in no frame. So what an attacker smuggles into a page cannot run, load or send anything.
-pub fn content_security_policy(app: &App) -> HeaderValue {
+///
+/// `forms_lead_to` are other origins to which the answer to a form may send the browser.
+pub fn content_security_policy(app: &App, forms_lead_to: &[String]) -> HeaderValue {
     // Chromium applies `form-action` to the redirect that answers a form too, and a log-in leads home.
     let home = app.settings.home_url.as_ref().map_or_else(String::new, |home| format!(" {}", home.origin()));
+    let others: String = forms_lead_to.iter().map(|source| format!(" {source}")).collect();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         form-action 'self'{home}; base-uri 'none'; frame-ancestors 'none'"
+         form-action 'self'{home}{others}; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy).expect("an origin is ASCII")
 }

@@ -5,7 +5,7 @@ pub mod body;
 pub mod client;
 pub mod error;
 pub mod form;
-mod headers;
+pub mod headers;
 pub mod host;
 pub mod origin;
 
@@ -45,7 +45,7 @@ pub struct Gate {
 impl Gate {
     /// Returns the gate of one door.
     pub fn new(app: Arc<App>, language: FindLanguage, failure: AnswerFailure) -> Self {
-        let policy = headers::content_security_policy(&app);
+        let policy = headers::content_security_policy(&app, &[]);
         Self { app, language, failure, policy }
     }
 }

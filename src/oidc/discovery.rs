@@ -12,9 +12,43 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::accounts::signing_key::PUBLISHED_KEPT;
+use crate::accounts::authorize::scope::Scope;
+use crate::accounts::signing_key::{PUBLISHED_KEPT, algorithms};
 use crate::app::App;
 use crate::gate::error::Error;
+use crate::locale::Locale;
+use crate::urls;
+
+/// GET /.well-known/openid-configuration (OpenID Connect Discovery, 4) and /.well-known/oauth-authorization-server (RFC 8414)
+pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
+    let at = |path| app.public_url.at(path);
+    let document = json!({
+        "issuer": app.public_url.origin(),
+        "authorization_endpoint": at(urls::AUTHORIZE),
+        "token_endpoint": at(urls::OAUTH_TOKEN),
+        "userinfo_endpoint": at(urls::USERINFO),
+        "jwks_uri": at(urls::JWKS),
+        "scopes_supported": Scope::all().map(Scope::name).collect::<Vec<_>>(),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms(),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "claims_supported": [
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "amr", "preferred_username", "name",
+            "locale", "updated_at", "email", "email_verified",
+        ],
+        "ui_locales_supported": Locale::iter().map(|locale| locale.tag()).collect::<Vec<_>>(),
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "claims_parameter_supported": false,
+    });
+    kept("application/json", &document, &headers)
+}
 
 /// GET /.well-known/jwks.json (RFC 7517, 5)
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {

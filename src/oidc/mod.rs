@@ -2,17 +2,20 @@
 //!
 //! Nothing here reads a cookie. So a page of any site may read the answers, with a script of an app that has no server.
 
+mod client;
 mod discovery;
 mod error;
+mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::gate::client::Language;
@@ -23,15 +26,32 @@ use crate::urls;
 pub fn router(app: Arc<App>) -> Router {
     let gate = Gate::new(app.clone(), Language::accepted, error::json);
     Router::new()
+        .route(urls::OPENID_CONFIGURATION, get(discovery::configuration))
+        .route(urls::OAUTH_METADATA, get(discovery::configuration))
         .route(urls::JWKS, get(discovery::jwks))
+        .route(urls::OAUTH_TOKEN, post(token::redeem))
+        .route(urls::USERINFO, get(userinfo::show).post(userinfo::show))
         .layer(from_fn(for_every_page))
         .layer(from_fn_with_state(Arc::new(gate), gate::around))
         .with_state(app)
 }
 
-/// Lets the scripts of every site read the answer. It says nothing that its reader does not prove to know already.
+/// Lets the scripts of every site read the answer. It says nothing that its reader does not prove to know already. A browser
+/// asks first whether a script may send what no form can (CORS; Fetch, 4.8).
 async fn for_every_page(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = if request.method() == Method::OPTIONS {
+        let allowed = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+            (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+        ];
+        (StatusCode::NO_CONTENT, allowed).into_response()
+    } else {
+        match gate::body::take(request).await {
+            Ok((request, body)) => next.run(request.map(|_| body.into())).await,
+            Err(error) => error.into_response(),
+        }
+    };
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

@@ -34,6 +34,8 @@ enum Table {
     Replays,
     Apps,
     SigningKeys,
+    Grants,
+    Authorizations,
 }
 
 /// Sweeps every table again and again, without end.
@@ -75,6 +77,8 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Apps => {} // the operator removes them
             // The next one is made, and the oldest deleted, when another takes over.
             Table::SigningKeys => {}
+            Table::Grants => {}                 // until the user takes them back
+            Table::Authorizations => {}         // they end with their sessions
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

@@ -11,8 +11,8 @@ use url::Url;
 pub struct Next(String);
 
 impl Next {
-    /// The longest path that is carried along, in bytes.
-    const MAX: usize = 512;
+    /// The longest path that is carried along, in bytes. Requests of apps are long (`authorize`).
+    const MAX: usize = 2048;
 
     /// Returns the path, or `None` if the text could lead to another site.
     pub fn parse(text: &str) -> Option<Self> {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn next_refuses_other_sites() {
-        let (long, long_encoded) = (format!("/{}", "a".repeat(600)), format!("/{}", "<".repeat(300)));
+        let (long, long_encoded) = (format!("/{}", "a".repeat(2100)), format!("/{}", "<".repeat(1000)));
         for text in [
             "",
             "profile",

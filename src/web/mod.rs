@@ -19,7 +19,7 @@ use crate::gate::{self, Gate};
 use crate::urls;
 use browser::{guard, language, resolve, visit};
 use frame::{assets, error, health};
-use pages::{dev_mailbox, docs, home, login, not_me, password_reset, profile, security, signup};
+use pages::{authorize, dev_mailbox, docs, home, login, not_me, password_reset, profile, security, signup};
 
 /// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.
 pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
@@ -46,6 +46,8 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::FORGOT_PASSWORD_SENT, get(password_reset::sent))
         .route(urls::RESET_PASSWORD, get(password_reset::show).post(password_reset::reset))
         .route(urls::CHANGE_PASSWORD, get(profile::well_known))
+        .route(urls::AUTHORIZE, get(authorize::show))
+        .route(urls::CONSENT, post(authorize::decide))
         .route(urls::DEV_MAILBOX, get(dev_mailbox::list))
         .route(urls::DEV_MAILBOX_JSON, get(dev_mailbox::json))
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
@@ -58,6 +60,8 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
 
     Router::new()
         .merge(pages)
+        // A page of an app may send this form, so it does not pass the guard. It reads no cookie.
+        .route(urls::AUTHORIZE, post(authorize::post))
         .route(urls::HEALTHZ, get(health::alive))
         .route(urls::READYZ, get(health::ready))
         .route(urls::FAVICON, get(assets::favicon))

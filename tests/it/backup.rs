@@ -194,7 +194,7 @@ async fn a_backup_shows_one_moment_although_the_server_and_others_write() {
             // A user and an event in one transaction: no moment has one without the other.
             let tx = writer.begin().await.unwrap();
             for statement in [
-                "INSERT INTO users SELECT randomblob(16), e, e, e, e, '', '', at, at, NULL, NULL, NULL, NULL FROM \
+                "INSERT INTO users SELECT randomblob(16), e, e, e, e, '', '', at, at, NULL, NULL, NULL, NULL, NULL FROM \
                  (SELECT hex(randomblob(8)) AS e, created_at AS at FROM users LIMIT 1)",
                 "INSERT INTO events SELECT randomblob(16), created_at, 'sign_up', id, '', '', '' FROM users \
                  ORDER BY rowid DESC LIMIT 1",

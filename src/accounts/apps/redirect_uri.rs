@@ -20,6 +20,15 @@ impl RedirectUri {
         &self.0
     }
 
+    /// Returns the origin, or the scheme of an app on a phone, as a content security policy has it.
+    pub fn source(&self) -> String {
+        match Url::parse(&self.0) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url.origin().ascii_serialization(),
+            Ok(url) => format!("{}:", url.scheme()),
+            Err(_) => String::new(),
+        }
+    }
+
     /// Returns whether an app that names this address means the registered one: the two are the same text, byte by byte
     /// (RFC 9700, 2.1). With any other rule, a page of the same host that sends its visitors on could be given the code.
     ///
@@ -66,6 +75,13 @@ impl FromStr for RedirectUri {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not have a user name or a password");
+        }
+        // The host becomes part of the content security policy, where `;` begins a new directive.
+        if url
+            .host_str()
+            .is_some_and(|host| host.contains(|c: char| !c.is_ascii_alphanumeric() && !"-._[]:".contains(c)))
+        {
+            return Err("must have a host such as wiki.example.com");
         }
         match url.scheme() {
             "https" => {}

@@ -105,6 +105,8 @@ pub enum EventKind {
     MailRetried,
     /// The operator took an email out of those to send.
     MailDropped,
+    /// The user let an app see more of the account.
+    AppAllowed,
     /// The operator registered an app.
     AppAdded,
     /// The operator changed what is registered of an app.
@@ -131,6 +133,7 @@ impl EventKind {
             | Self::NotMe
             | Self::PasswordChanged
             | Self::ResetDone
+            | Self::AppAllowed
             | Self::LogInDisabled => Cause::Owner,
             Self::ResetLinkMade
             | Self::UserCreated

@@ -113,6 +113,11 @@ pub(in crate::accounts) async fn start(
     Ok(Some(session))
 }
 
+/// Returns whether the session has not ended.
+pub(in crate::accounts) async fn is_open(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<bool> {
+    Ok(Entity::find_by_id(id).one(conn).await?.is_some_and(|session| session.expires_at > now))
+}
+
 /// Returns the sessions of the user that have not ended, the one that was used last first.
 pub(in crate::accounts) async fn all(
     conn: &impl ConnectionTrait,

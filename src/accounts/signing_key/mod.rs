@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, Iterable, QueryOrder, Set};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -61,6 +61,11 @@ pub enum SigningAlgorithm {
     EdDsa,
 }
 
+/// Returns the names of all algorithms.
+pub fn algorithms() -> Vec<String> {
+    SigningAlgorithm::iter().map(|algorithm| algorithm.to_value()).collect()
+}
+
 /// How long an app may keep the published keys (`max-age`).
 pub const PUBLISHED_KEPT: Duration = Duration::hours(1);
 /// How long a key signs.
@@ -81,6 +86,16 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
+    /// Returns the left half of a digest, by the hash of the key's algorithm.
+    pub fn half_digest(&self, text: &[u8]) -> Vec<u8> {
+        let mut digest = match self.algorithm {
+            SigningAlgorithm::Rs256 | SigningAlgorithm::Es256 => Sha256::digest(text).to_vec(),
+            SigningAlgorithm::EdDsa => Sha512::digest(text).to_vec(),
+        };
+        digest.truncate(digest.len() / 2);
+        digest
+    }
+
     /// Signs a token.
     ///
     /// # Errors
@@ -146,10 +161,10 @@ impl SigningKeys {
     }
 
     /// Returns the key with this name, by which one of our own tokens is verified.
-    pub async fn verifier(&self, id: &str, now: OffsetDateTime) -> Result<Option<(SigningAlgorithm, DecodingKey)>> {
+    pub async fn verifier(&self, id: &str, now: OffsetDateTime) -> Result<Option<(Algorithm, DecodingKey)>> {
         let ring = self.ring(SigningAlgorithm::Rs256, now).await?;
         let key = ring.0.iter().find(|key| key.id == id);
-        Ok(key.and_then(|key| Some((key.algorithm, key.verify.clone()?))))
+        Ok(key.and_then(|key| Some((pair::in_jwts(key.algorithm), key.verify.clone()?))))
     }
 
     async fn ring(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> Result<Ring> {

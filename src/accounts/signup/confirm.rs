@@ -139,6 +139,7 @@ pub async fn confirm(
         hashed_password,
         locale: client.chosen,
         first_locale: client.locale,
+        email_is_proven: true,
     };
     redeem(accounts, (opened, token), new, client, now).await
 }

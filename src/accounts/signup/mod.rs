@@ -192,6 +192,7 @@ async fn create(
         hashed_password,
         locale: client.chosen,
         first_locale: client.locale,
+        email_is_proven: false,
     };
     let tx = accounts.db.begin().await?;
     let inserted = user::insert(&tx, new, now).await?;

@@ -42,12 +42,19 @@ pub struct Model {
     pub first_locale: Option<String>,
     pub password_changed_at: Option<OffsetDateTime>,
     pub disabled_at: Option<OffsetDateTime>,
+    pub email_proven_at: Option<OffsetDateTime>,
 }
 
 impl Model {
     /// Returns whether any password opens the account. After “this was not me” none does, until a reset by email.
     pub fn has_password(&self) -> bool {
         !self.hashed_password.is_none()
+    }
+
+    /// Returns whether the owner has opened a link that was sent to the address, or the operator vouches for it. Where sign-up
+    /// is open, anybody can type any address.
+    pub fn email_is_proven(&self) -> bool {
+        self.email_proven_at.is_some()
     }
 
     /// Returns whether the operator has disabled the account.
@@ -105,6 +112,8 @@ pub(in crate::accounts) struct NewUser {
     pub locale: Option<Locale>,
     /// The language of the sign-up.
     pub first_locale: Locale,
+    /// Whether the address is known to be the user's.
+    pub email_is_proven: bool,
 }
 
 /// Adds a user. The unique columns decide whether a name is taken: a read before the insert could not see another user who
@@ -128,6 +137,7 @@ pub(in crate::accounts) async fn insert(
         first_locale: Some(new.first_locale.tag().to_owned()),
         password_changed_at: None,
         disabled_at: None,
+        email_proven_at: new.email_is_proven.then_some(now),
     };
     match user.into_active_model().reset_all().insert(conn).await {
         Ok(user) => Ok(Ok(user)),
@@ -236,15 +246,19 @@ pub(in crate::accounts) async fn set_password(
     conn: &impl ConnectionTrait,
     id: Uuid,
     password: HashedPassword,
+    proves_email: bool,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let row = ActiveModel {
+    let mut row = ActiveModel {
         id: Set(id),
         hashed_password: Set(password),
         password_changed_at: Set(Some(now)),
         updated_at: Set(now),
         ..Default::default()
     };
+    if proves_email {
+        row.email_proven_at = Set(Some(now));
+    }
     row.update(conn).await?;
     Ok(())
 }
@@ -273,6 +287,7 @@ pub(in crate::accounts) async fn set_email(
         id: Set(id),
         email: Set(email.clone()),
         email_canonical: Set(email.canonical()),
+        email_proven_at: Set(Some(now)), // on the operator's word
         updated_at: Set(now),
         ..Default::default()
     };

@@ -19,7 +19,7 @@ use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client;
 use crate::gate::error::Error;
-use crate::gate::form::{Query, form};
+use crate::gate::form::{Came, Query, form};
 use crate::keys::Pointer;
 use crate::urls::{self, Next};
 
@@ -84,16 +84,18 @@ impl FromRequestParts<Arc<App>> for CurrentUser {
     }
 }
 
-/// A visitor who is not logged in. A user who is logged in is sent on: to `next`, or to the profile.
+/// A visitor who is not logged in. A user who is logged in is sent on: to `next`, or to the profile, unless an app has asked for
+/// another log-in (`again`).
 pub struct Guest;
 
 impl FromRequestParts<Arc<App>> for Guest {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
-        let Ok(Query(NextQuery { next })) = Query::from_request_parts(parts, app).await;
+        let Ok(Query(NextQuery { next, again: Came(again) })) = Query::from_request_parts(parts, app).await;
         match &Resolved::of(parts).map_err(IntoResponse::into_response)?.user {
             None => Ok(Self),
+            Some(_) if again => Ok(Self),
             Some(_) => Err(onward(next)),
         }
     }
@@ -104,6 +106,8 @@ form! {
     pub struct NextQuery {
         /// The page to go on to.
         pub next: Option<Next>,
+        /// Whether a user who is logged in does it again.
+        again: Came,
     }
 }
 
@@ -118,6 +122,11 @@ pub fn log_in_first(next: &str) -> Response {
         Some(next) => Redirect::to(&format!("{}?{}", urls::LOGIN, with_next(&next))).into_response(),
         None => Redirect::to(urls::LOGIN).into_response(),
     }
+}
+
+/// Redirects a user who is logged in already to the log-in, and from there to this page.
+pub fn log_in_again(next: &Next) -> Response {
+    Redirect::to(&format!("{}?{}&{}=1", urls::LOGIN, with_next(next), NextQuery::again)).into_response()
 }
 
 /// Returns the query that remembers where to go after the log-in.

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 use zeroize::Zeroizing;
 
 use crate::accounts::Client;
+use crate::accounts::apps::Application;
+use crate::accounts::apps::redirect_uri::RedirectUri;
 use crate::accounts::login::{self, Credentials, LogIn};
 use crate::accounts::password::Password;
 use crate::accounts::policy::Lasting;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query, form};
+use crate::gate::headers::content_security_policy;
 use crate::locale::{Locale, Translation};
 use crate::urls::{self, Next};
 use crate::web::browser::Browser;
@@ -25,6 +28,7 @@ use crate::web::browser::typed;
 use crate::web::browser::visit::Flash;
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
+use crate::web::pages::authorize;
 
 /// What a browser deletes at log-out: what a page has stored, in case an attacker ever got a script into one.
 ///
@@ -46,9 +50,25 @@ struct LoginPage {
     remember: bool,
     next: Option<Next>,
     misses: u8,
+    /// The app that the log-in leads to.
+    onward: Option<Application>,
 }
 
 impl LoginPage {
+    /// Returns the page. A log-in that leads to an app ends at another origin.
+    fn answer(self, app: &App, status: StatusCode) -> Result<Response, Error> {
+        let sources = self.onward.iter().flat_map(|app| app.redirect_uris.0.iter().map(RedirectUri::source));
+        let policy = self.onward.as_ref().map(|_| content_security_policy(app, &sources.collect::<Vec<_>>()));
+        let policy = policy.map(|policy| [(header::CONTENT_SECURITY_POLICY, policy)]);
+        Ok((policy, html(status, self.page.locale, &self)?).into_response())
+    }
+
+    /// Says where the log-in leads.
+    fn lead(&self) -> Option<String> {
+        let name = self.page.locale.inside(&self.onward.as_ref()?.name);
+        Some(self.page.t.log_in_to_go_on(name))
+    }
+
     fn offer_reset(&self) -> bool {
         self.misses >= FAILURES_TO_OFFER
     }
@@ -58,12 +78,13 @@ impl LoginPage {
 pub async fn show(
     State(app): State<Arc<App>>,
     _: Guest,
-    Query(NextQuery { next }): Query<NextQuery>,
+    Query(NextQuery { next, .. }): Query<NextQuery>,
     Extension(cookies): Extension<Cookies>,
     page: Page,
 ) -> Result<Response, Error> {
     let (problems, login) = (Problems::default(), typed::address(&cookies, &app));
-    html(StatusCode::OK, page.locale, &LoginPage { page, problems, login, remember: false, next, misses: 0 })
+    let onward = authorize::app_of(&app, next.as_ref()).await?;
+    LoginPage { page, problems, login, remember: false, next, misses: 0, onward }.answer(&app, StatusCode::OK)
 }
 
 form! {
@@ -94,14 +115,15 @@ impl LoginForm {
     }
 
     /// Returns the page with this form and its problems.
-    fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
+    async fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
         let Self { login, password: _, remember, next, misses } = self;
         let mut page = Page::plain(app, locale);
         if let Some(next) = &next {
             page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
         }
-        let page = LoginPage { page, problems, login, remember, next, misses: misses.unwrap_or(0) };
-        html(StatusCode::UNPROCESSABLE_ENTITY, locale, &page)
+        let onward = authorize::app_of(app, next.as_ref()).await?;
+        let page = LoginPage { page, problems, login, remember, next, misses: misses.unwrap_or(0), onward };
+        page.answer(app, StatusCode::UNPROCESSABLE_ENTITY)
     }
 }
 
@@ -116,7 +138,7 @@ pub async fn log_in(
     let missing = form.missing(t);
     if !missing.is_empty() {
         // No attempt and no failure: nothing was guessed.
-        return form.again(&app, locale, missing);
+        return form.again(&app, locale, missing).await;
     }
     let lasting = if form.remember { Lasting::Remembered } else { Lasting::UntilClosed };
     let credentials = Credentials { login: &form.login, password: Password::new(&form.password) };
@@ -126,10 +148,10 @@ pub async fn log_in(
             typed::remember(&cookies, &app, &form.login);
             form.misses = Some(form.misses.unwrap_or(0).saturating_add(1));
             let problems = Problems::one(LoginForm::login, t.wrong_log_in()).mark(LoginForm::password);
-            return form.again(&app, locale, problems);
+            return form.again(&app, locale, problems).await;
         }
         LogIn::Disabled => {
-            return form.again(&app, locale, Problems::one(LoginForm::login, t.account_disabled()));
+            return form.again(&app, locale, Problems::one(LoginForm::login, t.account_disabled())).await;
         }
     };
     visit.rotate().await;

@@ -99,6 +99,7 @@ impl SecurityPage {
             EventKind::KeysDropped => t.event_keys_dropped(),
             EventKind::MailRetried => t.event_mail_retried(),
             EventKind::MailDropped => t.event_mail_dropped(),
+            EventKind::AppAllowed => t.event_app_allowed(),
             EventKind::AppAdded => t.event_app_added(),
             EventKind::AppChanged => t.event_app_changed(),
             EventKind::AppSecretChanged => t.event_app_secret_changed(),

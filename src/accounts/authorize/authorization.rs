@@ -1,0 +1,73 @@
+//! `authorizations`: each time that an app was opened in a session. A row begins with a code, and all tokens that the app gets
+//! for the code hang on it. It ends with its session.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{Condition, Set};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::request::Request;
+use crate::accounts::session::Session;
+use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::{Result, keep_newest};
+use crate::chance;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "authorizations")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub app_id: Uuid,
+    pub session_id: Uuid,
+    pub scopes: String,
+    pub redirect_uri: String,
+    pub nonce: Option<String>,
+    pub code_challenge: Option<String>,
+    pub code_digest: TokenDigest,
+    pub created_at: OffsetDateTime,
+    pub code_used_at: Option<OffsetDateTime>,
+    pub refreshes: i32,
+    pub last_used_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// How long a code works. An app takes it at once, and whoever reads it elsewhere later has nothing (RFC 6749, 4.1.2).
+pub const CODE_LIVES: Duration = Duration::seconds(60);
+/// How many of one app are kept in one session. An app that sends its visitors here again and again would fill the table.
+const MOST: u64 = 20;
+
+/// Begins an authorization, and returns its code.
+pub(super) async fn begin(
+    conn: &impl ConnectionTrait,
+    session: &Session,
+    request: &Request,
+    now: OffsetDateTime,
+) -> Result<Token> {
+    let code = Token::random();
+    let row = ActiveModel {
+        id: Set(chance::id()),
+        user_id: Set(session.user_id),
+        app_id: Set(request.app.id),
+        session_id: Set(session.id),
+        scopes: Set(request.scopes.to_string()),
+        redirect_uri: Set(request.redirect_uri.clone()),
+        nonce: Set(request.nonce.clone()),
+        code_challenge: Set(request.code_challenge.clone()),
+        code_digest: Set(code.digest()),
+        created_at: Set(now),
+        code_used_at: Set(None),
+        refreshes: Set(0),
+        last_used_at: Set(now),
+    };
+    Entity::insert(row).exec_without_returning(conn).await?;
+    let same = Condition::all().add(Column::SessionId.eq(session.id)).add(Column::AppId.eq(request.app.id));
+    keep_newest::<Entity>(conn, same, (Column::LastUsedAt, Column::Id), MOST).await?;
+    Ok(code)
+}

@@ -1,0 +1,124 @@
+//! An app asks, through the user's browser, who is there. The user logs in, says once what the app may see, and the app gets a
+//! code (OpenID Connect Core, 3.1.2).
+
+pub mod authorization;
+pub mod grant;
+pub mod request;
+pub mod scope;
+
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+
+use crate::accounts::apps::Application;
+use crate::accounts::event::{self, EventKind};
+use crate::accounts::session::{self, Session};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Accounts, Asked, Client, Result};
+use request::{Params, Read, Refusal, Request, Stranger};
+use scope::Scopes;
+
+/// What the browser does next.
+#[derive(Debug)]
+pub enum Step {
+    /// It shows that the request is not one of an app that is known.
+    Stranger(Stranger),
+    /// The user logs in first.
+    LogIn {
+        /// The app that the user wants to go to.
+        app: Box<Application>,
+        /// If the user is logged in already and has to do it again: the query of the same request, with the time from which on
+        /// a log-in counts.
+        again: Option<String>,
+    },
+    /// The user says whether the app may see this.
+    Ask(Box<Request>),
+    /// It goes back to the app, to this address, with a code or an error.
+    Back(String),
+}
+
+/// What the user has said on the page that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The app may see it.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+impl FromStr for Decision {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The parameter of ours that says since when the user has to have logged in. It is no secret and no proof: the app sees in the
+/// ID token when it was (`auth_time`).
+const SINCE: &str = "latchkey_since";
+
+/// Takes an authorization request as far as it goes.
+pub async fn authorize(
+    accounts: &Accounts,
+    params: &Params,
+    (issuer, there): (&str, Option<(&User, &Session)>),
+    (decision, client): (Option<Decision>, &Client),
+    now: OffsetDateTime,
+) -> Result<Step> {
+    let request = match request::read(accounts.db.read(), params).await? {
+        Read::Valid(request) => request,
+        Read::Stranger(stranger) => return Ok(Step::Stranger(stranger)),
+        Read::Refused(answer, Refusal { error, description }) => {
+            let parameters = [("error", error), ("error_description", description)];
+            return Ok(Step::Back(answer.with(issuer, &parameters)));
+        }
+    };
+    let refuse = |error: &str| Ok(Step::Back(request.answer().with(issuer, &[("error", error)])));
+    let log_in = |again: Option<String>| {
+        let app = Box::new(request.app.clone());
+        if request.prompt.none { refuse("login_required") } else { Ok(Step::LogIn { app, again }) }
+    };
+    let Some((user, session)) = there else { return log_in(None) };
+    if let Some(again) = again(&request, params, session, now) {
+        return log_in(Some(again));
+    }
+    let granted = grant::find(accounts.db.read(), user.id, request.app.id).await?;
+    let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
+    let asks = !request.app.trusted && (request.prompt.consent || !granted.cover(&request.scopes));
+    match decision {
+        Some(Decision::Deny) => return refuse("access_denied"),
+        None if asks && request.prompt.none => return refuse("consent_required"),
+        None if asks => return Ok(Step::Ask(request)),
+        None | Some(Decision::Allow) => {}
+    }
+    let tx = accounts.db.begin().await?;
+    // The user first, as everywhere. A session that has ended meanwhile opens no app.
+    if user::lock(&tx, user.id).await?.is_none_or(|user| user.is_disabled())
+        || !session::is_open(&tx, session.id, now).await?
+    {
+        return log_in(None);
+    }
+    grant::give(&tx, (user.id, request.app.id), &request.scopes, now).await?;
+    let code = authorization::begin(&tx, session, &request, now).await?;
+    if !granted.cover(&request.scopes) {
+        event::record(&tx, EventKind::AppAllowed, Some(user.id), &Asked::new(client, now)).await?;
+    }
+    tx.commit().await?;
+    Ok(Step::Back(request.answer().with(issuer, &[("code", &code.reveal())])))
+}
+
+/// Returns the request with the time from which on a log-in counts, if the user has to log in again first.
+fn again(request: &Request, params: &Params, session: &Session, now: OffsetDateTime) -> Option<String> {
+    let since = params.get(SINCE).and_then(|since| since.parse().ok());
+    let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
+    if since.is_some_and(|since| session.authenticated_at >= since) {
+        return None;
+    }
+    let is_old = request.max_age.is_some_and(|most| now - session.authenticated_at > most);
+    (request.prompt.login || is_old).then(|| params.with("", &[(SINCE, &now.unix_timestamp().to_string())]))
+}

@@ -1,0 +1,164 @@
+//! An app sends a user here, to learn who it is.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use crate::accounts::Client;
+use crate::accounts::apps::{self, Application};
+use crate::accounts::authorize::request::{self, Params, Stranger};
+use crate::accounts::authorize::scope::Scope;
+use crate::accounts::authorize::{self, Decision, Step};
+use crate::app::App;
+use crate::gate::body;
+use crate::gate::error::{Error, ErrorKind};
+use crate::gate::form::{Form, form};
+use crate::gate::headers::content_security_policy;
+use crate::urls::{self, Next};
+use crate::web::browser::identity::{CurrentUser, log_in_again, log_in_first};
+use crate::web::frame::page::{Page, html};
+
+#[derive(Template)]
+#[template(path = "authorize/ask.html")]
+struct AskPage {
+    page: Page,
+    request: request::Request,
+    /// The same request, as it came.
+    query: String,
+}
+
+impl AskPage {
+    fn app(&self) -> String {
+        self.page.locale.inside(&self.request.app.name)
+    }
+
+    fn heading(&self) -> String {
+        self.page.t.authorize_heading(self.app()).trim().to_owned()
+    }
+
+    fn lead(&self) -> String {
+        self.page.t.authorize_lead(self.app()).trim().to_owned()
+    }
+
+    fn scope(&self, scope: &Scope) -> &'static str {
+        let t = self.page.t;
+        match scope {
+            Scope::OpenId => t.authorize_openid(),
+            Scope::Profile => t.authorize_profile(),
+            Scope::Email => t.authorize_email(),
+            Scope::OfflineAccess => t.authorize_offline(),
+        }
+    }
+
+    /// Says where the browser goes. The name of an app is what its operator has typed, and the host is what it is.
+    fn to(&self) -> String {
+        self.page.t.authorize_to(self.request.host())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "authorize/stranger.html")]
+struct StrangerPage {
+    page: Page,
+    words: &'static str,
+}
+
+form! {
+    /// The form that says whether an app may see an account.
+    pub struct ConsentForm {
+        /// The request that the page was about, as a query.
+        request: Whole,
+        /// What the user decides.
+        decision: Option<Decision>,
+    }
+}
+
+/// A text that is not cut. A body has 16 KB at most.
+pub struct Whole(String);
+
+impl crate::gate::form::FieldValue for Whole {
+    fn read(fields: &crate::gate::form::Fields, name: crate::gate::form::FieldName) -> Self {
+        Self(fields.text(name.text()).to_owned())
+    }
+}
+
+/// GET /oauth/authorize
+pub async fn show(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    user: Option<CurrentUser>,
+    client: Client,
+    page: Page,
+) -> Result<Response, Error> {
+    step(&app, &query.unwrap_or_default(), (user, None), &client, page).await
+}
+
+/// POST /oauth/authorize: the same request, in a form that a page of the app has sent (OpenID Connect Core, 3.1.2.1). The browser
+/// sends no cookies with it, so it comes again as a GET, which the user's own browser makes.
+pub async fn post(request: Request) -> Result<Response, Error> {
+    let (_, body) = body::take(request).await?;
+    let query = std::str::from_utf8(&body).map_err(|_| ErrorKind::BadRequest)?;
+    let query = Params::parse(query).with("", &[]);
+    Ok(Redirect::to(&format!("{}?{query}", urls::AUTHORIZE)).into_response())
+}
+
+/// POST /oauth/consent
+pub async fn decide(
+    State(app): State<Arc<App>>,
+    user: Option<CurrentUser>,
+    client: Client,
+    page: Page,
+    Form(ConsentForm { request: Whole(query), decision }): Form<ConsentForm>,
+) -> Result<Response, Error> {
+    step(&app, &query, (user, decision), &client, page).await
+}
+
+/// Does the next step of a request.
+async fn step(
+    app: &Arc<App>,
+    query: &str,
+    (user, decision): (Option<CurrentUser>, Option<Decision>),
+    client: &Client,
+    page: Page,
+) -> Result<Response, Error> {
+    let (params, issuer) = (Params::parse(query), app.public_url.origin());
+    let there = user.as_ref().map(|current| (current.user.as_ref(), current.session.as_ref()));
+    let step = authorize::authorize(&app.accounts, &params, (issuer, there), (decision, client), app.now()).await?;
+    let t = page.t;
+    match step {
+        Step::Back(to) => Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()),
+        Step::Ask(request) => {
+            let policy = content_security_policy(app, &[request.source()]);
+            let locale = page.locale;
+            let page = AskPage { page, request: *request, query: query.to_owned() };
+            Ok(([(header::CONTENT_SECURITY_POLICY, policy)], html(StatusCode::OK, locale, &page)?).into_response())
+        }
+        Step::LogIn { app: _, again } => {
+            let next = format!("{}?{}", urls::AUTHORIZE, again.as_deref().unwrap_or(query));
+            match (Next::parse(&next), again) {
+                (None, _) => stranger(page, t.authorize_too_long()),
+                (Some(next), None) => Ok(log_in_first(next.as_str())),
+                (Some(next), Some(_)) => Ok(log_in_again(&next)),
+            }
+        }
+        Step::Stranger(Stranger::App) => stranger(page, t.authorize_unknown_app()),
+        Step::Stranger(Stranger::RedirectUri) => stranger(page, t.authorize_unknown_address()),
+    }
+}
+
+fn stranger(page: Page, words: &'static str) -> Result<Response, Error> {
+    html(StatusCode::BAD_REQUEST, page.locale, &StrangerPage { page, words })
+}
+
+/// Returns the app that a page leads to in the end, if it leads to the request of one.
+pub async fn app_of(app: &App, next: Option<&Next>) -> Result<Option<Application>, Error> {
+    let query = next.and_then(|next| next.as_str().strip_prefix(urls::AUTHORIZE)?.strip_prefix('?'));
+    let id = query.and_then(|query| Params::parse(query).client_id());
+    match id {
+        Some(id) => Ok(apps::by_id(app.db.read(), id).await?),
+        None => Ok(None),
+    }
+}
