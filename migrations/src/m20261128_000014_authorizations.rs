@@ -9,13 +9,14 @@ use sea_orm_migration::schema::{
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// Rows that end with the row that they belong to.
+/// Rows that end with the row that they belong to. The previous release gives a session another id.
 fn belongs_to(table: &str, column: &str, owner: &str) -> ForeignKeyCreateStatement {
     ForeignKey::create()
         .name(format!("{table}_{column}"))
         .from(table.to_owned(), column.to_owned())
         .to(owner.to_owned(), "id")
         .on_delete(ForeignKeyAction::Cascade)
+        .on_update(ForeignKeyAction::Cascade)
         .take()
 }
 

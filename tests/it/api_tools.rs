@@ -84,6 +84,17 @@ async fn an_oauth_client_gets_a_token_and_uses_it() {
 }
 
 #[tokio::test]
+async fn an_openid_client_logs_a_user_in_by_the_whole_way() {
+    let workshop = Workshop::open().await;
+    workshop.server.user("sam", OTTER).await;
+    let callback = "http://127.0.0.1:8000/callback";
+    let added = workshop.server.run(&["app", "add", "Wiki", "--redirect-uri", callback, "--json"]);
+    let app: serde_json::Value = serde_json::from_str(&added.out).unwrap_or_else(|_| panic!("{added:?}"));
+    let [id, secret] = ["client_id", "client_secret"].map(|name| app[name].as_str().expect("a text"));
+    workshop.run("python", &[&ours("oidc.py"), &workshop.server.url, id, secret, callback, "sam", OTTER]);
+}
+
+#[tokio::test]
 async fn the_session_in_readme_does_what_it_says() {
     let readme = include_str!("../../README.md");
     let section = readme.split("\n## The JSON door\n").nth(1).expect("the section");

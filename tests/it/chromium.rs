@@ -2,13 +2,18 @@
 //! `gallery.rs` tests how each page looks.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 
+use latchkey::accounts::apps::redirect_uri::RedirectUri;
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::app::TestApp;
+use crate::authorize::{Wiki, parameters};
+use crate::process::until;
 use crate::visitor::{DESK, Hands, PHONE, Script, Visitor, button_of};
 use crate::{HERON, OTTER};
 
@@ -323,4 +328,62 @@ async fn tab_and_enter_are_enough_to_log_in() {
 #[tokio::test]
 async fn tab_and_enter_are_enough_to_log_in_without_script() {
     log_in_by_keyboard(Script::Off).await;
+}
+
+/// Answers every request, as the app to which a browser is sent.
+fn serve_an_app() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 8192]); // a browser may open a connection and send nothing
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 8\r\nconnection: close\r\n\r\n<p>wiki<p");
+        }
+    });
+    port
+}
+
+/// Chromium applies `form-action` to the redirects that answer a form, so each form on the way has to name the app.
+async fn an_app_gets_its_user(script: Script) {
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    let callback = format!("http://localhost:{}/callback", serve_an_app());
+    let registered: RedirectUri = callback.parse().unwrap();
+    let wiki = Wiki::register(&app, |new| new.redirect_uris = vec![registered]).await;
+    let sam = Visitor::at(&app, DESK, script).await;
+    let request = wiki.request(&[("redirect_uri", &callback)]);
+    let at_the_app = async || {
+        let url = until("the app", async || {
+            let url = sam.driver.current_url().await.unwrap();
+            url.as_str().starts_with(&callback).then_some(url)
+        })
+        .await;
+        assert!(parameters(&url).contains_key("code"), "{url}");
+    };
+    sam.opens(&request).await;
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    sam.presses("/oauth/consent").await;
+    at_the_app().await;
+    // From the log-in straight to the app, because it was allowed before.
+    sam.opens("/profile").await;
+    sam.presses("/logout").await;
+    sam.sees("form[action='/login']").await;
+    sam.opens(&request).await;
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    at_the_app().await;
+}
+
+#[tokio::test]
+async fn an_app_gets_its_user_with_script() {
+    an_app_gets_its_user(Script::On).await;
+}
+
+#[tokio::test]
+async fn an_app_gets_its_user_without_script() {
+    an_app_gets_its_user(Script::Off).await;
 }

@@ -20,6 +20,7 @@ use scraper::{Html, Selector};
 use serde_json::json;
 
 use crate::app::{Letter, TestApp};
+use crate::authorize::Wiki;
 use crate::process::free_port;
 use crate::security::{FIREFOX, IPHONE};
 use crate::visitor::{DESK, PHONE, Script, Visitor};
@@ -53,6 +54,7 @@ async fn walk(language: &'static str, script: Script) {
     let mut sam = Critic { visitor, language, states: vec![], wrong: BTreeMap::new() };
     before_there_is_an_account(&mut sam).await;
     signing_up(&mut sam, &app).await;
+    for_an_app(&mut sam, &app).await;
     the_profile(&mut sam, &app).await;
     logging_in(&mut sam).await;
     getting_back_in(&mut sam, &app).await;
@@ -152,6 +154,16 @@ async fn signing_up(sam: &mut Critic, app: &TestApp) {
     sam.types("username", "sam").await;
     sam.presses("/signup/confirm").await;
     sam.shows("profile-new", "[role=status]").await;
+}
+
+async fn for_an_app(sam: &mut Critic, app: &TestApp) {
+    let wiki = Wiki::register(app, |_| {}).await;
+    sam.opens(&wiki.request(&[("scope", "openid profile email offline_access")])).await;
+    sam.shows("authorize", "form[action='/oauth/consent']").await;
+    sam.opens(&wiki.request(&[("redirect_uri", "https://evil.example/")])).await;
+    sam.shows("authorize-stranger", "main .card p").await;
+    sam.opens(&wiki.request(&[("prompt", "login")])).await;
+    sam.shows("login-for-app", "form[action='/login']").await;
 }
 
 async fn the_profile(sam: &mut Critic, app: &TestApp) {

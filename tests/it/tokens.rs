@@ -370,6 +370,26 @@ async fn tokens_end_with_the_session_at_once() {
     assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
 }
 
+/// The session goes on under another id, and what a thief has got an app to open in it does not.
+#[tokio::test]
+async fn tokens_end_when_the_password_changes_and_when_others_are_logged_out() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = tokens(&app, &wiki, &mut sam).await;
+    let form = sam.open("/profile/password").await.form("/profile/password");
+    let changed = sam.submit(form.fill("current_password", OTTER).fill("new_password", HERON)).await;
+    assert_eq!((changed.status, changed.flash().is_empty()), (StatusCode::OK, false), "{}", changed.html);
+    assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
+
+    let got = tokens(&app, &wiki, &mut sam).await;
+    app.browser().log_in("sam", HERON).await;
+    let others = sam.post("/profile/security/log-out", &[("others", "1")]).await;
+    assert_eq!(others.status, 303, "{}", others.html);
+    assert!(sam.is_logged_in().await);
+    assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
+}
+
 /// One kind of token is never taken for another, and the algorithm is never the token's choice (RFC 8725).
 #[tokio::test]
 async fn no_other_token_is_an_access_token() {

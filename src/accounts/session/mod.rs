@@ -146,21 +146,20 @@ pub(in crate::accounts) async fn end_since(conn: &impl ConnectionTrait, user: Uu
 }
 
 /// Ends every session of the user but this one, which gets another id: a copy of its cookie then opens nothing (OWASP ASVS
-/// 5.0, 7.2.4). Its time of log-in stays, so that an attacker cannot prolong it in this way. Returns the session and how
+/// 5.0, 7.2.4), and neither does what an app has got in it. Its time of log-in stays, so that an attacker cannot prolong it in
+/// this way. Returns the session and how
 /// many others have ended, or `None` if it has ended meanwhile. Call it with the user's row locked. Otherwise two sessions
 /// that end each other would wait for each other.
 pub(in crate::accounts) async fn keep_only(
     conn: &impl ConnectionTrait,
     session: &Session,
 ) -> Result<Option<(Session, u64)>> {
-    let id = chance::id();
-    let update = Entity::update_many().col_expr(Column::Id, Expr::value(id)).filter(Column::Id.eq(session.id));
-    if update.exec(conn).await?.rows_affected == 0 {
-        return Ok(None);
-    }
-    let others = Entity::delete_many().filter(Column::UserId.eq(session.user_id)).filter(Column::Id.ne(id));
-    let ended = others.exec(conn).await?.rows_affected;
-    Ok(Some((Session { id, ..session.clone() }, ended)))
+    let Some(row) = Entity::find_by_id(session.id).one(conn).await? else { return Ok(None) };
+    let all = Entity::delete_many().filter(Column::UserId.eq(session.user_id));
+    let ended = all.exec(conn).await?.rows_affected.saturating_sub(1);
+    let kept = Session { id: chance::id(), ..row };
+    Entity::insert(kept.clone().into_active_model().reset_all()).exec_without_returning(conn).await?;
+    Ok(Some((kept, ended)))
 }
 
 /// Ends a session.
