@@ -78,7 +78,7 @@ pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Resul
             if !force {
                 refuse_while_open(&storage, &secret, keep.into()).await?;
             }
-            if let Err(why) = reseal(&storage, &secret).await {
+            if let Err(why) = keep_signing_keys(&storage, &secret, force).await {
                 warn!(
                     "the keys that sign the tokens of apps could not be sealed anew, so others take their place: {why:#}"
                 );
@@ -102,9 +102,14 @@ async fn rotate_signing(storage: &Storage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reseal(storage: &Storage, secret: &Secret) -> anyhow::Result<()> {
+/// Seals the keys that sign the tokens of apps with the newest secret. After a leak others take their place.
+async fn keep_signing_keys(storage: &Storage, secret: &Secret, leaked: bool) -> anyhow::Result<()> {
     let db = open_db(storage).await?;
-    signing_key::reseal(&db, secret).await?;
+    if leaked {
+        signing_key::forget_all(&db).await?;
+    } else {
+        signing_key::reseal(&db, secret).await?;
+    }
     Ok(db.close().await?)
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::accounts::apps;
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::signing_key::{PUBLISHED_KEPT, algorithms};
 use crate::app::App;
@@ -52,7 +53,8 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 
 /// GET /.well-known/jwks.json (RFC 7517, 5)
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
-    let keys = app.accounts.signing.published(app.now()).await?;
+    let in_use = apps::algorithms(app.db.read()).await?;
+    let keys = app.accounts.signing.published(&in_use, app.now()).await?;
     kept("application/jwk-set+json", &json!({ "keys": keys }), &headers)
 }
 

@@ -114,7 +114,7 @@ async fn a_user_goes_from_an_app_through_the_log_in_and_a_question_back_to_it() 
     assert!(page.html.contains("Log in to go on to Wiki."), "{}", page.html);
     // Chromium applies the policy to the redirects after the form too, and the last of them leaves the site.
     let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("form-action 'self' https://wiki.example.com http://127.0.0.1;"), "{policy}");
+    assert!(policy.contains("form-action 'self' https://wiki.example.com;"), "{policy}");
 
     let page = log_in(&mut sam, page, "sam").await.expect("the question");
     page.assert_framed(200);
@@ -162,6 +162,29 @@ async fn a_trusted_app_asks_nothing() {
     let mut sam = app.user("sam", OTTER).await;
     let back = open(&mut sam, &wiki.request(&[("prompt", "none")])).await.expect_err("the app");
     assert!(parameters(&back).contains_key("code"), "{back}");
+}
+
+/// Any program on the same machine may take the port or the scheme (RFC 8252, 8.6).
+#[tokio::test]
+async fn a_public_app_on_the_users_machine_gets_nothing_that_the_user_does_not_see() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| (new.public, new.trusted) = (true, true)).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let local = [("redirect_uri", "http://127.0.0.1:51004/cb")];
+    for _ in 0..2 {
+        let page = open(&mut sam, &wiki.request(&local)).await.expect("the question, each time");
+        assert!(page.html.contains("You go on to 127.0.0.1:51004."), "{}", page.html);
+        let back = press(&mut sam, page.form("/oauth/consent").fill("decision", "allow")).await.expect_err("the app");
+        assert!(parameters(&back).contains_key("code"));
+    }
+    let back = open(&mut sam, &wiki.request(&[local[0], ("prompt", "none")])).await.expect_err("the app");
+    assert_eq!(parameters(&back)["error"], "consent_required");
+    let back = open(&mut sam, &wiki.request(&[])).await.expect_err("over https it is known who gets the code");
+    assert!(parameters(&back).contains_key("code"));
+    // The log-in names the port too, or Chromium would stop there.
+    let page = open(&mut app.browser(), &wiki.request(&local)).await.expect("the log-in");
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("form-action 'self' http://127.0.0.1:51004;"), "{policy}");
 }
 
 /// Redirect URI variants, and open redirects through errors (RFC 9700, 4.1 and 4.11).
@@ -284,6 +307,30 @@ async fn a_page_of_the_app_may_post_the_request_and_no_page_may_post_the_answer(
     // A button that says neither is the question again.
     let neither = press(&mut sam, page.form("/oauth/consent").fill("decision", "maybe")).await.expect("the question");
     assert_eq!(neither.heading(), "Log in to Wiki");
+}
+
+#[tokio::test]
+async fn nobody_decides_for_another_user() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let form = open(&mut sam, &wiki.request(&[])).await.expect("the question").form("/oauth/consent");
+    // Ada logs in in another tab.
+    app.user("ada", OTTER).await;
+    sam.log_out().await;
+    sam.log_in("ada", OTTER).await;
+    let page = press(&mut sam, form.fill("decision", "allow")).await.expect("the question, to Ada");
+    assert_eq!(page.heading(), "Log in to Wiki");
+    let back = press(&mut sam, page.form("/oauth/consent").fill("decision", "allow")).await.expect_err("the app");
+    assert!(parameters(&back).contains_key("code"));
+}
+
+#[tokio::test]
+async fn a_request_with_more_parameters_than_any_has_none() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let many = format!("{}&{}", wiki.request(&[]), "a&".repeat(200));
+    open(&mut app.browser(), &many).await.expect("a page").assert_framed(400);
 }
 
 #[tokio::test]

@@ -24,10 +24,12 @@ pub const FORMS: &[(&str, &[&str])] = &[
     ("/profile/password", &["current_password", "new_password"]),
     ("/signup/confirm", &["username"]),
     ("/signup/resend", &[]),
+    ("/oauth/consent", &["request", "user", "decision"]),
 ];
 
-/// The forms that the walk leaves out: the first ends the session that the others need, and the second has no field.
-const LEFT_OUT: [&str; 2] = ["/logout", "/not-me"];
+/// The forms that the walk leaves out: the first ends the session that the others need, the second has no field, and the third
+/// is sent by other sites.
+const LEFT_OUT: [&str; 3] = ["/logout", "/not-me", "/oauth/authorize"];
 
 #[test]
 fn the_forms_here_are_those_of_the_routes() {
@@ -54,7 +56,7 @@ async fn post_raw(browser: &mut Browser, path: &str, kind: &str, body: Vec<u8>) 
 fn assert_calm(page: &Page, what: &str) {
     match page.status.as_u16() {
         303 => {}
-        status @ (410 | 422) => {
+        status @ (400 | 410 | 422) => {
             page.assert_framed(status);
         }
         status => panic!("{what}: {status} {}", page.html),

@@ -142,8 +142,9 @@ pub async fn count(db: &Db, query: &str) -> i64 {
     db.read().query_one_raw(query).await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Counts the statements that wait for a lock.
-pub const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+/// Counts the statements that wait for a lock, except those of the sweeper, which runs when a server starts.
+pub const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                           AND query NOT LIKE 'DELETE FROM \"events\" WHERE \"events\".\"id\" IN%'";
 
 /// Waits until so many statements wait for a lock.
 pub async fn until_locked_out(db: &Db, statements: i64) {

@@ -667,7 +667,7 @@ async fn a_table_that_is_emptied_at_once_is_heard_of() {
     let [app] = apps(&cluster).await;
     let mut sam = app.user("sam", OTTER).await;
     changes::comes_from_memory(&app, &mut sam).await;
-    cluster.db().await.write().execute_unprepared("TRUNCATE sessions").await.unwrap();
+    cluster.db().await.write().execute_unprepared("TRUNCATE sessions CASCADE").await.unwrap();
     let began = Instant::now();
     until("it is heard of", async || (!changes::is_open(&mut sam).await).then_some(())).await;
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());

@@ -13,6 +13,7 @@ use time::Duration;
 
 use crate::OTTER;
 use crate::app::TestApp;
+use crate::authorize::Wiki;
 use crate::process::Process;
 
 const OLD: &str = "old-Zt4uQm9Xv2Lr7Kc1Wb6Nh3Fp8Gs5Jy0D";
@@ -115,12 +116,16 @@ async fn other_algorithms_have_keys_once_an_app_asks_for_them() {
         [(SigningAlgorithm::Es256, "EC", &["crv", "x", "y"][..]), (SigningAlgorithm::EdDsa, "OKP", &["crv", "x"])]
     {
         let kid = signs(&app, algorithm).await;
-        let keys = app.app.accounts.signing.published(app.app.now()).await.unwrap();
+        let keys = app.app.accounts.signing.published(&[], app.app.now()).await.unwrap();
         let key = keys.iter().find(|key| key["kid"] == kid).unwrap();
         assert_eq!(key["kty"], kty);
         assert!(fields.iter().all(|field| key[*field].is_string()) && key.get("d").is_none(), "{key}");
     }
     assert_eq!(published(&app.url).await.len(), 6, "two of each");
+    // They are there before its first user comes.
+    let app = TestApp::start().await;
+    Wiki::register(&app, |new| new.algorithm = SigningAlgorithm::Es256).await;
+    assert_eq!(published(&app.url).await.len(), 4);
 }
 
 #[tokio::test]
@@ -134,7 +139,7 @@ async fn a_restart_changes_no_key_and_two_servers_share_them() {
     let app = TestApp::start().await;
     let secret = Secret::load(&app.dir.path().join("secret")).unwrap();
     let nodes: Vec<_> = (0..8).map(|_| SigningKeys::new(app.app.db.clone(), &secret)).collect();
-    let all = futures_util::future::join_all(nodes.iter().map(|node| node.published(app.app.now()))).await;
+    let all = futures_util::future::join_all(nodes.iter().map(|node| node.published(&[], app.app.now()))).await;
     let all: Vec<_> = all.into_iter().map(|keys| keys.unwrap()).collect();
     assert!(all.iter().all(|keys| *keys == all[0] && keys.len() == 2), "{all:?}");
 }
@@ -160,7 +165,7 @@ async fn the_secret_changes_and_the_keys_stay() {
     let app = TestApp::start().await;
     let (db, now) = (&app.app.db, app.app.now());
     let keys = |secret: &str| SigningKeys::new(db.clone(), &secret.parse().unwrap());
-    let before = keys(OLD).published(now).await.unwrap();
+    let before = keys(OLD).published(&[], now).await.unwrap();
     let both = format!("{NEW},{OLD}");
     let kid = async |secret: &str| {
         let token =
@@ -169,7 +174,7 @@ async fn the_secret_changes_and_the_keys_stay() {
     };
     assert_eq!(kid(&both).await, kid(OLD).await);
     signing_key::reseal(db, &both.parse().unwrap()).await.unwrap();
-    assert_eq!(keys(NEW).published(now).await.unwrap(), before);
+    assert_eq!(keys(NEW).published(&[], now).await.unwrap(), before);
     assert_eq!(kid(NEW).await, before[0]["kid"].as_str().unwrap());
 }
 
@@ -185,6 +190,11 @@ async fn the_operator_rotates_them_with_the_secret_or_alone() {
         "{rotated:?}"
     );
     assert!(rotated.err.contains("event=\"signing_keys_rotated\""), "{rotated:?}");
+    // After a leak, none of them may sign.
+    let before = published(&process.url).await;
     let both = process.run(&["keys", "rotate"]);
     assert!(both.out.contains("A fresh secret stands first") && both.out.contains("The next RS256 key"), "{both:?}");
+    assert_eq!(process.run(&["keys", "drop", "--force"]).code, Some(0));
+    let left = signing_key::Entity::find().all(process.db().await.read()).await.unwrap();
+    assert!(left.iter().all(|key| !before.contains(&key.id)), "{before:?}");
 }

@@ -8,7 +8,7 @@ pub mod redirect_uri;
 use std::str::FromStr;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{FromJsonQueryResult, QueryOrder};
+use sea_orm::{FromJsonQueryResult, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -110,4 +110,10 @@ pub async fn by_name(conn: &impl ConnectionTrait, name: &AppName) -> Result<Opti
 /// Returns all apps by their names.
 pub async fn all(conn: &impl ConnectionTrait) -> Result<Vec<Application>> {
     Ok(Entity::find().order_by_asc(Column::NameCanonical).all(conn).await?)
+}
+
+/// Returns the algorithms that apps have chosen.
+pub async fn algorithms(conn: &impl ConnectionTrait) -> Result<Vec<SigningAlgorithm>> {
+    let chosen = Entity::find().select_only().column(Column::Algorithm).distinct();
+    Ok(chosen.into_tuple().all(conn).await?)
 }

@@ -68,6 +68,9 @@ pub(super) async fn begin(
     };
     Entity::insert(row).exec_without_returning(conn).await?;
     let same = Condition::all().add(Column::SessionId.eq(session.id)).add(Column::AppId.eq(request.app.id));
+    // Codes that nobody took must not push out what is in use.
+    let late = same.clone().add(Column::CodeUsedAt.is_null()).add(Column::CreatedAt.lte(now - CODE_LIVES));
+    Entity::delete_many().filter(late).exec(conn).await?;
     keep_newest::<Entity>(conn, same, (Column::LastUsedAt, Column::Id), MOST).await?;
     Ok(code)
 }

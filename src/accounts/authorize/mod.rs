@@ -9,12 +9,14 @@ pub mod scope;
 use std::str::FromStr;
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::accounts::apps::Application;
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::session::{self, Session};
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result};
+use crate::clock::APART;
 use request::{Params, Read, Refusal, Request, Stranger};
 use scope::Scopes;
 
@@ -32,7 +34,12 @@ pub enum Step {
         again: Option<String>,
     },
     /// The user says whether the app may see this.
-    Ask(Box<Request>),
+    Ask {
+        /// What the app asks for.
+        request: Box<Request>,
+        /// The user.
+        user: Uuid,
+    },
     /// It goes back to the app, to this address, with a code or an error.
     Back(String),
 }
@@ -89,11 +96,14 @@ pub async fn authorize(
     }
     let granted = grant::find(accounts.db.read(), user.id, request.app.id).await?;
     let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
-    let asks = !request.app.trusted && (request.prompt.consent || !granted.cover(&request.scopes));
+    // Any program on the user's machine can take the scheme or the port of a public app, and nobody sees which one asks. So an
+    // answer is given to it only when the user says so now (RFC 8252, 8.6).
+    let is_unsure = request.app.public && !request.redirect_uri.starts_with("https:");
+    let asks = is_unsure || !request.app.trusted && (request.prompt.consent || !granted.cover(&request.scopes));
     match decision {
         Some(Decision::Deny) => return refuse("access_denied"),
         None if asks && request.prompt.none => return refuse("consent_required"),
-        None if asks => return Ok(Step::Ask(request)),
+        None if asks => return Ok(Step::Ask { request, user: user.id }),
         None | Some(Decision::Allow) => {}
     }
     let tx = accounts.db.begin().await?;
@@ -116,7 +126,8 @@ pub async fn authorize(
 fn again(request: &Request, params: &Params, session: &Session, now: OffsetDateTime) -> Option<String> {
     let since = params.get(SINCE).and_then(|since| since.parse().ok());
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
-    if since.is_some_and(|since| session.authenticated_at >= since) {
+    // The log-in may have been at another node, whose clock is a moment behind: no user should log in again and again.
+    if since.is_some_and(|since| session.authenticated_at + APART * 2 >= since) {
         return None;
     }
     let is_old = request.max_age.is_some_and(|most| now - session.authenticated_at > most);

@@ -155,8 +155,12 @@ impl SigningKeys {
 
     /// Returns the public keys (RFC 7517, 5): of each algorithm that is in use the one that signs now, the one before it and
     /// those after it.
-    pub async fn published(&self, now: OffsetDateTime) -> Result<Vec<Json>> {
-        let ring = self.ring(SigningAlgorithm::Rs256, now).await?;
+    pub async fn published(&self, in_use: &[SigningAlgorithm], now: OffsetDateTime) -> Result<Vec<Json>> {
+        let mut ring = self.ring(SigningAlgorithm::Rs256, now).await?;
+        // An app fetches the keys when it starts, long before its first user comes.
+        for algorithm in in_use {
+            ring = self.ring(*algorithm, now).await?;
+        }
         Ok(ring.0.iter().map(|key| key.public.clone()).collect())
     }
 
@@ -294,6 +298,12 @@ pub(in crate::accounts) async fn rotate(
         rotated.push((algorithm, signs_from));
     }
     Ok(rotated)
+}
+
+/// Deletes all keys. After a leak of the secret, a thief who also has a copy of the database has them all.
+pub async fn forget_all(db: &Db) -> Result<()> {
+    Entity::delete_many().exec(db.write()).await?;
+    Ok(())
 }
 
 /// Seals the keys with the newest secret, before the older ones are dropped.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use uuid::Uuid;
 
 use crate::accounts::Client;
-use crate::accounts::apps::{self, Application};
+use crate::accounts::apps;
+use crate::accounts::apps::redirect_uri::RedirectUri;
 use crate::accounts::authorize::request::{self, Params, Stranger};
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::authorize::{self, Decision, Step};
@@ -28,6 +30,8 @@ struct AskPage {
     request: request::Request,
     /// The same request, as it came.
     query: String,
+    /// Who is asked.
+    user: Uuid,
 }
 
 impl AskPage {
@@ -71,6 +75,8 @@ form! {
     pub struct ConsentForm {
         /// The request that the page was about, as a query.
         request: Whole,
+        /// Who was asked.
+        user: Option<Uuid>,
         /// What the user decides.
         decision: Option<Decision>,
     }
@@ -111,8 +117,10 @@ pub async fn decide(
     user: Option<CurrentUser>,
     client: Client,
     page: Page,
-    Form(ConsentForm { request: Whole(query), decision }): Form<ConsentForm>,
+    Form(ConsentForm { request: Whole(query), user: asked, decision }): Form<ConsentForm>,
 ) -> Result<Response, Error> {
+    // Another user may have logged in meanwhile, in another tab. Nobody decides for them.
+    let decision = decision.filter(|_| user.as_ref().map(|current| current.user.id) == asked);
     step(&app, &query, (user, decision), &client, page).await
 }
 
@@ -130,10 +138,10 @@ async fn step(
     let t = page.t;
     match step {
         Step::Back(to) => Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()),
-        Step::Ask(request) => {
+        Step::Ask { request, user } => {
             let policy = content_security_policy(app, &[request.source()]);
             let locale = page.locale;
-            let page = AskPage { page, request: *request, query: query.to_owned() };
+            let page = AskPage { page, request: *request, query: query.to_owned(), user };
             Ok(([(header::CONTENT_SECURITY_POLICY, policy)], html(StatusCode::OK, locale, &page)?).into_response())
         }
         Step::LogIn { app: _, again } => {
@@ -153,12 +161,30 @@ fn stranger(page: Page, words: &'static str) -> Result<Response, Error> {
     html(StatusCode::BAD_REQUEST, page.locale, &StrangerPage { page, words })
 }
 
-/// Returns the app that a page leads to in the end, if it leads to the request of one.
-pub async fn app_of(app: &App, next: Option<&Next>) -> Result<Option<Application>, Error> {
-    let query = next.and_then(|next| next.as_str().strip_prefix(urls::AUTHORIZE)?.strip_prefix('?'));
-    let id = query.and_then(|query| Params::parse(query).client_id());
-    match id {
-        Some(id) => Ok(apps::by_id(app.db.read(), id).await?),
-        None => Ok(None),
+/// The app that a page leads to in the end.
+pub struct Onward {
+    /// Its name.
+    pub name: String,
+    /// The origin to which the browser goes in the end.
+    source: String,
+}
+
+impl Onward {
+    /// Returns the app that a page leads to, if it leads to the request of one.
+    pub async fn of(app: &App, next: Option<&Next>) -> Result<Option<Self>, Error> {
+        let query = next.and_then(|next| next.as_str().strip_prefix(urls::AUTHORIZE)?.strip_prefix('?'));
+        let Some(params) = query.map(Params::parse) else { return Ok(None) };
+        let Some(id) = params.client_id() else { return Ok(None) };
+        let found = apps::by_id(app.db.read(), id).await?;
+        Ok(found.and_then(|found| {
+            let uri = params.redirect_uri().filter(|uri| found.redirect_uris.have(uri))?.parse::<RedirectUri>().ok()?;
+            Some(Self { name: found.name, source: uri.source() })
+        }))
+    }
+
+    /// Returns the policy of a page with a form that leads there. Chromium applies it to all redirects after the form, and the
+    /// last of them leaves the site.
+    pub fn policy(&self, app: &App) -> HeaderValue {
+        content_security_policy(app, std::slice::from_ref(&self.source))
     }
 }

@@ -10,15 +10,12 @@ use tower_cookies::Cookies;
 use zeroize::Zeroizing;
 
 use crate::accounts::Client;
-use crate::accounts::apps::Application;
-use crate::accounts::apps::redirect_uri::RedirectUri;
 use crate::accounts::login::{self, Credentials, LogIn};
 use crate::accounts::password::Password;
 use crate::accounts::policy::Lasting;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::gate::form::{Form, Query, form};
-use crate::gate::headers::content_security_policy;
 use crate::locale::{Locale, Translation};
 use crate::urls::{self, Next};
 use crate::web::browser::Browser;
@@ -28,7 +25,7 @@ use crate::web::browser::typed;
 use crate::web::browser::visit::Flash;
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
-use crate::web::pages::authorize;
+use crate::web::pages::authorize::Onward;
 
 /// What a browser deletes at log-out: what a page has stored, in case an attacker ever got a script into one.
 ///
@@ -51,15 +48,13 @@ struct LoginPage {
     next: Option<Next>,
     misses: u8,
     /// The app that the log-in leads to.
-    onward: Option<Application>,
+    onward: Option<Onward>,
 }
 
 impl LoginPage {
     /// Returns the page. A log-in that leads to an app ends at another origin.
     fn answer(self, app: &App, status: StatusCode) -> Result<Response, Error> {
-        let sources = self.onward.iter().flat_map(|app| app.redirect_uris.0.iter().map(RedirectUri::source));
-        let policy = self.onward.as_ref().map(|_| content_security_policy(app, &sources.collect::<Vec<_>>()));
-        let policy = policy.map(|policy| [(header::CONTENT_SECURITY_POLICY, policy)]);
+        let policy = self.onward.as_ref().map(|onward| [(header::CONTENT_SECURITY_POLICY, onward.policy(app))]);
         Ok((policy, html(status, self.page.locale, &self)?).into_response())
     }
 
@@ -83,7 +78,7 @@ pub async fn show(
     page: Page,
 ) -> Result<Response, Error> {
     let (problems, login) = (Problems::default(), typed::address(&cookies, &app));
-    let onward = authorize::app_of(&app, next.as_ref()).await?;
+    let onward = Onward::of(&app, next.as_ref()).await?;
     LoginPage { page, problems, login, remember: false, next, misses: 0, onward }.answer(&app, StatusCode::OK)
 }
 
@@ -121,7 +116,7 @@ impl LoginForm {
         if let Some(next) = &next {
             page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
         }
-        let onward = authorize::app_of(app, next.as_ref()).await?;
+        let onward = Onward::of(app, next.as_ref()).await?;
         let page = LoginPage { page, problems, login, remember, next, misses: misses.unwrap_or(0), onward };
         page.answer(app, StatusCode::UNPROCESSABLE_ENTITY)
     }
