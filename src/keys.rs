@@ -245,7 +245,8 @@ impl fmt::Debug for Keys {
     }
 }
 
-fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N]> {
+/// Derives a key, or a proof that only its holder makes, from a secret.
+pub fn derive<const N: usize>(root: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N]> {
     let mut key = Zeroizing::new([0; N]);
     root.expand(label, key.as_mut_slice()).expect("a short output");
     key

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::keys;
 use crate::secret::Secret;
 
 /// Makes and reads refresh tokens. The first key makes them, and all of them read.
@@ -50,10 +51,7 @@ fn name(authorization: Uuid, number: i32) -> [u8; NAME] {
 }
 
 fn proof(key: &Hkdf<Sha256>, name: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut proof = Zeroizing::new([0; 32]);
-    let label = [&b"latchkey refresh token v1 "[..], name].concat();
-    key.expand(&label, proof.as_mut_slice()).expect("a short output");
-    proof
+    keys::derive(key, &[&b"latchkey refresh token v1 "[..], name].concat())
 }
 
 impl fmt::Debug for RefreshTokens {

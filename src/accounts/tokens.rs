@@ -18,11 +18,13 @@ use zeroize::Zeroizing;
 use crate::accounts::apps::Application;
 use crate::accounts::authorize::authorization::{self, CODE_LIVES, Column, Entity};
 use crate::accounts::authorize::scope::{Scope, Scopes};
-use crate::accounts::session::{self, Session};
+use crate::accounts::session::resume::Found;
+use crate::accounts::session::{Session, SessionKind};
 use crate::accounts::token::Token;
-use crate::accounts::user::{self, User};
+use crate::accounts::user::User;
 use crate::accounts::{Accounts, Result};
 use crate::chance;
+use crate::keys::Pointer;
 
 /// How long an access token and an ID token are valid.
 pub const LIVE: Duration = Duration::minutes(10);
@@ -102,7 +104,7 @@ pub async fn redeem(
         Entity::delete_by_id(row.id).exec(accounts.db.write()).await?;
         return Ok(None);
     }
-    let Some((user, session)) = there(accounts.db.read(), &row, now).await? else { return Ok(None) };
+    let Some(Found { user, session, .. }) = there(accounts, &row, now).await? else { return Ok(None) };
     let scopes = Scopes::parse(&row.scopes);
     let number = scopes.have(Scope::OfflineAccess).then_some(0);
     Ok(Some(make(accounts, app, (&row, &user, &session), (scopes, number), issuer, now).await?))
@@ -132,7 +134,7 @@ pub async fn refresh(
 ) -> Result<Refreshed> {
     let Some((id, number)) = accounts.refresh.read(token) else { return Ok(Refreshed::Gone) };
     let Some(mut row) = of_app(accounts.db.read(), id, app).await? else { return Ok(Refreshed::Gone) };
-    let Some((user, session)) = there(accounts.db.read(), &row, now).await? else { return Ok(Refreshed::Gone) };
+    let Some(Found { user, session, .. }) = there(accounts, &row, now).await? else { return Ok(Refreshed::Gone) };
     let all = Scopes::parse(&row.scopes);
     let scopes = scope.map_or_else(|| all.clone(), Scopes::parse);
     if scopes.is_empty() || !all.cover(&scopes) {
@@ -180,15 +182,10 @@ fn fits(challenge: Option<&str>, verifier: Option<&str>) -> bool {
 }
 
 /// Returns the user and the session of an authorization, unless they have ended.
-async fn there(
-    conn: &impl ConnectionTrait,
-    row: &authorization::Model,
-    now: OffsetDateTime,
-) -> Result<Option<(User, Session)>> {
-    let rows = session::Entity::find_by_id(row.session_id).find_also_related(user::Entity).one(conn).await?;
-    Ok(rows
-        .and_then(|(session, user)| Some((user?, session)))
-        .filter(|(user, session)| session.expires_at > now && session.user_id == row.user_id && !user.is_disabled()))
+async fn there(accounts: &Accounts, row: &authorization::Model, now: OffsetDateTime) -> Result<Option<Found>> {
+    let pointer = Pointer { user: row.user_id, session: row.session_id };
+    let found = accounts.sessions.find(SessionKind::Browser, pointer, now).await?;
+    Ok(found.filter(|found| !found.user.is_disabled()))
 }
 
 async fn make(
@@ -279,7 +276,7 @@ pub async fn userinfo(
     let Some(row) = row.filter(|row| row.app_id == claims.client_id && row.user_id == claims.sub) else {
         return Ok(Err(NoAccess::Token));
     };
-    let Some((user, _)) = there(accounts.db.read(), &row, now).await? else { return Ok(Err(NoAccess::Token)) };
+    let Some(Found { user, .. }) = there(accounts, &row, now).await? else { return Ok(Err(NoAccess::Token)) };
     let scopes = Scopes::parse(&claims.scope);
     Ok(if scopes.have(Scope::OpenId) { Ok(about(&user, &scopes)) } else { Err(NoAccess::Scope) })
 }

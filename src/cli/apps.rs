@@ -1,6 +1,7 @@
 //! `latchkey app …`: register applications, look at them, change and remove them.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use sea_orm::ActiveEnum;
 use serde_json::json;
 
 use super::listing::{self, agreed, out, print_json};
@@ -8,7 +9,7 @@ use super::open::open_db;
 use crate::accounts::apps::operate::{self, Changes, NameTaken, NewApp};
 use crate::accounts::apps::redirect_uri::RedirectUri;
 use crate::accounts::apps::{self, AppName, Application};
-use crate::accounts::signing_key::SigningAlgorithm;
+use crate::accounts::signing_key::{SigningAlgorithm, algorithms};
 use crate::accounts::token::Token;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -79,9 +80,9 @@ pub(super) struct Add {
     /// It cannot use PKCE (RFC 7636). A code that an attacker reads is safe by its secret only.
     #[arg(long, conflicts_with = "public")]
     no_pkce: bool,
-    /// How its tokens are signed.
-    #[arg(long, value_name = "ALGORITHM", value_enum, default_value = "RS256")]
-    algorithm: Algorithm,
+    /// How its tokens are signed: RS256, ES256 or EdDSA.
+    #[arg(long, default_value = "RS256", value_parser = algorithm)]
+    algorithm: SigningAlgorithm,
     /// As one JSON object.
     #[arg(long)]
     json: bool,
@@ -107,33 +108,17 @@ pub(super) struct Edit {
     /// Whether it has to use PKCE.
     #[arg(long, value_name = "BOOL")]
     pkce: Option<bool>,
-    /// How its tokens are signed.
-    #[arg(long, value_name = "ALGORITHM", value_enum)]
-    algorithm: Option<Algorithm>,
+    /// How its tokens are signed: RS256, ES256 or EdDSA.
+    #[arg(long, value_parser = algorithm)]
+    algorithm: Option<SigningAlgorithm>,
     /// As one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// An algorithm by its name in JWTs.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Algorithm {
-    #[value(name = "RS256")]
-    Rs256,
-    #[value(name = "ES256")]
-    Es256,
-    #[value(name = "EdDSA")]
-    EdDsa,
-}
-
-impl From<Algorithm> for SigningAlgorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Rs256 => Self::Rs256,
-            Algorithm::Es256 => Self::Es256,
-            Algorithm::EdDsa => Self::EdDsa,
-        }
-    }
+fn algorithm(name: &str) -> Result<SigningAlgorithm, String> {
+    SigningAlgorithm::try_from_value(&name.to_owned())
+        .map_err(|_| format!("must be one of {}", algorithms().join(", ")))
 }
 
 pub(super) async fn run(config: Config, command: AppCommand) -> anyhow::Result<()> {
@@ -176,7 +161,7 @@ async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
         public: typed.public,
         trusted: typed.trusted,
         pkce: !typed.no_pkce,
-        algorithm: typed.algorithm.into(),
+        algorithm: typed.algorithm,
     };
     let name = new.name.as_str().to_owned();
     let (app, secret) = operate::add(db, new, Clock::default().now()).await?.map_err(|why| taken(&name, why))?;
@@ -219,7 +204,7 @@ async fn edit(db: &Db, typed: Edit) -> anyhow::Result<()> {
         logout_uris: typed.logout_uris,
         trusted: typed.trusted,
         pkce: typed.pkce,
-        algorithm: typed.algorithm.map(Into::into),
+        algorithm: typed.algorithm,
     };
     if changes == Changes::default() {
         anyhow::bail!("nothing was named to change; `latchkey app edit --help` lists what can be");

@@ -34,7 +34,7 @@ pub struct Sessions {
 /// A session and its user.
 #[derive(Clone)]
 pub(in crate::accounts) struct Found {
-    session: Arc<Session>,
+    pub(in crate::accounts) session: Arc<Session>,
     pub(in crate::accounts) user: Arc<User>,
     /// The user's mark before the rows were read. Without one, this is not kept.
     mark: Option<Mark>,

@@ -184,7 +184,7 @@ impl SigningKeys {
         if let Some(ring) = recent() {
             return Ok(ring);
         }
-        let mut ring = self.read(&self.db.read().clone()).await?;
+        let mut ring = self.read(self.db.read()).await?;
         if !ring.is_complete(algorithm, now) {
             ring = self.make(algorithm, now).await?;
         }

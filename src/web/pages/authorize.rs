@@ -17,7 +17,7 @@ use crate::accounts::authorize::{self, Decision, Step};
 use crate::app::App;
 use crate::gate::body;
 use crate::gate::error::{Error, ErrorKind};
-use crate::gate::form::{Form, form};
+use crate::gate::form::{FieldName, FieldValue, Fields, Form, form};
 use crate::gate::headers::content_security_policy;
 use crate::urls::{self, Next};
 use crate::web::browser::identity::{CurrentUser, log_in_again, log_in_first};
@@ -85,8 +85,8 @@ form! {
 /// A text that is not cut. A body has 16 KB at most.
 pub struct Whole(String);
 
-impl crate::gate::form::FieldValue for Whole {
-    fn read(fields: &crate::gate::form::Fields, name: crate::gate::form::FieldName) -> Self {
+impl FieldValue for Whole {
+    fn read(fields: &Fields, name: FieldName) -> Self {
         Self(fields.text(name.text()).to_owned())
     }
 }
