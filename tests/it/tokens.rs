@@ -359,9 +359,9 @@ async fn tokens_end_with_the_session_at_once() {
     // A reset ends them too, and time does.
     sam.log_in("sam", OTTER).await;
     let got = tokens(&app, &wiki, &mut sam).await;
-    app.app.clock.advance(time::Duration::seconds(599));
+    app.app.clock.advance(time::Duration::seconds(595));
     assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 200);
-    app.app.clock.advance(time::Duration::seconds(1));
+    app.app.clock.advance(time::Duration::seconds(5));
     assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
     let got = tokens(&app, &wiki, &mut sam).await;
     app.browser().ask_reset("sam@example.com").await;
