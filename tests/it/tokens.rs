@@ -333,6 +333,33 @@ async fn fifty_refreshes_at_once_log_nobody_out_and_a_thief_later_does() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_that_was_used_over_a_minute_ago_ends_the_next_one() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let first = lasting(&app, &wiki, &mut sam).await["refresh_token"].clone();
+    let (_, next) = refresh(&app, &wiki, &first).await;
+    app.app.clock.advance(time::Duration::seconds(61));
+    assert_eq!(refresh(&app, &wiki, &first).await.1["error"], "invalid_grant");
+    assert_eq!(refresh(&app, &wiki, &next["refresh_token"]).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test]
+async fn codes_that_nobody_takes_push_no_tokens_out() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = lasting(&app, &wiki, &mut sam).await;
+    for _ in 0..3 {
+        for _ in 0..12 {
+            code(&wiki, &mut sam, &[]).await;
+        }
+        app.app.clock.advance(time::Duration::seconds(61));
+    }
+    assert_eq!(refresh(&app, &wiki, &got["refresh_token"]).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_refresh_token_ends_with_the_session() {
     let app = TestApp::start().await;
     let wiki = Wiki::register(&app, |new| new.trusted = true).await;
@@ -406,11 +433,14 @@ async fn no_other_token_is_an_access_token() {
     let header =
         jsonwebtoken::Header { typ: Some("at+jwt".into()), kid, ..jsonwebtoken::Header::new(Algorithm::HS256) };
     let secret = jsonwebtoken::EncodingKey::from_secret(keys["keys"][0]["n"].as_str().unwrap().as_bytes());
-    let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(access).unwrap_or_default();
+    let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(access).unwrap();
     let confused = jsonwebtoken::encode(&header, &claims, &secret).unwrap();
+    // Signed by us, with the same claims, for another use.
+    let signer = app.app.accounts.signing.signer(SigningAlgorithm::Rs256, app.app.now()).await.unwrap();
+    let retyped = signer.sign("JWT", &claims).unwrap();
     let none = format!("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJub25lIn0.{}.", parts[1]);
     let stripped = format!("{}.{}.", parts[0], parts[1]);
-    for token in ["", "x", id, &cookie, &confused, &none, &stripped, &access[..access.len() - 2]] {
+    for token in ["", "x", id, &cookie, &confused, &retyped, &none, &stripped, &access[..access.len() - 2]] {
         let (status, ..) = userinfo(&app, token).await;
         assert_eq!(status, 401, "{token}");
     }
