@@ -1,4 +1,4 @@
-//! What every request of both doors passes: it gets an ID, a span and a language, its time and its body are bounded, every
+//! What every request of each door passes: it gets an ID, a span and a language, its time and its body are bounded, every
 //! failure gets its words, and every answer gets its headers.
 
 pub mod body;
