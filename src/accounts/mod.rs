@@ -29,6 +29,7 @@ pub mod refresh_token;
 mod replace_password;
 pub mod security;
 pub mod session;
+pub mod shown_token;
 pub mod signing_key;
 pub mod signup;
 pub mod token;

@@ -61,19 +61,19 @@ pub struct Tokens {
 
 /// The claims of an access token (RFC 9068, 2.2).
 #[derive(Debug, Serialize, Deserialize)]
-struct AccessClaims {
+pub(super) struct AccessClaims {
     iss: String,
     sub: Uuid,
-    aud: Vec<String>,
-    exp: i64,
-    iat: i64,
-    jti: Uuid,
+    pub(super) aud: Vec<String>,
+    pub(super) exp: i64,
+    pub(super) iat: i64,
+    pub(super) jti: Uuid,
     client_id: Uuid,
-    scope: String,
-    sid: Uuid,
+    pub(super) scope: String,
+    pub(super) sid: Uuid,
     auth_time: i64,
     /// The row in `authorizations`.
-    authorization: Uuid,
+    pub(super) authorization: Uuid,
 }
 
 /// Gives an app the tokens for a code, once. Returns `None` if the code is not one of this app, or works no more.
@@ -153,7 +153,7 @@ pub async fn refresh(
             row = newer;
         }
     }
-    if number + 1 != row.refreshes || now - row.last_used_at > GRACE {
+    if !is_used_just_now(&row, number, now) {
         info!(authorization = %id, app = app.name, "a refresh token came again, so all tokens of its authorization have ended");
         Entity::delete_by_id(id).exec(accounts.db.write()).await?;
         return Ok(Refreshed::Gone);
@@ -163,8 +163,22 @@ pub async fn refresh(
     Ok(Refreshed::Tokens(Box::new(tokens)))
 }
 
+/// Returns whether a refresh token with this number brings other tokens.
+pub(super) fn is_usable(row: &authorization::Model, number: i32, now: OffsetDateTime) -> bool {
+    number == row.refreshes || is_used_just_now(row, number, now)
+}
+
+/// Returns whether a refresh token with this number is the one that was used last, and not long ago.
+fn is_used_just_now(row: &authorization::Model, number: i32, now: OffsetDateTime) -> bool {
+    number + 1 == row.refreshes && now - row.last_used_at <= GRACE
+}
+
 /// Returns an authorization of this app. Another app that has got hold of a token learns nothing, and ends nothing.
-async fn of_app(conn: &impl ConnectionTrait, id: Uuid, app: &Application) -> Result<Option<authorization::Model>> {
+pub(super) async fn of_app(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    app: &Application,
+) -> Result<Option<authorization::Model>> {
     Ok(Entity::find_by_id(id).one(conn).await?.filter(|row| row.app_id == app.id && row.code_used_at.is_some()))
 }
 
@@ -182,7 +196,11 @@ fn fits(challenge: Option<&str>, verifier: Option<&str>) -> bool {
 }
 
 /// Returns the user and the session of an authorization, unless they have ended.
-async fn there(accounts: &Accounts, row: &authorization::Model, now: OffsetDateTime) -> Result<Option<Found>> {
+pub(super) async fn there(
+    accounts: &Accounts,
+    row: &authorization::Model,
+    now: OffsetDateTime,
+) -> Result<Option<Found>> {
     let pointer = Pointer { user: row.user_id, session: row.session_id };
     let found = accounts.sessions.find(SessionKind::Browser, pointer, now).await?;
     Ok(found.filter(|found| !found.user.is_disabled()))
@@ -283,7 +301,12 @@ pub async fn userinfo(
 
 /// Returns the claims of an access token, if we signed it and it is valid. The algorithm is the key's, and never the token's
 /// (RFC 8725, 3.1).
-async fn verify(accounts: &Accounts, token: &str, issuer: &str, now: OffsetDateTime) -> Result<Option<AccessClaims>> {
+pub(super) async fn verify(
+    accounts: &Accounts,
+    token: &str,
+    issuer: &str,
+    now: OffsetDateTime,
+) -> Result<Option<AccessClaims>> {
     let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
     let Some(kid) = header.kid.filter(|_| header.typ.as_deref() == Some(ACCESS_TOKEN)) else { return Ok(None) };
     let Some((algorithm, key)) = accounts.signing.verifier(&kid, now).await? else { return Ok(None) };

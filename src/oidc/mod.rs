@@ -5,6 +5,7 @@
 mod client;
 mod discovery;
 mod error;
+mod shown_token;
 mod token;
 mod userinfo;
 
@@ -30,6 +31,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::OAUTH_METADATA, get(discovery::configuration))
         .route(urls::JWKS, get(discovery::jwks))
         .route(urls::OAUTH_TOKEN, post(token::redeem))
+        .route(urls::REVOKE, post(shown_token::revoke))
+        .route(urls::INTROSPECT, post(shown_token::introspect))
         .route(urls::USERINFO, get(userinfo::show).post(userinfo::show))
         .layer(from_fn(for_every_page))
         .layer(from_fn_with_state(Arc::new(gate), gate::around))

@@ -56,6 +56,7 @@ mod process;
 mod profile;
 mod queries;
 mod redirects;
+mod revoke;
 mod security;
 mod settings;
 mod signing_key;

@@ -14,7 +14,7 @@ use crate::browser::Browser;
 use crate::{HERON, OTTER};
 
 /// Takes the user through the app's request, and returns the code.
-async fn code(wiki: &Wiki, user: &mut Browser, changes: &[(&str, &str)]) -> String {
+pub async fn code(wiki: &Wiki, user: &mut Browser, changes: &[(&str, &str)]) -> String {
     let back = match open(user, &wiki.request(changes)).await {
         Err(back) => back,
         Ok(page) => press(user, page.form("/oauth/consent").fill("decision", "allow")).await.expect_err("the app"),
@@ -22,7 +22,7 @@ async fn code(wiki: &Wiki, user: &mut Browser, changes: &[(&str, &str)]) -> Stri
     parameters(&back).remove("code").unwrap_or_else(|| panic!("{back}"))
 }
 
-fn form(code: &str) -> Vec<(&str, &str)> {
+pub fn form(code: &str) -> Vec<(&str, &str)> {
     vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)]
 }
 
@@ -39,18 +39,18 @@ async fn post(
 }
 
 /// Exchanges a code as the app does.
-async fn exchange(app: &TestApp, wiki: &Wiki, fields: &[(&str, &str)]) -> (StatusCode, Value) {
+pub async fn exchange(app: &TestApp, wiki: &Wiki, fields: &[(&str, &str)]) -> (StatusCode, Value) {
     post(app, fields, |request| request.basic_auth(&wiki.id, Some(&wiki.secret))).await
 }
 
-async fn tokens(app: &TestApp, wiki: &Wiki, user: &mut Browser) -> Value {
+pub async fn tokens(app: &TestApp, wiki: &Wiki, user: &mut Browser) -> Value {
     let code = code(wiki, user, &[]).await;
     let (status, got) = exchange(app, wiki, &form(&code)).await;
     assert_eq!(status, 200, "{got}");
     got
 }
 
-async fn userinfo(app: &TestApp, token: &str) -> (StatusCode, String, Value) {
+pub async fn userinfo(app: &TestApp, token: &str) -> (StatusCode, String, Value) {
     let answer =
         reqwest::Client::new().get(format!("{}/oauth/userinfo", app.url)).bearer_auth(token).send().await.unwrap();
     let challenge = answer.headers().get("www-authenticate").map(|text| text.to_str().unwrap().to_owned());
@@ -58,7 +58,7 @@ async fn userinfo(app: &TestApp, token: &str) -> (StatusCode, String, Value) {
 }
 
 /// Verifies a token as an app does: by the keys that discovery names.
-async fn verified(app: &TestApp, token: &str, audience: &str) -> Value {
+pub async fn verified(app: &TestApp, token: &str, audience: &str) -> Value {
     let configuration: Value =
         reqwest::get(format!("{}/.well-known/openid-configuration", app.url)).await.unwrap().json().await.unwrap();
     let keys: JwkSet = reqwest::get(configuration["jwks_uri"].as_str().unwrap()).await.unwrap().json().await.unwrap();
@@ -269,12 +269,12 @@ async fn an_app_shows_its_secret_in_one_of_two_ways() {
 }
 
 /// Takes the user through a request for lasting access, and returns the tokens.
-async fn lasting(app: &TestApp, wiki: &Wiki, user: &mut Browser) -> Value {
+pub async fn lasting(app: &TestApp, wiki: &Wiki, user: &mut Browser) -> Value {
     let code = code(wiki, user, &[("scope", "openid email offline_access")]).await;
     exchange(app, wiki, &form(&code)).await.1
 }
 
-async fn refresh(app: &TestApp, wiki: &Wiki, token: &Value) -> (StatusCode, Value) {
+pub async fn refresh(app: &TestApp, wiki: &Wiki, token: &Value) -> (StatusCode, Value) {
     exchange(app, wiki, &[("grant_type", "refresh_token"), ("refresh_token", token.as_str().unwrap())]).await
 }
 
