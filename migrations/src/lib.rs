@@ -18,6 +18,7 @@ mod m20261128_000012_apps;
 mod m20261128_000013_signing_keys;
 mod m20261128_000014_authorizations;
 mod m20261128_000015_email_proven;
+mod m20261128_000017_logouts;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000013_signing_keys::Migration),
             Box::new(m20261128_000014_authorizations::Migration),
             Box::new(m20261128_000015_email_proven::Migration),
+            Box::new(m20261128_000017_logouts::Migration),
         ]
     }
 }

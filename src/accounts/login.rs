@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::accounts::authorize::authorization;
 use crate::accounts::context::Post;
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::limit::accounts::{Bucket, Mailed, canonical};
@@ -227,7 +228,24 @@ pub async fn log_out(accounts: &Accounts, session: &Session, client: &Client, no
     Ok(())
 }
 
-/// Ends the session that a browser had before another one began in it. Without its cookie no client could end it.
-pub async fn leave_behind(accounts: &Accounts, before: Pointer) -> Result<()> {
-    session::end(accounts.db.write(), before.session).await
+/// Ends the session that a browser had before another one began in it. Without its cookie no client could end it. What apps have
+/// got goes on in the new session, if it is the same user's: one app that has the user log in again must not log the user out of
+/// all others.
+pub async fn replace_session(accounts: &Accounts, before: Pointer, by: &Session) -> Result<()> {
+    if before.user == by.user_id {
+        let tx = accounts.db.begin().await?;
+        user::lock(&tx, by.user_id).await?;
+        if let Some(session) = session::by_id(&tx, before.session).await? {
+            authorization::go_on(&tx, &session, by).await?;
+            session::end(&tx, session.id).await?;
+        }
+        tx.commit().await?;
+        return Ok(());
+    }
+    end_session(accounts, before).await
+}
+
+/// Ends the session that a cookie points at.
+pub async fn end_session(accounts: &Accounts, pointer: Pointer) -> Result<()> {
+    session::end(accounts.db.write(), pointer.session).await
 }

@@ -17,6 +17,7 @@ pub mod event;
 pub mod limit;
 pub mod link;
 pub mod login;
+pub mod logout;
 mod new_device;
 pub mod not_me;
 pub mod operator;

@@ -216,7 +216,7 @@ async fn make(
 ) -> Result<Tokens> {
     let key = accounts.signing.signer(app.algorithm, now).await?;
     let (iat, exp) = (now.unix_timestamp(), (now + LIVE).unix_timestamp());
-    let auth_time = session.authenticated_at.unix_timestamp();
+    let auth_time = row.authenticated_at.unwrap_or(session.authenticated_at).unix_timestamp();
     let claims = AccessClaims {
         iss: issuer.to_owned(),
         sub: user.id,
@@ -227,7 +227,7 @@ async fn make(
         jti: chance::id(),
         client_id: app.id,
         scope: scopes.to_string(),
-        sid: session.id,
+        sid: row.sid(),
         auth_time,
         authorization: row.id,
     };
@@ -237,7 +237,7 @@ async fn make(
         // The left half of the digest that the signature uses (OpenID Connect Core, 3.1.3.6); SHA-512 with Ed25519.
         let half = key.half_digest(access_token.as_bytes());
         let more = json!({
-            "iss": issuer, "aud": app.id, "exp": exp, "iat": iat, "auth_time": auth_time, "sid": session.id,
+            "iss": issuer, "aud": app.id, "exp": exp, "iat": iat, "auth_time": auth_time, "sid": row.sid(),
             "amr": ["pwd"], "at_hash": URL_SAFE_NO_PAD.encode(half),
         });
         claims.extend(more.as_object().cloned().unwrap_or_default());

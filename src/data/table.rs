@@ -22,6 +22,7 @@ pub(super) const TABLES: &[&str] = &[
     "signing_keys",
     "grants",
     "authorizations",
+    "logouts",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -8,7 +8,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::session::{self, device};
-use crate::accounts::{Fault, event, limit, outbox};
+use crate::accounts::{Fault, event, limit, logout, outbox};
 use crate::app::App;
 use crate::db::{Alone, within};
 use crate::visit_store;
@@ -36,6 +36,7 @@ enum Table {
     SigningKeys,
     Grants,
     Authorizations,
+    Logouts,
 }
 
 /// Sweeps every table again and again, without end.
@@ -77,8 +78,9 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Apps => {} // the operator removes them
             // The next one is made, and the oldest deleted, when another takes over.
             Table::SigningKeys => {}
-            Table::Grants => {}                 // until the user takes them back
-            Table::Authorizations => {}         // they end with their sessions
+            Table::Grants => {}         // until the user takes them back
+            Table::Authorizations => {} // they end with their sessions
+            Table::Logouts => sessions += logout::sweep(conn, now).await?,
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

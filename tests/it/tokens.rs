@@ -417,6 +417,43 @@ async fn tokens_end_when_the_password_changes_and_when_others_are_logged_out() {
     assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
 }
 
+/// An app may have the user log in again. That is no reason to log the user out of all other apps.
+#[tokio::test]
+async fn a_log_in_again_for_one_app_leaves_the_tokens_of_another() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let bank = Wiki::register(&app, |new| (new.name, new.trusted) = ("Bank".parse().unwrap(), true)).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = lasting(&app, &wiki, &mut sam).await;
+    let before = verified(&app, got["id_token"].as_str().unwrap(), &wiki.id).await;
+    for _ in 0..2 {
+        app.app.clock.advance(time::Duration::minutes(1));
+        let page = open(&mut sam, &bank.request(&[("prompt", "login")])).await.expect("the log-in");
+        let back = press(&mut sam, page.form("/login").fill("login", "sam").fill("password", OTTER)).await;
+        let code = parameters(&back.expect_err("the app")).remove("code").unwrap();
+        let at_bank = exchange(&app, &bank, &form(&code)).await.1;
+        let at_bank = verified(&app, at_bank["id_token"].as_str().unwrap(), &bank.id).await;
+        assert_ne!((&at_bank["sid"], &at_bank["auth_time"]), (&before["sid"], &before["auth_time"]));
+        assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 200);
+    }
+    // For the wiki it is still the session that it knows, and the log-in that it was told of.
+    let (status, after) = refresh(&app, &wiki, &got["refresh_token"]).await;
+    assert_eq!(status, 200, "{after}");
+    let claims = verified(&app, after["id_token"].as_str().unwrap(), &wiki.id).await;
+    assert_eq!((&claims["sid"], &claims["auth_time"]), (&before["sid"], &before["auth_time"]));
+    sam.log_out().await;
+    assert_eq!(userinfo(&app, after["access_token"].as_str().unwrap()).await.0, 401);
+
+    // Another user who logs in here leaves nothing of it.
+    sam.log_in("sam", OTTER).await;
+    let got = lasting(&app, &wiki, &mut sam).await;
+    app.user("eve", HERON).await;
+    let page = open(&mut sam, &bank.request(&[("prompt", "login")])).await.expect("the log-in");
+    let back = press(&mut sam, page.form("/login").fill("login", "eve").fill("password", HERON)).await;
+    back.expect_err("the app");
+    assert_eq!(userinfo(&app, got["access_token"].as_str().unwrap()).await.0, 401);
+}
+
 /// One kind of token is never taken for another, and the algorithm is never the token's choice (RFC 8725).
 #[tokio::test]
 async fn no_other_token_is_an_access_token() {

@@ -2,6 +2,7 @@
 //! for the code hang on it. It ends with its session.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{Condition, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -30,6 +31,8 @@ pub struct Model {
     pub code_used_at: Option<OffsetDateTime>,
     pub refreshes: i32,
     pub last_used_at: OffsetDateTime,
+    pub sid: Option<Uuid>,
+    pub authenticated_at: Option<OffsetDateTime>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -37,6 +40,13 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Returns the session, as the app knows it: the one in which it was opened.
+    pub(in crate::accounts) fn sid(&self) -> Uuid {
+        self.sid.unwrap_or(self.session_id)
+    }
+}
 
 /// How long a code works. An app takes it at once, and whoever reads it elsewhere later has nothing (RFC 6749, 4.1.2).
 pub const CODE_LIVES: Duration = Duration::seconds(60);
@@ -65,6 +75,8 @@ pub(super) async fn begin(
         code_used_at: Set(None),
         refreshes: Set(0),
         last_used_at: Set(now),
+        sid: Set(None),
+        authenticated_at: Set(None),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
     let same = Condition::all().add(Column::SessionId.eq(session.id)).add(Column::AppId.eq(request.app.id));
@@ -73,4 +85,19 @@ pub(super) async fn begin(
     Entity::delete_many().filter(late).exec(conn).await?;
     keep_newest::<Entity>(conn, same, (Column::LastUsedAt, Column::Id), MOST).await?;
     Ok(code)
+}
+
+/// Lets all that apps have got in a session go on in another session of the same user. The apps go on knowing it by the first one's
+/// id, and the time of its log-in stays true of them.
+pub(in crate::accounts) async fn go_on(conn: &impl ConnectionTrait, from: &Session, to: &Session) -> Result<()> {
+    let moved = Entity::update_many()
+        .col_expr(Column::SessionId, to.id.into())
+        .col_expr(Column::Sid, Func::coalesce([Expr::col(Column::Sid), from.id.into()]).into())
+        .col_expr(
+            Column::AuthenticatedAt,
+            Func::coalesce([Expr::col(Column::AuthenticatedAt), from.authenticated_at.into()]).into(),
+        )
+        .filter(Column::SessionId.eq(from.id));
+    moved.exec(conn).await?;
+    Ok(())
 }

@@ -113,9 +113,14 @@ pub(in crate::accounts) async fn start(
     Ok(Some(session))
 }
 
+/// Returns a session.
+pub(in crate::accounts) async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Session>> {
+    Ok(Entity::find_by_id(id).one(conn).await?)
+}
+
 /// Returns whether the session has not ended.
 pub(in crate::accounts) async fn is_open(conn: &impl ConnectionTrait, id: Uuid, now: OffsetDateTime) -> Result<bool> {
-    Ok(Entity::find_by_id(id).one(conn).await?.is_some_and(|session| session.expires_at > now))
+    Ok(by_id(conn, id).await?.is_some_and(|session| session.expires_at > now))
 }
 
 /// Returns the sessions of the user that have not ended, the one that was used last first.
@@ -154,7 +159,7 @@ pub(in crate::accounts) async fn keep_only(
     conn: &impl ConnectionTrait,
     session: &Session,
 ) -> Result<Option<(Session, u64)>> {
-    let Some(row) = Entity::find_by_id(session.id).one(conn).await? else { return Ok(None) };
+    let Some(row) = by_id(conn, session.id).await? else { return Ok(None) };
     let all = Entity::delete_many().filter(Column::UserId.eq(session.user_id));
     let ended = all.exec(conn).await?.rows_affected.saturating_sub(1);
     let kept = Session { id: chance::id(), ..row };

@@ -181,7 +181,7 @@ pub async fn log_out(
         visit.flash(Flash::LoggedOut).await;
     } else if let Some(ended) = identity::pointer(&cookies, &app) {
         // It may have ended a moment ago, by a form that is not answered yet. This answer too is true at all nodes.
-        login::leave_behind(&app.accounts, ended).await?;
+        login::end_session(&app.accounts, ended).await?;
     }
     cookie::remove(&cookies, &app, Name::Session);
     let cleared = app.public_url.is_trustworthy().then_some(CLEARED);
