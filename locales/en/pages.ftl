@@ -365,4 +365,14 @@ authorize-stranger = This link leads to no app
 authorize-unknown-app = The app that sent you here is not registered at this site. Go back to it and try again. If this happens again, tell the people who run it.
 authorize-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 authorize-too-long = The app that sent you here has sent more than this site can carry through a log-in. Log in here first, then go back to the app and try again.
+logout-heading = Log out?
+# $site (String)
+logout-lead = This logs you out of { $site }, and of the apps that you opened with it.
+# $app (String)
+# $site (String)
+logout-lead-of-app = { $app } asks to log you out of { $site }, and of the apps that you opened with it.
+logout-stay = Stay logged in
+logout-refused = You were not logged out
+logout-unknown-app = The app that sent you here is not the one that it says, or is not registered at this site.
+logout-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 event-app-allowed = App allowed to see your account

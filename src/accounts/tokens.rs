@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Validation;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -32,6 +33,8 @@ pub const LIVE: Duration = Duration::minutes(10);
 const GRACE: Duration = Duration::seconds(60);
 /// The type of an access token (RFC 9068, 2.1).
 const ACCESS_TOKEN: &str = "at+jwt";
+/// The type of an ID token.
+const ID_TOKEN: &str = "JWT";
 /// How far the clocks of two nodes may differ.
 const SKEW: Duration = Duration::minutes(1);
 
@@ -244,7 +247,7 @@ async fn make(
         if let Some(nonce) = &row.nonce {
             claims.insert("nonce".into(), nonce.as_str().into());
         }
-        Some(key.sign("JWT", &claims)?)
+        Some(key.sign(ID_TOKEN, &claims)?)
     } else {
         None
     };
@@ -299,24 +302,52 @@ pub async fn userinfo(
     Ok(if scopes.have(Scope::OpenId) { Ok(about(&user, &scopes)) } else { Err(NoAccess::Scope) })
 }
 
-/// Returns the claims of an access token, if we signed it and it is valid. The algorithm is the key's, and never the token's
-/// (RFC 8725, 3.1).
+/// Returns the claims of an access token, if we signed it and it is valid.
 pub(super) async fn verify(
     accounts: &Accounts,
     token: &str,
     issuer: &str,
     now: OffsetDateTime,
 ) -> Result<Option<AccessClaims>> {
+    let claims = signed::<AccessClaims>(accounts, ACCESS_TOKEN, token, issuer, now).await?;
+    Ok(claims.filter(|claims| {
+        let is_ours = claims.aud.iter().any(|aud| aud == issuer);
+        is_ours && claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp()
+    }))
+}
+
+/// What an ID token says of the session that it was made in.
+#[derive(Debug, Deserialize)]
+pub(super) struct Hint {
+    /// The user.
+    pub(super) sub: Uuid,
+    /// The app.
+    pub(super) aud: Uuid,
+    /// The session, as the app knows it.
+    pub(super) sid: Uuid,
+}
+
+/// Returns what an ID token of ours says, also once it has expired.
+pub(super) async fn hint(accounts: &Accounts, token: &str, issuer: &str, now: OffsetDateTime) -> Result<Option<Hint>> {
+    signed(accounts, ID_TOKEN, token, issuer, now).await
+}
+
+/// Returns the claims of a token of this type, if we signed it. The algorithm is the key's, and never the token's (RFC 8725, 3.1).
+/// Times and audience are the caller's to look at.
+async fn signed<C: DeserializeOwned>(
+    accounts: &Accounts,
+    typ: &str,
+    token: &str,
+    issuer: &str,
+    now: OffsetDateTime,
+) -> Result<Option<C>> {
     let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
-    let Some(kid) = header.kid.filter(|_| header.typ.as_deref() == Some(ACCESS_TOKEN)) else { return Ok(None) };
+    let Some(kid) = header.kid.filter(|_| header.typ.as_deref() == Some(typ)) else { return Ok(None) };
     let Some((algorithm, key)) = accounts.signing.verifier(&kid, now).await? else { return Ok(None) };
     let mut rules = Validation::new(algorithm);
-    rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    rules.set_required_spec_claims(&["iss"]);
     rules.set_issuer(&[issuer]);
-    rules.set_audience(&[issuer]);
-    rules.validate_exp = false; // compared below with our clock
-    let Ok(token) = jsonwebtoken::decode::<AccessClaims>(token, &key, &rules) else { return Ok(None) };
-    let claims = token.claims;
-    let fresh = claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp();
-    Ok(fresh.then_some(claims))
+    rules.validate_aud = false;
+    rules.validate_exp = false; // compared with our clock, if at all
+    Ok(jsonwebtoken::decode::<C>(token, &key, &rules).ok().map(|token| token.claims))
 }

@@ -30,6 +30,7 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "revocation_endpoint": at(urls::REVOKE),
         "introspection_endpoint": at(urls::INTROSPECT),
         "userinfo_endpoint": at(urls::USERINFO),
+        "end_session_endpoint": at(urls::OAUTH_LOGOUT),
         "jwks_uri": at(urls::JWKS),
         "scopes_supported": Scope::all().map(Scope::name).collect::<Vec<_>>(),
         "response_types_supported": ["code"],

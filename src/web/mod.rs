@@ -19,7 +19,7 @@ use crate::gate::{self, Gate};
 use crate::urls;
 use browser::{guard, language, resolve, visit};
 use frame::{assets, error, health};
-use pages::{authorize, dev_mailbox, docs, home, login, not_me, password_reset, profile, security, signup};
+use pages::{authorize, dev_mailbox, docs, home, login, logout, not_me, password_reset, profile, security, signup};
 
 /// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.
 pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
@@ -48,6 +48,8 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::CHANGE_PASSWORD, get(profile::well_known))
         .route(urls::AUTHORIZE, get(authorize::show))
         .route(urls::CONSENT, post(authorize::decide))
+        .route(urls::OAUTH_LOGOUT, get(logout::show))
+        .route(urls::OAUTH_LOGOUT_CONFIRM, post(logout::confirm))
         .route(urls::DEV_MAILBOX, get(dev_mailbox::list))
         .route(urls::DEV_MAILBOX_JSON, get(dev_mailbox::json))
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
@@ -60,8 +62,9 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
 
     Router::new()
         .merge(pages)
-        // A page of an app may send this form, so it does not pass the guard. It reads no cookie.
+        // A page of an app may send these forms, so they do not pass the guard. They read no cookie.
         .route(urls::AUTHORIZE, post(authorize::post))
+        .route(urls::OAUTH_LOGOUT, post(logout::post))
         .route(urls::HEALTHZ, get(health::alive))
         .route(urls::READYZ, get(health::ready))
         .route(urls::FAVICON, get(assets::favicon))

@@ -27,9 +27,9 @@ pub const FORMS: &[(&str, &[&str])] = &[
     ("/oauth/consent", &["request", "user", "decision"]),
 ];
 
-/// The forms that the walk leaves out: the first ends the session that the others need, the second has no field, and the third
-/// is sent by other sites.
-const LEFT_OUT: [&str; 3] = ["/logout", "/not-me", "/oauth/authorize"];
+/// The forms that the walk leaves out: the first two end the session that the others need, the third has no field, and the rest
+/// are sent by other sites.
+const LEFT_OUT: [&str; 5] = ["/logout", "/oauth/logout/confirm", "/not-me", "/oauth/authorize", "/oauth/logout"];
 
 #[test]
 fn the_forms_here_are_those_of_the_routes() {

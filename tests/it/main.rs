@@ -41,6 +41,7 @@ mod letters;
 mod limit;
 mod log;
 mod login;
+mod logout;
 mod look;
 mod mail;
 mod metrics;

@@ -101,3 +101,9 @@ pub(in crate::accounts) async fn go_on(conn: &impl ConnectionTrait, from: &Sessi
     moved.exec(conn).await?;
     Ok(())
 }
+
+/// Returns whether what an app has got in the session that it knows by this id goes on in another one.
+pub(in crate::accounts) async fn has_gone_on(conn: &impl ConnectionTrait, sid: Uuid, session: Uuid) -> Result<bool> {
+    let moved = Entity::find().filter(Column::SessionId.eq(session)).filter(Column::Sid.eq(sid));
+    Ok(moved.one(conn).await?.is_some())
+}

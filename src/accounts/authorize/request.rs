@@ -27,7 +27,7 @@ impl Params {
     }
 
     /// Returns a parameter. One without a value is as one that is not there (RFC 6749, 3.1).
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::accounts) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
@@ -46,7 +46,7 @@ impl Params {
     }
 
     /// Returns whether a parameter came more than once, which none may (RFC 6749, 3.1).
-    fn has_doubles(&self) -> bool {
+    pub(in crate::accounts) fn has_doubles(&self) -> bool {
         self.0.iter().enumerate().any(|(at, (name, _))| self.0[..at].iter().any(|(before, _)| before == name))
     }
 

@@ -1,6 +1,8 @@
 //! `logouts`: which apps had tokens in a session that has ended. A trigger of the database writes a row for each of them, however
 //! the session ends, and knows no clock of ours: a row has no time until somebody looks.
 
+pub mod request;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
 use sea_orm::{Condition, QueryOrder};

@@ -83,7 +83,7 @@ form! {
 }
 
 /// A text that is not cut. A body has 16 KB at most.
-pub struct Whole(String);
+pub struct Whole(pub String);
 
 impl FieldValue for Whole {
     fn read(fields: &Fields, name: FieldName) -> Self {
@@ -102,13 +102,18 @@ pub async fn show(
     step(&app, &query.unwrap_or_default(), (user, None), &client, page).await
 }
 
-/// POST /oauth/authorize: the same request, in a form that a page of the app has sent (OpenID Connect Core, 3.1.2.1). The browser
-/// sends no cookies with it, so it comes again as a GET, which the user's own browser makes.
+/// POST /oauth/authorize: the same request, in a form that a page of the app has sent (OpenID Connect Core, 3.1.2.1).
 pub async fn post(request: Request) -> Result<Response, Error> {
+    as_get(request, urls::AUTHORIZE).await
+}
+
+/// Answers a form of an app with the same request as a GET. The browser sends no cookies with the form of another site, and
+/// sends them with the GET.
+pub async fn as_get(request: Request, path: &str) -> Result<Response, Error> {
     let (_, body) = body::take(request).await?;
     let query = std::str::from_utf8(&body).map_err(|_| ErrorKind::BadRequest)?;
     let query = Params::parse(query).with("", &[]);
-    Ok(Redirect::to(&format!("{}?{query}", urls::AUTHORIZE)).into_response())
+    Ok(Redirect::to(&format!("{path}?{query}")).into_response())
 }
 
 /// POST /oauth/consent

@@ -171,19 +171,33 @@ pub async fn log_out(
     State(app): State<Arc<App>>,
     user: Option<CurrentUser>,
     client: Client,
-    Browser { cookies, visit }: Browser,
+    browser: Browser,
     Form(LogOutForm { next }): Form<LogOutForm>,
 ) -> Result<Response, Error> {
+    let cleared = end_session(&app, user, &client, &browser, true).await?;
+    Ok((cleared, Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str))).into_response())
+}
+
+/// Ends the session of this browser, and makes it forget all that belongs to it. Returns what else it has to delete. With `told`,
+/// the next page says so.
+pub async fn end_session(
+    app: &App,
+    user: Option<CurrentUser>,
+    client: &Client,
+    Browser { cookies, visit }: &Browser,
+    told: bool,
+) -> Result<Option<[(HeaderName, &'static str); 1]>, Error> {
     if let Some(CurrentUser { session, .. }) = user {
-        login::log_out(&app.accounts, &session, &client, app.now()).await?;
+        login::log_out(&app.accounts, &session, client, app.now()).await?;
         visit.rotate().await;
         // Only for a user who was logged in. A flash for every client would let a client fill the database.
-        visit.flash(Flash::LoggedOut).await;
-    } else if let Some(ended) = identity::pointer(&cookies, &app) {
+        if told {
+            visit.flash(Flash::LoggedOut).await;
+        }
+    } else if let Some(ended) = identity::pointer(cookies, app) {
         // It may have ended a moment ago, by a form that is not answered yet. This answer too is true at all nodes.
         login::end_session(&app.accounts, ended).await?;
     }
-    cookie::remove(&cookies, &app, Name::Session);
-    let cleared = app.public_url.is_trustworthy().then_some(CLEARED);
-    Ok((cleared, Redirect::to(next.as_ref().map_or(urls::LOGIN, Next::as_str))).into_response())
+    cookie::remove(cookies, app, Name::Session);
+    Ok(app.public_url.is_trustworthy().then_some(CLEARED))
 }

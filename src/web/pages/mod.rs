@@ -5,6 +5,7 @@ pub mod dev_mailbox;
 pub mod docs;
 pub mod home;
 pub mod login;
+pub mod logout;
 pub mod not_me;
 pub mod password_reset;
 pub mod profile;

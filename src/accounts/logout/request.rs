@@ -1,0 +1,102 @@
+//! An app asks for the end of its user's session (OpenID Connect RP-Initiated Logout 1.0, 2).
+
+use time::OffsetDateTime;
+use url::Url;
+
+use crate::accounts::apps::redirect_uri::RedirectUri;
+use crate::accounts::apps::{self, Application};
+use crate::accounts::authorize::authorization;
+use crate::accounts::authorize::request::Params;
+use crate::accounts::session::Session;
+use crate::accounts::tokens::{self, Hint};
+use crate::accounts::{Accounts, Result};
+
+/// What an app asks for.
+#[derive(Debug)]
+pub struct LogoutRequest {
+    /// The app, if it is known.
+    pub app: Option<Application>,
+    /// Where the browser goes afterwards.
+    pub to: Option<String>,
+    /// Whether the app has shown that it is about the session that this browser has.
+    pub is_proven: bool,
+}
+
+/// Why nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The ID token is none of ours, or the app is another one, or none.
+    App,
+    /// The app has not registered this address. An attacker could send users anywhere with it (RFC 9700, 4.11).
+    Address,
+}
+
+impl LogoutRequest {
+    /// Returns the origin to which the browser goes afterwards.
+    pub fn source(&self) -> Option<String> {
+        Some(self.to.as_ref()?.parse::<RedirectUri>().ok()?.source())
+    }
+}
+
+/// Reads a request. `there` is the session of this browser.
+///
+/// A page of any site can open this address. The ID token of that session is the proof that the request is its app's. It need not
+/// be valid any more: no access is asked for.
+pub async fn read(
+    accounts: &Accounts,
+    params: &Params,
+    (issuer, there): (&str, Option<&Session>),
+    now: OffsetDateTime,
+) -> Result<Result<LogoutRequest, Refused>> {
+    if params.has_doubles() {
+        return Ok(Err(Refused::Address));
+    }
+    let hint = match params.get("id_token_hint") {
+        Some(hint) => Some(tokens::hint(accounts, hint, issuer, now).await?),
+        None => None,
+    };
+    let Some(hint) = hint.map_or(Some(None), |hint| hint.map(Some)) else { return Ok(Err(Refused::App)) };
+    let named = params.get("client_id").map(|_| params.client_id());
+    let id = match (&hint, named) {
+        (_, Some(None)) => return Ok(Err(Refused::App)),
+        (Some(hint), Some(Some(id))) if hint.aud != id => return Ok(Err(Refused::App)),
+        (Some(hint), _) => Some(hint.aud),
+        (None, named) => named.flatten(),
+    };
+    let app = match id {
+        Some(id) => apps::by_id(accounts.db.read(), id).await?,
+        None => None,
+    };
+    if id.is_some() && app.is_none() {
+        return Ok(Err(Refused::App)); // the operator has removed it
+    }
+    let to = match (params.get("post_logout_redirect_uri"), &app) {
+        (Some(uri), Some(app)) if app.logout_uris.have(uri) => Some(with_state(uri, params.get("state"))),
+        (Some(_), Some(_)) => return Ok(Err(Refused::Address)),
+        // Nobody knows whose address it is, so the browser stays here.
+        (Some(_), None) | (None, _) => None,
+    };
+    let is_proven = match (&hint, there) {
+        (Some(hint), Some(session)) => is_of(accounts, hint, session).await?,
+        _ => false,
+    };
+    Ok(Ok(LogoutRequest { app, to, is_proven }))
+}
+
+/// Returns whether an ID token was made in this session, or in one that goes on in it.
+async fn is_of(accounts: &Accounts, hint: &Hint, session: &Session) -> Result<bool> {
+    if hint.sub != session.user_id {
+        return Ok(false);
+    }
+    Ok(hint.sid == session.id || authorization::has_gone_on(accounts.db.read(), hint.sid, session.id).await?)
+}
+
+fn with_state(uri: &str, state: Option<&str>) -> String {
+    match (Url::parse(uri), state) {
+        (Ok(mut url), Some(state)) => {
+            url.query_pairs_mut().append_pair("state", state);
+            url.into()
+        }
+        _ => uri.to_owned(),
+    }
+}
