@@ -365,6 +365,17 @@ authorize-stranger = This link leads to no app
 authorize-unknown-app = The app that sent you here is not registered at this site. Go back to it and try again. If this happens again, tell the people who run it.
 authorize-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 authorize-too-long = The app that sent you here has sent more than this site can carry through a log-in. Log in here first, then go back to the app and try again.
+apps = Apps
+apps-with-access = Apps with access
+apps-none = No app has access to your account.
+apps-lead = You log in to these apps with your account. If you take access away, the app is logged out, and asks again the next time.
+# $at (Element)
+apps-since = Since { $at }
+apps-sees = It sees:
+apps-end = Take access away
+event-app-ended = Access of an app taken away
+flash-access-ended = The app has no access any more.
+flash-no-access-ended = No access has been taken away yet. Choose again.
 logout-heading = Log out?
 # $site (String)
 logout-lead = This logs you out of { $site }, and of the apps that you opened with it.

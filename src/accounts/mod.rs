@@ -8,6 +8,7 @@
 //! event, the letter and the ring for the postman. Hashing stays outside of the transaction. A door decodes a request, calls
 //! one verb, and encodes the outcome.
 
+pub mod access;
 mod admit;
 pub mod apps;
 pub mod authorize;

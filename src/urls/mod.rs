@@ -20,6 +20,7 @@ pub const PROFILE_LANGUAGE: &str = "/profile/language";
 pub const PROFILE_PASSWORD: &str = "/profile/password";
 pub const SECURITY: &str = "/profile/security";
 pub const SECURITY_LOG_OUT: &str = "/profile/security/log-out";
+pub const APPS: &str = "/profile/apps";
 pub const NOT_ME: &str = "/not-me";
 pub const NOT_ME_DONE: &str = "/not-me/done";
 pub const FORGOT_PASSWORD: &str = "/forgot-password";

@@ -19,7 +19,9 @@ use crate::gate::{self, Gate};
 use crate::urls;
 use browser::{guard, language, resolve, visit};
 use frame::{assets, error, health};
-use pages::{authorize, dev_mailbox, docs, home, login, logout, not_me, password_reset, profile, security, signup};
+use pages::{
+    access, authorize, dev_mailbox, docs, home, login, logout, not_me, password_reset, profile, security, signup,
+};
 
 /// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.
 pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
@@ -40,6 +42,7 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::PROFILE_PASSWORD, get(profile::show_password).post(profile::change_password))
         .route(urls::SECURITY, get(security::show))
         .route(urls::SECURITY_LOG_OUT, post(security::log_out))
+        .route(urls::APPS, get(access::show).post(access::end))
         .route(urls::NOT_ME, get(not_me::show).post(not_me::say))
         .route(urls::NOT_ME_DONE, get(not_me::done))
         .route(urls::FORGOT_PASSWORD, get(password_reset::show_ask).post(password_reset::ask))

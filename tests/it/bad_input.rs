@@ -21,6 +21,8 @@ pub const FORMS: &[(&str, &[&str])] = &[
     ("/profile/name", &["full_name"]),
     ("/profile/language", &["language"]),
     ("/profile/security/log-out", &["session", "others"]),
+    ("/profile/apps", &["app"]),
+    ("/profile/apps", &["app"]),
     ("/profile/password", &["current_password", "new_password"]),
     ("/signup/confirm", &["username"]),
     ("/signup/resend", &[]),

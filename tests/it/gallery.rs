@@ -164,6 +164,18 @@ async fn for_an_app(sam: &mut Critic, app: &TestApp) {
     sam.shows("authorize-stranger", "main .card p").await;
     sam.opens(&wiki.request(&[("prompt", "login")])).await;
     sam.shows("login-for-app", "form[action='/login']").await;
+    sam.opens("/profile/apps").await;
+    sam.shows("apps-none", "main .card p").await;
+    sam.opens(&wiki.request(&[("scope", "openid profile email offline_access")])).await;
+    sam.presses("/oauth/consent").await;
+    sam.opens("/profile/apps").await;
+    sam.shows("apps", "form[action='/profile/apps']").await;
+    sam.presses("/profile/apps").await;
+    sam.shows("apps-ended", "[role=status]").await;
+    sam.opens(&format!("/oauth/logout?client_id={}", wiki.id)).await;
+    sam.shows("logout", "form[action='/oauth/logout/confirm']").await;
+    sam.opens("/oauth/logout?client_id=nobody").await;
+    sam.shows("logout-refused", "main .card a").await;
 }
 
 async fn the_profile(sam: &mut Critic, app: &TestApp) {

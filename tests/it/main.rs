@@ -2,6 +2,7 @@
 //! mailbox. No test logs in by writing a row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod access;
 mod api;
 mod api_tools;
 mod app;

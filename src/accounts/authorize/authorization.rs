@@ -107,3 +107,9 @@ pub(in crate::accounts) async fn has_gone_on(conn: &impl ConnectionTrait, sid: U
     let moved = Entity::find().filter(Column::SessionId.eq(session)).filter(Column::Sid.eq(sid));
     Ok(moved.one(conn).await?.is_some())
 }
+
+/// Ends all that an app has got of a user.
+pub(in crate::accounts) async fn end_of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app)).exec(conn).await?;
+    Ok(())
+}

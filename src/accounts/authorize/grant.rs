@@ -33,6 +33,12 @@ pub(super) async fn find(conn: &impl ConnectionTrait, user: Uuid, app: Uuid) -> 
     Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app)).one(conn).await?)
 }
 
+/// Ends what the user lets the app see. Returns whether there was anything.
+pub(in crate::accounts) async fn end(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<bool> {
+    let ended = Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app));
+    Ok(ended.exec(conn).await?.rows_affected > 0)
+}
+
 /// Lets the app see these scopes, with what it may see already. The user's row is locked.
 pub(super) async fn give(
     conn: &impl ConnectionTrait,

@@ -107,6 +107,8 @@ pub enum EventKind {
     MailDropped,
     /// The user let an app see more of the account.
     AppAllowed,
+    /// The user took an app's access away.
+    AppEnded,
     /// The operator registered an app.
     AppAdded,
     /// The operator changed what is registered of an app.
@@ -134,6 +136,7 @@ impl EventKind {
             | Self::PasswordChanged
             | Self::ResetDone
             | Self::AppAllowed
+            | Self::AppEnded
             | Self::LogInDisabled => Cause::Owner,
             Self::ResetLinkMade
             | Self::UserCreated

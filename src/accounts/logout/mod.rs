@@ -4,13 +4,14 @@
 pub mod request;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
-use sea_orm::{Condition, QueryOrder};
+use sea_orm::sea_query::{Expr, Func, OnConflict, Query};
+use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accounts::Result;
+use crate::accounts::authorize::authorization;
 use crate::accounts::tokens::LIVE;
+use crate::accounts::{Fault, Result};
 use crate::clock::APART;
 use crate::db::{Db, delete_in_batches};
 
@@ -35,6 +36,23 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Notes all that an app has got of a user, before the user takes it away. It is as if the sessions had ended, for this app only.
+pub(super) async fn of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<()> {
+    let rows = authorization::Entity::find().select_only().column(authorization::Column::Id);
+    let rows = rows.column(authorization::Column::AppId).column(authorization::Column::UserId);
+    let rows =
+        rows.expr(Func::coalesce([Expr::col(authorization::Column::Sid), Expr::col(authorization::Column::SessionId)]));
+    let of_user = rows.filter(authorization::Column::UserId.eq(user)).filter(authorization::Column::AppId.eq(app));
+    let used = of_user.filter(authorization::Column::CodeUsedAt.is_not_null()).into_query();
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns([Column::Id, Column::AppId, Column::UserId, Column::Sid]);
+    insert.select_from(used).map_err(|why| Fault::Internal(format!("noting the end of an app: {why}")))?;
+    // Several authorizations of one session are told of once.
+    insert.on_conflict(OnConflict::new().do_nothing().to_owned());
+    conn.execute(&insert).await?;
+    Ok(())
+}
 
 /// Gives the rows that nobody has seen yet their time.
 async fn see(db: &Db, now: OffsetDateTime) -> Result<()> {

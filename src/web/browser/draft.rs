@@ -17,6 +17,8 @@ pub enum Draft {
     Password,
     /// A device that was to be logged out. Nothing is kept: the user chooses again.
     LogOut,
+    /// An app whose access was to be taken away. Nothing is kept either.
+    EndAccess,
 }
 
 impl Draft {
@@ -27,6 +29,7 @@ impl Draft {
             Self::Language(_) => urls::PROFILE_LANGUAGE,
             Self::Password => urls::PROFILE_PASSWORD,
             Self::LogOut => urls::SECURITY,
+            Self::EndAccess => urls::APPS,
         }
     }
 }

@@ -66,6 +66,10 @@ pub enum Flash {
     NotSavedYet,
     /// A device was to be logged out, and it is not yet.
     NothingLoggedOut,
+    /// An app sees the account no more.
+    AccessEnded,
+    /// The access of an app was to be taken away, and it is not yet.
+    NoAccessEnded,
 }
 
 impl Flash {
@@ -86,6 +90,8 @@ impl Flash {
             Self::LogInToGoOn => t.flash_log_in_to_go_on(),
             Self::NotSavedYet => t.flash_not_saved_yet(),
             Self::NothingLoggedOut => t.flash_nothing_logged_out(),
+            Self::AccessEnded => t.flash_access_ended(),
+            Self::NoAccessEnded => t.flash_no_access_ended(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::gate::body;
 use crate::gate::error::{Error, ErrorKind};
 use crate::gate::form::{FieldName, FieldValue, Fields, Form, form};
 use crate::gate::headers::content_security_policy;
+use crate::locale::Translation;
 use crate::urls::{self, Next};
 use crate::web::browser::identity::{CurrentUser, log_in_again, log_in_first};
 use crate::web::frame::page::{Page, html};
@@ -47,19 +48,19 @@ impl AskPage {
         self.page.t.authorize_lead(self.app()).trim().to_owned()
     }
 
-    fn scope(&self, scope: &Scope) -> &'static str {
-        let t = self.page.t;
-        match scope {
-            Scope::OpenId => t.authorize_openid(),
-            Scope::Profile => t.authorize_profile(),
-            Scope::Email => t.authorize_email(),
-            Scope::OfflineAccess => t.authorize_offline(),
-        }
-    }
-
     /// Says where the browser goes. The name of an app is what its operator has typed, and the host is what it is.
     fn to(&self) -> String {
         self.page.t.authorize_to(self.request.host())
+    }
+}
+
+/// Says what an app with this scope sees.
+pub fn sees(t: &Translation, scope: &Scope) -> &'static str {
+    match scope {
+        Scope::OpenId => t.authorize_openid(),
+        Scope::Profile => t.authorize_profile(),
+        Scope::Email => t.authorize_email(),
+        Scope::OfflineAccess => t.authorize_offline(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pages, one file for each feature.
 
+pub mod access;
 pub mod authorize;
 pub mod dev_mailbox;
 pub mod docs;

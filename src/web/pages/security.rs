@@ -100,6 +100,7 @@ impl SecurityPage {
             EventKind::MailRetried => t.event_mail_retried(),
             EventKind::MailDropped => t.event_mail_dropped(),
             EventKind::AppAllowed => t.event_app_allowed(),
+            EventKind::AppEnded => t.event_app_ended(),
             EventKind::AppAdded => t.event_app_added(),
             EventKind::AppChanged => t.event_app_changed(),
             EventKind::AppSecretChanged => t.event_app_secret_changed(),
