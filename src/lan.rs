@@ -15,6 +15,41 @@ pub fn is_private_ip(ip: &IpAddr) -> bool {
     }
 }
 
+/// Returns whether the whole internet can reach this address: it belongs to no private network, to no machine itself and to no
+/// special use (RFC 6890). A network that embeds IPv4 addresses is as public as the address in it.
+pub fn is_public_ip(ip: &IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            // 0/8 is this network, 100.64/10 a provider's, 192.0.0/24 of protocols, 198.18/15 of benchmarks, 240/4 reserved.
+            let special = a == 0
+                || (a, b & 0xc0) == (100, 64)
+                || (a, b, c) == (192, 0, 0)
+                || (a, b & 0xfe) == (198, 18)
+                || a >= 240;
+            !special
+                && !ip.is_private()
+                && !ip.is_loopback()
+                && !ip.is_link_local()
+                && !ip.is_multicast()
+                && !ip.is_documentation()
+        }
+        IpAddr::V6(ip) => {
+            let parts = ip.segments();
+            let v4 = |high: u16, low: u16| {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                is_public_ip(&IpAddr::from([a, b, c, d]))
+            };
+            match parts {
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+                // What is given out is 2000::/3. Teredo (2001:0::/32) and documentation (2001:db8::/32) are in it.
+                [0x2001, 0 | 0xdb8, ..] => false,
+                [first, ..] => first & 0xe000 == 0x2000,
+            }
+        }
+    }
+}
+
 /// Returns whether this host of a URL is on a private network. An IPv6 address may have its brackets. A name is private if
 /// the public DNS cannot have it: it ends in one of [`PRIVATE_NAMES`], or it has no dot, as in Compose and Kubernetes.
 pub fn is_private(host: &str) -> bool {
@@ -57,6 +92,43 @@ mod tests {
             "0x8080808",
         ] {
             assert!(!is_private(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_are_told_from_all_others() {
+        let is_public = |text: &str| is_public_ip(&text.parse().expect("an address"));
+        for ip in ["8.8.8.8", "100.128.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"]
+        {
+            assert!(is_public(ip), "{ip}");
+        }
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.0.0.8",
+            "198.19.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.2.1",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::1",
+            "2001::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(ip), "{ip}");
         }
     }
 }

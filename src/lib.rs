@@ -15,6 +15,7 @@
 //!     net > urls > lan                      the accept loop; paths and addresses; which hosts are private
 //!     networks                              the networks that a client counts in
 //!     chance clock db locale metrics        randomness, time, the database, languages, counters
+//!     outgoing > locale                     requests to other servers
 //!     outside                               addresses of other sites, which the operator sets
 //!     notice recent                         lines of the log that strangers cause; values kept for a while
 //!     served seen                           what a server leaves in the data folder for commands, and tells the doctor
@@ -41,6 +42,7 @@ pub mod networks;
 pub mod nodes;
 pub mod notice;
 pub mod oidc;
+pub mod outgoing;
 pub mod outside;
 pub mod recent;
 pub mod replay_store;

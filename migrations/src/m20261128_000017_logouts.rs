@@ -13,11 +13,16 @@ use sea_orm_migration::sea_orm::DbBackend;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-const INSERT: &str = "
-    INSERT INTO logouts (id, app_id, user_id, sid)
-    SELECT id, app_id, user_id, coalesce(sid, session_id) FROM authorizations
-    WHERE session_id = OLD.id AND code_used_at IS NOT NULL
-    ON CONFLICT DO NOTHING";
+/// An app may be told of a session twice: its access is taken away, and it is let in again.
+fn insert(distinct: &str) -> String {
+    format!(
+        "INSERT INTO logouts (id, app_id, user_id, sid)
+         SELECT {distinct} id, app_id, user_id, coalesce(sid, session_id) FROM authorizations
+         WHERE session_id = OLD.id AND code_used_at IS NOT NULL
+         ON CONFLICT (app_id, sid) DO UPDATE
+         SET seen_at = NULL, done_at = NULL, attempts = 0, next_attempt_at = NULL, last_error = NULL"
+    )
+}
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
@@ -54,12 +59,14 @@ impl MigrationTrait for Migration {
         let trigger = match manager.get_database_backend() {
             DbBackend::Postgres => format!(
                 "CREATE OR REPLACE FUNCTION latchkey_session_ends() RETURNS trigger LANGUAGE plpgsql AS $$
-                 BEGIN {INSERT}; RETURN OLD; END
+                 BEGIN {}; RETURN OLD; END
                  $$;
                  CREATE TRIGGER latchkey_session_ends BEFORE DELETE ON sessions
-                     FOR EACH ROW EXECUTE FUNCTION latchkey_session_ends();"
+                     FOR EACH ROW EXECUTE FUNCTION latchkey_session_ends();",
+                // One statement changes no row twice there.
+                insert("DISTINCT ON (app_id, coalesce(sid, session_id))")
             ),
-            _ => format!("CREATE TRIGGER latchkey_session_ends BEFORE DELETE ON sessions BEGIN {INSERT}; END"),
+            _ => format!("CREATE TRIGGER latchkey_session_ends BEFORE DELETE ON sessions BEGIN {}; END", insert("")),
         };
         manager.get_connection().execute_unprepared(&trigger).await.map(drop)
     }

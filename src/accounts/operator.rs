@@ -152,6 +152,8 @@ pub async fn delete(db: &Db, user: &User, now: OffsetDateTime) -> Result<()> {
     reset_token::delete_unused(&tx, user.id).await?;
     not_me_link::delete_all(&tx, user.id).await?;
     pending_signup::delete_all(&tx, &user.email_canonical).await?;
+    // Before the user: a cascade may delete what apps have got first, and then nobody knows whom to tell.
+    session::end_all(&tx, user.id, now).await?;
     user::delete_row(&tx, user.id).await?;
     outbox::forget(&tx, user).await?;
     event::record_deleted(&tx, user.id, &Asked::of_a_command(now)).await?;

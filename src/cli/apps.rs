@@ -7,7 +7,7 @@ use serde_json::json;
 use super::listing::{self, agreed, out, print_json};
 use super::open::open_db;
 use crate::accounts::apps::operate::{self, Changes, NameTaken, NewApp};
-use crate::accounts::apps::redirect_uri::RedirectUri;
+use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
 use crate::accounts::apps::{self, AppName, Application};
 use crate::accounts::signing_key::{SigningAlgorithm, algorithms};
 use crate::accounts::token::Token;
@@ -71,6 +71,12 @@ pub(super) struct Add {
     /// Where the app may send a browser after a log-out. May come several times.
     #[arg(long = "logout-uri", value_name = "URI")]
     logout_uris: Vec<RedirectUri>,
+    /// Where the app is told that a session has ended (OpenID Connect Back-Channel Logout).
+    #[arg(long, value_name = "URI")]
+    backchannel_uri: Option<BackchannelUri>,
+    /// The host of that address is on a private network, though its name is not one.
+    #[arg(long, requires = "backchannel_uri")]
+    backchannel_private: bool,
     /// It runs in a browser or on a phone, where everybody could read a secret, so it gets none.
     #[arg(long)]
     public: bool,
@@ -102,6 +108,12 @@ pub(super) struct Edit {
     /// Where the app may send a browser after a log-out, in place of all before. May come several times.
     #[arg(long = "logout-uri", value_name = "URI")]
     logout_uris: Option<Vec<RedirectUri>>,
+    /// Where the app is told that a session has ended (OpenID Connect Back-Channel Logout).
+    #[arg(long, value_name = "URI")]
+    backchannel_uri: Option<BackchannelUri>,
+    /// Whether the host of that address is on a private network, though its name is not one.
+    #[arg(long, value_name = "BOOL")]
+    backchannel_private: Option<bool>,
     /// Whether users are not asked for their consent.
     #[arg(long, value_name = "BOOL")]
     trusted: Option<bool>,
@@ -162,6 +174,8 @@ async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
         trusted: typed.trusted,
         pkce: !typed.no_pkce,
         algorithm: typed.algorithm,
+        backchannel_uri: typed.backchannel_uri,
+        backchannel_private: typed.backchannel_private,
     };
     let name = new.name.as_str().to_owned();
     let (app, secret) = operate::add(db, new, Clock::default().now()).await?.map_err(|why| taken(&name, why))?;
@@ -205,6 +219,8 @@ async fn edit(db: &Db, typed: Edit) -> anyhow::Result<()> {
         trusted: typed.trusted,
         pkce: typed.pkce,
         algorithm: typed.algorithm,
+        backchannel_uri: typed.backchannel_uri,
+        backchannel_private: typed.backchannel_private,
     };
     if changes == Changes::default() {
         anyhow::bail!("nothing was named to change; `latchkey app edit --help` lists what can be");

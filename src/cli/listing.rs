@@ -114,6 +114,8 @@ pub(super) fn app_object(app: &Application) -> Value {
         "name": app.name,
         "redirect_uris": app.redirect_uris,
         "logout_uris": app.logout_uris,
+        "backchannel_uri": app.backchannel_uri,
+        "backchannel_private": app.backchannel_private,
         "public": app.public,
         "trusted": app.trusted,
         "pkce": app.pkce,
@@ -149,6 +151,7 @@ pub(super) fn app(app: &Application, json: bool) -> anyhow::Result<()> {
     ];
     lines.extend(app.redirect_uris.0.iter().map(|uri| ("Redirect URI:", uri.as_str().to_owned())));
     lines.extend(app.logout_uris.0.iter().map(|uri| ("Log-out URI:", uri.as_str().to_owned())));
+    lines.extend(app.backchannel_uri.iter().map(|uri| ("Back channel:", uri.clone())));
     lines.push(("Since:", moment(app.created_at)));
     lines.into_iter().try_for_each(|(what, value)| out(format!("{what:<14} {value}")))
 }

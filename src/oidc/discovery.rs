@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use time::Duration;
 
 use crate::accounts::apps;
 use crate::accounts::authorize::scope::Scope;
@@ -31,6 +32,8 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "introspection_endpoint": at(urls::INTROSPECT),
         "userinfo_endpoint": at(urls::USERINFO),
         "end_session_endpoint": at(urls::OAUTH_LOGOUT),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "jwks_uri": at(urls::JWKS),
         "scopes_supported": Scope::all().map(Scope::name).collect::<Vec<_>>(),
         "response_types_supported": ["code"],
@@ -53,26 +56,33 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "request_uri_parameter_supported": false,
         "claims_parameter_supported": false,
     });
-    kept("application/json", &document, &headers)
+    kept("application/json", &document, LONG, &headers)
 }
 
 /// GET /.well-known/jwks.json (RFC 7517, 5)
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
     let in_use = apps::algorithms(app.db.read()).await?;
     let keys = app.accounts.signing.published(&in_use, app.now()).await?;
-    kept("application/jwk-set+json", &json!({ "keys": keys }), &headers)
+    kept("application/jwk-set+json", &json!({ "keys": keys }), LONG, &headers)
 }
 
-/// Answers with a document that its reader may keep for an hour, or says that the one it has is still the same (RFC 9110, 13).
-fn kept(media_type: &'static str, document: &impl Serialize, headers: &HeaderMap) -> Result<Response, Error> {
+/// How long a reader keeps what seldom changes.
+const LONG: Duration = PUBLISHED_KEPT;
+
+/// Answers with a document that its reader may keep for this time, or says that the one it has is still the same (RFC 9110, 13).
+pub(super) fn kept(
+    media_type: &'static str,
+    document: &impl Serialize,
+    time: Duration,
+    headers: &HeaderMap,
+) -> Result<Response, Error> {
     let body = Bytes::from(serde_json::to_vec(document).map_err(Error::internal)?);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     let is_known = known
         .flat_map(|line| line.split(','))
         .any(|known| ["*", &tag].contains(&known.trim().trim_start_matches("W/")));
-    let about =
-        [(header::CACHE_CONTROL, format!("public, max-age={}", PUBLISHED_KEPT.whole_seconds())), (header::ETAG, tag)];
+    let about = [(header::CACHE_CONTROL, format!("public, max-age={}", time.whole_seconds())), (header::ETAG, tag)];
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }

@@ -2,9 +2,11 @@
 //!
 //! Nothing here reads a cookie. So a page of any site may read the answers, with a script of an app that has no server.
 
+pub mod backchannel;
 mod client;
 mod discovery;
 mod error;
+mod revocations;
 mod shown_token;
 mod token;
 mod userinfo;
@@ -33,6 +35,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::OAUTH_TOKEN, post(token::redeem))
         .route(urls::REVOKE, post(shown_token::revoke))
         .route(urls::INTROSPECT, post(shown_token::introspect))
+        .route(urls::REVOCATIONS, get(revocations::show))
         .route(urls::USERINFO, get(userinfo::show).post(userinfo::show))
         .layer(from_fn(for_every_page))
         .layer(from_fn_with_state(Arc::new(gate), gate::around))

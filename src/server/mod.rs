@@ -142,6 +142,7 @@ pub async fn run(
     let mut beside = JoinSet::new(); // what is in it ends when this function returns
     beside.spawn(sweeper::run(app.clone()));
     beside.spawn(backups::run(app.clone()));
+    beside.spawn(oidc::backchannel::run(app.clone()));
     let db = app.db.clone();
     beside.spawn(async move { db.watch().await });
     if app.node.is_some() {

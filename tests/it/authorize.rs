@@ -36,6 +36,8 @@ impl Wiki {
             trusted: false,
             pkce: true,
             algorithm: SigningAlgorithm::Rs256,
+            backchannel_uri: None,
+            backchannel_private: false,
         };
         change(&mut new);
         let (app, secret) = operate::add(&app.app.db, new, app.app.now()).await.unwrap().unwrap();

@@ -157,7 +157,8 @@ async fn signing_up(sam: &mut Critic, app: &TestApp) {
 }
 
 async fn for_an_app(sam: &mut Critic, app: &TestApp) {
-    let wiki = Wiki::register(app, |_| {}).await;
+    let here = format!("{}/", app.url);
+    let wiki = Wiki::register(app, |new| new.redirect_uris.push(here.parse().unwrap())).await;
     sam.opens(&wiki.request(&[("scope", "openid profile email offline_access")])).await;
     sam.shows("authorize", "form[action='/oauth/consent']").await;
     sam.opens(&wiki.request(&[("redirect_uri", "https://evil.example/")])).await;
@@ -166,16 +167,16 @@ async fn for_an_app(sam: &mut Critic, app: &TestApp) {
     sam.shows("login-for-app", "form[action='/login']").await;
     sam.opens("/profile/apps").await;
     sam.shows("apps-none", "main .card p").await;
-    sam.opens(&wiki.request(&[("scope", "openid profile email offline_access")])).await;
+    sam.opens(&wiki.request(&[("redirect_uri", &here)])).await;
     sam.presses("/oauth/consent").await;
     sam.opens("/profile/apps").await;
     sam.shows("apps", "form[action='/profile/apps']").await;
     sam.presses("/profile/apps").await;
     sam.shows("apps-ended", "[role=status]").await;
     sam.opens(&format!("/oauth/logout?client_id={}", wiki.id)).await;
-    sam.shows("logout", "form[action='/oauth/logout/confirm']").await;
+    sam.shows("app-logout", "form[action='/oauth/logout/confirm']").await;
     sam.opens("/oauth/logout?client_id=nobody").await;
-    sam.shows("logout-refused", "main .card a").await;
+    sam.shows("app-logout-refused", "main .card a").await;
 }
 
 async fn the_profile(sam: &mut Critic, app: &TestApp) {

@@ -40,6 +40,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("networks", 0),
     ("notice", 0),
+    ("outgoing", 1),
     ("outside", 0),
     ("recent", 0),
     ("served", 0),

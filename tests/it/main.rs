@@ -8,6 +8,7 @@ mod api_tools;
 mod app;
 mod apps;
 mod authorize;
+mod backchannel;
 mod backup;
 mod bad_input;
 mod browser;

@@ -39,6 +39,8 @@ pub struct Model {
     pub secret_digest: Option<TokenDigest>,
     pub old_secret_digest: Option<TokenDigest>,
     pub created_at: OffsetDateTime,
+    pub backchannel_uri: Option<String>,
+    pub backchannel_private: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,7 +3,7 @@
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
 use time::OffsetDateTime;
 
-use super::redirect_uri::RedirectUri;
+use super::redirect_uri::{BackchannelUri, RedirectUri};
 use super::{ActiveModel, AppName, Application, Column, Entity, RedirectUris};
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::signing_key::SigningAlgorithm;
@@ -29,6 +29,10 @@ pub struct NewApp {
     pub pkce: bool,
     /// How its tokens are signed.
     pub algorithm: SigningAlgorithm,
+    /// Where it is told of log-outs.
+    pub backchannel_uri: Option<BackchannelUri>,
+    /// Whether the host of that address may be on a private network.
+    pub backchannel_private: bool,
 }
 
 /// What the operator changes of an app. `None` leaves it as it is.
@@ -46,6 +50,10 @@ pub struct Changes {
     pub pkce: Option<bool>,
     /// How its tokens are signed.
     pub algorithm: Option<SigningAlgorithm>,
+    /// Another address where it is told of log-outs.
+    pub backchannel_uri: Option<BackchannelUri>,
+    /// Whether the host of that address may be on a private network.
+    pub backchannel_private: Option<bool>,
 }
 
 /// The name belongs to another app.
@@ -68,6 +76,8 @@ pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Ap
         secret_digest: secret.as_ref().map(Token::digest),
         old_secret_digest: None,
         created_at: now,
+        backchannel_uri: new.backchannel_uri.map(|uri| uri.as_str().to_owned()),
+        backchannel_private: new.backchannel_private,
     };
     let tx = db.begin().await?;
     let row = app.clone().into_active_model().reset_all();
@@ -105,6 +115,12 @@ pub async fn edit(
     }
     if let Some(algorithm) = changes.algorithm {
         row.algorithm = Set(algorithm);
+    }
+    if let Some(uri) = changes.backchannel_uri {
+        row.backchannel_uri = Set(Some(uri.as_str().to_owned()));
+    }
+    if let Some(private) = changes.backchannel_private {
+        row.backchannel_private = Set(private);
     }
     if is_taken(Entity::update_many().set(row).filter(Column::Id.eq(app.id)).exec(&tx).await)? {
         return Ok(Err(NameTaken));

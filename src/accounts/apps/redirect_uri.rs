@@ -96,6 +96,35 @@ impl FromStr for RedirectUri {
     }
 }
 
+/// An address at which an app is told of log-outs. The server asks it, so it is a web address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackchannelUri(RedirectUri);
+
+impl BackchannelUri {
+    /// Returns the address, as it was registered.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Returns whether the address itself says that it is on this machine or on a private network.
+    pub fn is_private(url: &Url) -> bool {
+        is_loopback(url) || lan::is_private(url.host_str().unwrap_or_default())
+    }
+}
+
+impl FromStr for BackchannelUri {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri: RedirectUri = text.parse()?;
+        if text.starts_with("http:") || text.starts_with("https:") {
+            Ok(Self(uri))
+        } else {
+            Err("must begin with https://, or with http:// on a private network")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,6 +108,12 @@ pub(in crate::accounts) async fn has_gone_on(conn: &impl ConnectionTrait, sid: U
     Ok(moved.one(conn).await?.is_some())
 }
 
+/// Returns the authorizations of which an app has got tokens of a user.
+pub(in crate::accounts) async fn of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<Vec<Model>> {
+    let of_app = Entity::find().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app));
+    Ok(of_app.filter(Column::CodeUsedAt.is_not_null()).all(conn).await?)
+}
+
 /// Ends all that an app has got of a user.
 pub(in crate::accounts) async fn end_of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<()> {
     Entity::delete_many().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app)).exec(conn).await?;

@@ -3,15 +3,20 @@
 
 pub mod request;
 
+use std::collections::{BTreeSet, HashMap};
+
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, Func, OnConflict, Query};
-use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait};
-use time::OffsetDateTime;
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::accounts::apps::{self, Application};
 use crate::accounts::authorize::authorization;
 use crate::accounts::tokens::LIVE;
-use crate::accounts::{Fault, Result};
+use crate::accounts::{Accounts, Result};
+use crate::chance;
 use crate::clock::APART;
 use crate::db::{Db, delete_in_batches};
 
@@ -38,21 +43,44 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// Notes all that an app has got of a user, before the user takes it away. It is as if the sessions had ended, for this app only.
-pub(super) async fn of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<()> {
-    let rows = authorization::Entity::find().select_only().column(authorization::Column::Id);
-    let rows = rows.column(authorization::Column::AppId).column(authorization::Column::UserId);
-    let rows =
-        rows.expr(Func::coalesce([Expr::col(authorization::Column::Sid), Expr::col(authorization::Column::SessionId)]));
-    let of_user = rows.filter(authorization::Column::UserId.eq(user)).filter(authorization::Column::AppId.eq(app));
-    let used = of_user.filter(authorization::Column::CodeUsedAt.is_not_null()).into_query();
-    let mut insert = Query::insert();
-    insert.into_table(Entity).columns([Column::Id, Column::AppId, Column::UserId, Column::Sid]);
-    insert.select_from(used).map_err(|why| Fault::Internal(format!("noting the end of an app: {why}")))?;
-    // Several authorizations of one session are told of once.
-    insert.on_conflict(OnConflict::new().do_nothing().to_owned());
-    conn.execute(&insert).await?;
+pub(super) async fn of_app(conn: &impl ConnectionTrait, of: (Uuid, Uuid)) -> Result<()> {
+    let sids: BTreeSet<_> = authorization::of_app(conn, of).await?.iter().map(authorization::Model::sid).collect();
+    let (user, app) = of;
+    for sid in sids {
+        let row = ActiveModel {
+            id: Set(chance::id()),
+            app_id: Set(app),
+            user_id: Set(user),
+            sid: Set(sid),
+            seen_at: Set(None),
+            done_at: Set(None),
+            attempts: Set(0),
+            next_attempt_at: Set(None),
+            last_error: Set(None),
+        };
+        let again = [Column::SeenAt, Column::DoneAt, Column::Attempts, Column::NextAttemptAt, Column::LastError];
+        let insert = Entity::insert(row);
+        insert
+            .on_conflict(OnConflict::columns([Column::AppId, Column::Sid]).update_columns(again).to_owned())
+            .exec_without_returning(conn)
+            .await?;
+    }
     Ok(())
 }
+
+/// The type of a logout token: an app must not take it for an ID token (OpenID Connect Back-Channel Logout 1.0, 2.4).
+const LOGOUT_TOKEN: &str = "logout+jwt";
+/// How long a logout token is valid.
+const LOGOUT_LIVES: Duration = Duration::minutes(2);
+/// How long one attempt may take. A notice whose node died is taken again after this time.
+pub const LEASE: Duration = Duration::seconds(30);
+/// How many rows one look reads.
+const LOOKED_AT: u64 = 50;
+/// The pauses after the first, second, … failed attempt; the last one repeats.
+const PAUSES: [Duration; 5] =
+    [Duration::seconds(5), Duration::seconds(30), Duration::minutes(3), Duration::minutes(15), Duration::hours(1)];
+/// How long an app is told of a log-out. An app that is away for longer has lost more than that.
+const WORTH_TELLING: Duration = Duration::days(1);
 
 /// Gives the rows that nobody has seen yet their time.
 async fn see(db: &Db, now: OffsetDateTime) -> Result<()> {
@@ -74,6 +102,97 @@ pub async fn ended(db: &Db, since: OffsetDateTime, now: OffsetDateTime) -> Resul
         rows.all(db.read()).await?.into_iter().filter_map(|row| Some((row.sid, row.seen_at?))).collect();
     ended.dedup_by_key(|(sid, _)| *sid); // two apps had tokens in it
     Ok(ended)
+}
+
+/// A log-out that an app is told of.
+#[derive(Debug)]
+pub struct Notice {
+    /// The row.
+    pub row: Model,
+    /// The app.
+    pub app: Application,
+    /// Where it is told.
+    pub uri: String,
+}
+
+/// Takes the next notices that are due, `most` of them and one of each app, for [`LEASE`]: no other node gets them meanwhile.
+/// `busy` apps are left out.
+pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) -> Result<Vec<Notice>> {
+    use sea_orm::sea_query::ExprTrait; // here, because it gives every time a `max` of its own
+
+    let due = Condition::all()
+        .add(Column::DoneAt.is_null())
+        .add(Condition::any().add(Column::NextAttemptAt.is_null()).add(Column::NextAttemptAt.lte(now)));
+    let found = Entity::find().filter(due.clone()).filter(Column::AppId.is_not_in(busy.iter().copied()));
+    // Most of the time there is nothing, which a reading connection sees.
+    let rows =
+        found.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id).limit(LOOKED_AT).all(db.read()).await?;
+    if rows.is_empty() {
+        return Ok(vec![]);
+    }
+    see(db, now).await?;
+    let told = apps::all(db.read()).await?.into_iter();
+    let told: HashMap<_, _> =
+        told.filter_map(|app| app.backchannel_uri.clone().map(|uri| (app.id, (app, uri)))).collect();
+    if rows.iter().any(|row| !told.contains_key(&row.app_id)) {
+        let nobody = Column::DoneAt.is_null().and(Column::AppId.is_not_in(told.keys().copied()));
+        let changes = ActiveModel { done_at: Set(Some(now)), ..Default::default() };
+        Entity::update_many().set(changes).filter(nobody).exec(db.write()).await?;
+    }
+    let mut notices: Vec<Notice> = vec![];
+    for row in rows {
+        let is_first = notices.iter().all(|notice| notice.app.id != row.app_id);
+        let Some((app, uri)) = told.get(&row.app_id).filter(|_| is_first && notices.len() < most).cloned() else {
+            continue;
+        };
+        let leased = Entity::update_many()
+            .col_expr(Column::NextAttemptAt, Expr::value(now + LEASE))
+            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
+            .filter(Column::Id.eq(row.id))
+            .filter(Column::Attempts.eq(row.attempts)) // another node may have taken it
+            .filter(due.clone());
+        if leased.exec(db.write()).await?.rows_affected == 1 {
+            let row = Model { attempts: row.attempts + 1, seen_at: row.seen_at.or(Some(now)), ..row };
+            notices.push(Notice { row, app, uri });
+        }
+    }
+    Ok(notices)
+}
+
+/// Returns the token that tells an app of the end of a session (OpenID Connect Back-Channel Logout 1.0, 2.4).
+pub async fn token(
+    accounts: &Accounts,
+    Notice { row, app, .. }: &Notice,
+    issuer: &str,
+    now: OffsetDateTime,
+) -> Result<String> {
+    let key = accounts.signing.signer(app.algorithm, now).await?;
+    let claims = json!({
+        "iss": issuer, "aud": app.id, "sub": row.user_id, "sid": row.sid, "jti": chance::id(),
+        "iat": now.unix_timestamp(), "exp": (now + LOGOUT_LIVES).unix_timestamp(),
+        "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+    });
+    key.sign(LOGOUT_TOKEN, &claims)
+}
+
+/// Notes that the app knows, or why it never will.
+pub async fn done(db: &Db, row: &Model, why: Option<String>, now: OffsetDateTime) -> Result<()> {
+    let changes = ActiveModel { done_at: Set(Some(now)), last_error: Set(why), ..Default::default() };
+    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(db.write()).await?;
+    Ok(())
+}
+
+/// Notes that the app could not be told, and when it is tried again. Returns `false` if it is not tried any more.
+pub async fn put_off(db: &Db, row: &Model, why: String, now: OffsetDateTime) -> Result<bool> {
+    if now - row.seen_at.unwrap_or(now) >= WORTH_TELLING {
+        done(db, row, Some(why), now).await?;
+        return Ok(false);
+    }
+    let at = usize::try_from(row.attempts - 1).unwrap_or_default().min(PAUSES.len() - 1);
+    let changes =
+        ActiveModel { next_attempt_at: Set(Some(now + PAUSES[at])), last_error: Set(Some(why)), ..Default::default() };
+    Entity::update_many().set(changes).filter(Column::Id.eq(row.id)).exec(db.write()).await?;
+    Ok(true)
 }
 
 /// Deletes the rows of which no app needs to know any more. Returns how many.

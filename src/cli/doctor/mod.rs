@@ -4,10 +4,8 @@ mod database;
 mod files;
 mod mail;
 mod proxy;
-mod request;
 mod settings;
 mod site;
-mod trust;
 
 use std::fmt;
 use std::io::{self, IsTerminal};

@@ -8,12 +8,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::super::listing;
-use super::request::{self, Answer};
-use super::trust::Trust;
 use super::{Finding, fail, ok, proxy, warn};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::keys::{Keys, Pointer, Use};
+use crate::outgoing::{self, Answer, Trust};
 use crate::secret::Secret;
 use crate::seen::{self, Seen};
 use crate::urls;
@@ -50,7 +49,7 @@ pub(super) async fn alive(settings: &Settings) -> Result<(), String> {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
     // It is the same kind of scheme, so this never fails.
     let _ = url.set_scheme(scheme);
-    let answer = request::get(&url, &[reachable(settings.listen)], &trust, &[]).await?;
+    let answer = outgoing::get(&url, &[reachable(settings.listen)], Some(&trust), &[]).await?;
     if answer.status == StatusCode::OK { Ok(()) } else { Err(format!("it answers {}", answer.status)) }
 }
 
@@ -79,13 +78,13 @@ async fn public(
     let red = |why| fail("site", format!("{site}: {why}"));
     let trust = Trust::of_this_machine().map_err(|why| fail("tls", format!("{why:#}")))?;
     let url = url_of(settings, urls::HEALTHZ).map_err(red)?;
-    let at = request::addresses(&url).await.map_err(|why| fail("dns", format!("{site}: {why}; add it to the DNS")))?;
+    let at = outgoing::addresses(&url).await.map_err(|why| fail("dns", format!("{site}: {why}; add it to the DNS")))?;
     let mut places: Vec<_> = at.iter().map(|address| address.ip().to_string()).collect();
     places.dedup();
     found.push(ok("dns", format!("{} is {}", site.host(), places.join(", "))));
 
     let ask = async |url: &Url, headers: &[(&str, &str)]| {
-        let asked = timeout(PATIENCE, request::get(url, &at, &trust, headers)).await;
+        let asked = timeout(PATIENCE, outgoing::get(url, &at, Some(&trust), headers)).await;
         asked.unwrap_or_else(|_| Err("it has not answered for 10 seconds".to_owned()))
     };
     let token = token(settings, secret).map_err(red)?;
@@ -144,7 +143,7 @@ async fn redirect(settings: &Settings, at: &[SocketAddr], trust: &Trust, port: u
     let Ok(url) = Url::parse(&format!("{plain}{}", urls::LOGIN)) else {
         return fail("redirect", format!("{plain} is no URL"));
     };
-    let answer = match timeout(PATIENCE, request::get(&url, &at, trust, &[])).await {
+    let answer = match timeout(PATIENCE, outgoing::get(&url, &at, Some(trust), &[])).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(why)) => {
             return warn(

@@ -1,8 +1,8 @@
-//! Looks at the certificate of the site: whether browsers trust it, and for how long.
+//! Whom this machine trusts, and what is wrong with the certificate of a server.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use anyhow::Context;
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ use crate::locale::Locale;
 const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// The authorities that this machine trusts, or those in `SSL_CERT_FILE`.
-pub(super) struct Trust {
+pub struct Trust {
     verifier: Arc<WebPkiServerVerifier>,
     connector: TlsConnector,
 }
@@ -31,7 +31,7 @@ impl Trust {
     ///
     /// # Errors
     /// If there are none.
-    pub(super) fn of_this_machine() -> anyhow::Result<Self> {
+    pub fn of_this_machine() -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
         // A file that cannot be read is no reason to stop, as long as others can.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -93,5 +93,11 @@ fn reason(why: &io::Error) -> String {
             format!("the certificate is for other names ({}); get one for this name", names.join(", "))
         }
         other => format!("no TLS handshake: {other}"),
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust(…)")
     }
 }
