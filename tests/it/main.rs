@@ -19,6 +19,7 @@ mod chromium;
 mod cli;
 mod cluster;
 mod commands;
+mod conformance;
 mod connection;
 mod cookies;
 mod crowd;

@@ -26,7 +26,7 @@ pub fn form(code: &str) -> Vec<(&str, &str)> {
     vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)]
 }
 
-async fn post(
+pub async fn post(
     app: &TestApp,
     fields: &[(&str, &str)],
     with: impl FnOnce(RequestBuilder) -> RequestBuilder,
