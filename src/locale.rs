@@ -60,6 +60,11 @@ impl Locale {
         wanted.rev().max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, locale)| locale)
     }
 
+    /// Returns the first language that is ours in a list of tags, or the nearest to one.
+    pub fn first_of<'a>(mut tags: impl Iterator<Item = &'a str>) -> Option<Self> {
+        tags.find_map(Self::nearest)
+    }
+
     /// Returns the language of a tag, or else ours with the same primary language: zh-TW gets zh-CN until it has a folder of
     /// its own.
     fn nearest(tag: &str) -> Option<Self> {
@@ -114,6 +119,16 @@ mod tests {
         }
         for none in ["", "fr-FR, de;q=0.7", "en;q=0", "*", ";;;,,q=", "en;q=x", "eng", "zhx-CN"] {
             assert_eq!(accepted(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_tags_is_in_the_order_of_preference() {
+        let first = |list: &str| Locale::first_of(list.split(' ')).map(Locale::tag);
+        assert_eq!(first("fr-CA zh-TW en"), Some("zh-CN"));
+        assert_eq!(first("en zh-CN"), Some("en"));
+        for none in ["", "se", "fr  eo", ";q=1"] {
+            assert_eq!(first(none), None, "{none}");
         }
     }
 

@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::seconds(60);
 const ACCESS_TOKEN: &str = "at+jwt";
 /// The type of an ID token.
 const ID_TOKEN: &str = "JWT";
+/// How a user has logged in (`acr`; OpenID Connect Core, 2): with a password and nothing else. The least that is a log-in at all is
+/// `1` at other servers too, where apps write it into their settings.
+pub const ACR: &str = "1";
 /// How far the clocks of two nodes may differ.
 const SKEW: Duration = Duration::minutes(1);
 
@@ -241,7 +244,7 @@ async fn make(
         let half = key.half_digest(access_token.as_bytes());
         let more = json!({
             "iss": issuer, "aud": app.id, "exp": exp, "iat": iat, "auth_time": auth_time, "sid": row.sid(),
-            "amr": ["pwd"], "at_hash": URL_SAFE_NO_PAD.encode(half),
+            "acr": ACR, "amr": ["pwd"], "at_hash": URL_SAFE_NO_PAD.encode(half),
         });
         claims.extend(more.as_object().cloned().unwrap_or_default());
         if let Some(nonce) = &row.nonce {

@@ -30,7 +30,7 @@ pub struct RequestId(pub String);
 pub struct Device(pub Token);
 
 /// The language of a request. Once the user is known, the language that the user has saved takes its place.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Language {
     /// The language to answer in.
     pub locale: Locale,

@@ -16,6 +16,7 @@ use time::Duration;
 use crate::accounts::apps;
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::signing_key::{PUBLISHED_KEPT, algorithms};
+use crate::accounts::tokens;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::locale::Locale;
@@ -47,8 +48,9 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "acr_values_supported": [tokens::ACR],
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "amr", "preferred_username", "name",
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "acr", "amr", "preferred_username", "name",
             "locale", "updated_at", "email", "email_verified",
         ],
         "ui_locales_supported": Locale::iter().map(|locale| locale.tag()).collect::<Vec<_>>(),

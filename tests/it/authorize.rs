@@ -280,6 +280,60 @@ async fn an_app_can_have_the_user_log_in_again() {
 }
 
 #[tokio::test]
+async fn an_app_can_say_who_will_log_in() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let hinted = async |user: &mut Browser, hint: &str, more: (&str, &str)| {
+        open(user, &wiki.request(&[("login_hint", hint), more])).await.expect("the log-in").value_of("login")
+    };
+    let none = ("x", "-");
+    for hint in ["sam@example.com", "sam", "示例", "\"><script>alert(1)</script>"] {
+        assert_eq!(hinted(&mut app.browser(), hint, none).await, hint);
+    }
+    assert_eq!(hinted(&mut app.browser(), &"x".repeat(300), none).await, "", "longer than any address");
+    assert_eq!(hinted(&mut sam, "ada", ("prompt", "login")).await, "ada");
+    // What the user has typed here is nearer than what the app supposes.
+    let mut other = app.browser();
+    other.log_in("ada@example.com", OTTER).await;
+    assert_eq!(hinted(&mut other, "sam@example.com", none).await, "ada@example.com");
+    // Only the request of an app hints.
+    let page = app.browser().open("/login?next=%2Fprofile%3Flogin_hint%3Dsam").await;
+    assert_eq!(page.value_of("login"), "");
+}
+
+#[tokio::test]
+async fn an_app_can_say_which_languages_its_user_reads() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let request = wiki.request(&[("ui_locales", "fr zh en")]);
+    let speaks = |page: &Page, tag: &str| {
+        assert!(page.html.contains(&format!("<html lang=\"{tag}\"")), "{tag}: {}", page.html);
+    };
+    let mut user = app.browser();
+    let page = open(&mut user, &request).await.expect("the log-in");
+    speaks(&page, "zh-CN");
+    let wrong = page.form("/login").fill("login", "sam").fill("password", "wrong");
+    let page = press(&mut user, wrong).await.expect("the log-in again");
+    speaks(&page, "zh-CN");
+    speaks(&log_in(&mut user, page, "sam").await.expect("the question"), "zh-CN");
+    speaks(&user.open("/profile").await, "en");
+
+    speaks(&open(&mut app.browser(), &wiki.request(&[("ui_locales", "fr eo")])).await.unwrap(), "en");
+    let mut chinese = app.browser();
+    chinese.language = Some("zh-CN");
+    speaks(&open(&mut chinese, &wiki.request(&[("ui_locales", "en")])).await.unwrap(), "en");
+    // The user's own choice is stronger, in this browser and in the account.
+    let mut chosen = app.browser();
+    chosen.open("/login?lang=en").await;
+    speaks(&open(&mut chosen, &request).await.unwrap(), "en");
+    let form = sam.open("/profile/language").await.form("/profile/language");
+    sam.submit(form.fill("language", "en")).await;
+    speaks(&open(&mut sam, &request).await.unwrap(), "en");
+}
+
+#[tokio::test]
 async fn a_page_of_the_app_may_post_the_request_and_no_page_may_post_the_answer() {
     let app = TestApp::start().await;
     let wiki = Wiki::register(&app, |_| {}).await;

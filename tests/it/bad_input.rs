@@ -14,7 +14,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// The forms of the pages, with their fields.
 pub const FORMS: &[(&str, &[&str])] = &[
     ("/signup", &["email", "username", "full_name", "password"]),
-    ("/login", &["login", "password", "remember", "next", "misses"]),
+    ("/login", &["login", "password", "remember", "next", "misses", "locale"]),
     ("/forgot-password", &["email", "again"]),
     ("/reset-password", &["password"]),
     ("/profile", &["full_name"]),

@@ -9,6 +9,7 @@ use super::scope::Scopes;
 use crate::accounts::Result;
 use crate::accounts::apps::redirect_uri::RedirectUri;
 use crate::accounts::apps::{self, Application};
+use crate::locale::Locale;
 
 /// The parameters of a request, as they came.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ impl Params {
     /// The most parameters of a request; OpenID Connect has twenty. A head of 16 KB of `a&` would be 8000 of them, and each is
     /// compared with each.
     const MOST: usize = 100;
+    /// The longest address, in bytes (RFC 5321, 4.5.3.1.3).
+    const HINT_MAX: usize = 254;
 
     /// Returns the parameters of a query. Of more than [`Self::MOST`], none is read.
     pub fn parse(query: &str) -> Self {
@@ -43,6 +46,17 @@ impl Params {
     /// Returns the address that the request names.
     pub fn redirect_uri(&self) -> Option<&str> {
         self.get("redirect_uri")
+    }
+
+    /// Returns whom the app supposes to log in, as the user would write it: an address or a username (`login_hint`). What is
+    /// longer than any address is none.
+    pub fn login_hint(&self) -> Option<&str> {
+        self.get("login_hint").filter(|hint| hint.len() <= Self::HINT_MAX)
+    }
+
+    /// Returns the first of the languages that is ours in which the app wants its user to be asked (`ui_locales`).
+    pub fn ui_locale(&self) -> Option<Locale> {
+        Locale::first_of(self.get("ui_locales")?.split(' '))
     }
 
     /// Returns whether a parameter came more than once, which none may (RFC 6749, 3.1).

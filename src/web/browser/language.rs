@@ -1,5 +1,5 @@
-//! The language of a page. A choice in this browser comes first, then what the account has saved, then what the browser
-//! asks for, then the site's own.
+//! The language of a page. A choice in this browser comes first, then what the account has saved, then what the app asks for to
+//! which the page leads, then what the browser asks for, then the site's own.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
@@ -8,10 +8,12 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
+use crate::accounts::authorize::request::Params;
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::Language;
 use crate::locale::Locale;
+use crate::urls;
 
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
@@ -33,6 +35,14 @@ pub fn of_user(browser: Language, user: &User) -> Language {
         (None, Some(saved)) => Language { locale: saved, chosen: None },
         _ => browser,
     }
+}
+
+/// Returns the language for a page that leads to an app: the request says which languages its user reads (`ui_locales`; OpenID
+/// Connect Core, 3.1.2.1). Nothing is kept of it, because another app may say something else.
+pub fn of_app(browser: Language, to: &str) -> Language {
+    let query = to.strip_prefix(urls::AUTHORIZE).and_then(|rest| rest.strip_prefix('?'));
+    let asked = query.filter(|_| browser.chosen.is_none()).and_then(|query| Params::parse(query).ui_locale());
+    Language { locale: asked.unwrap_or(browser.locale), ..browser }
 }
 
 /// Deletes the choice of this browser, so that it does not win over what an account has saved: at a log-in, the user who

@@ -1,6 +1,7 @@
 //! What a page must know of a request, found once, before any of its extractors runs: the user who is logged in, the
 //! language, and the flash. Extractors only read it, so the order of a handler's arguments means nothing.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -10,12 +11,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_cookies::Cookies;
 
-use super::identity::{self, Resolved};
+use super::identity::{self, NextQuery, Resolved};
 use super::language;
 use super::visit::Visit;
 use crate::app::App;
 use crate::gate::client::Language;
 use crate::gate::error::{Error, Explained};
+use crate::urls;
 
 /// Resolves a request and leaves what it found with it. A flash that a page has shown is deleted afterwards; a redirect
 /// leaves it for the page that it leads to.
@@ -45,8 +47,11 @@ async fn resolve(parts: &mut Parts, app: &App) -> Result<(), Response> {
         return Err(redirect);
     }
     let user = identity::find(parts, &cookies, app).await.map_err(IntoResponse::into_response)?;
-    if let Some(current) = &user {
-        parts.extensions.insert(language::of_user(Language::of(parts), &current.user));
+    let before = Language::of(parts);
+    let language = language::of_app(before, &leads_to(parts));
+    let language = user.as_ref().map_or(language, |current| language::of_user(language, &current.user));
+    if language != before {
+        parts.extensions.insert(language);
     }
     // A form answers with a redirect, or with itself. The flash is for a page that is opened.
     let flash = match parts.method {
@@ -58,4 +63,12 @@ async fn resolve(parts: &mut Parts, app: &App) -> Result<(), Response> {
     };
     parts.extensions.insert(Resolved { user, flash });
     Ok(())
+}
+
+/// Returns the page to which this one leads in the end (`next`). The request of an app leads to the app.
+fn leads_to(parts: &Parts) -> Cow<'_, str> {
+    let own = parts.uri.path_and_query().map_or("", |own| own.as_str());
+    let query = parts.uri.query().filter(|_| parts.uri.path() != urls::AUTHORIZE).unwrap_or_default();
+    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == NextQuery::next.text());
+    next.map_or(own.into(), |(_, next)| next)
 }

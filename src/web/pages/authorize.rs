@@ -171,6 +171,8 @@ fn stranger(page: Page, words: &'static str) -> Result<Response, Error> {
 pub struct Onward {
     /// Its name.
     pub name: String,
+    /// Whom the app supposes to log in.
+    pub login_hint: String,
     /// The origin to which the browser goes in the end.
     source: String,
 }
@@ -184,7 +186,8 @@ impl Onward {
         let found = apps::by_id(app.db.read(), id).await?;
         Ok(found.and_then(|found| {
             let uri = params.redirect_uri().filter(|uri| found.redirect_uris.have(uri))?.parse::<RedirectUri>().ok()?;
-            Some(Self { name: found.name, source: uri.source() })
+            let login_hint = params.login_hint().unwrap_or_default().to_owned();
+            Some(Self { name: found.name, login_hint, source: uri.source() })
         }))
     }
 

@@ -77,8 +77,12 @@ pub async fn show(
     Extension(cookies): Extension<Cookies>,
     page: Page,
 ) -> Result<Response, Error> {
-    let (problems, login) = (Problems::default(), typed::address(&cookies, &app));
+    let (problems, mut login) = (Problems::default(), typed::address(&cookies, &app));
     let onward = Onward::of(&app, next.as_ref()).await?;
+    // What the user has typed is nearer than what the app supposes.
+    if let Some(onward) = onward.as_ref().filter(|_| login.is_empty()) {
+        login.clone_from(&onward.login_hint);
+    }
     LoginPage { page, problems, login, remember: false, next, misses: 0, onward }.answer(&app, StatusCode::OK)
 }
 
@@ -94,6 +98,8 @@ form! {
         next: Option<Next>,
         /// How many attempts on this page have failed so far.
         misses: Option<u8>,
+        /// The language of this page, if it leads to an app, which may have asked for it.
+        locale: Option<Locale>,
     }
 }
 
@@ -111,7 +117,7 @@ impl LoginForm {
 
     /// Returns the page with this form and its problems.
     async fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
-        let Self { login, password: _, remember, next, misses } = self;
+        let Self { login, password: _, remember, next, misses, locale: _ } = self;
         let mut page = Page::plain(app, locale);
         if let Some(next) = &next {
             page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
@@ -129,7 +135,8 @@ pub async fn log_in(
     Browser { cookies, visit }: Browser,
     Form(mut form): Form<LoginForm>,
 ) -> Result<Response, Error> {
-    let (locale, t) = (client.locale, client.locale.t());
+    let locale = form.locale.unwrap_or(client.locale);
+    let t = locale.t();
     let missing = form.missing(t);
     if !missing.is_empty() {
         // No attempt and no failure: nothing was guessed.

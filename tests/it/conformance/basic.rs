@@ -248,18 +248,22 @@ async fn oidcc_id_token_hint() {
     asks_nothing(&[], async |suite, id| suite.request(&[("prompt", "none"), ("id_token_hint", id)])).await;
 }
 
-/// `login_hint` is no error (Core, 3.1.2.1).
+/// `login_hint` is in the field of the log-in (Core, 3.1.2.1).
 #[tokio::test]
 async fn oidcc_login_hint() {
     let suite = Suite::start().await;
-    suite.flow_with_log_in(&[("login_hint", "buffy@latchkey.example")]).await;
+    let (page, _) = suite.flow_with_log_in(&[("login_hint", "buffy@latchkey.example")]).await;
+    assert_eq!(page.value_of("login"), "buffy@latchkey.example");
 }
 
-/// `ui_locales` is no error, whether we have the language or not (Core, 3.1.2.1).
+/// The log-in is in the first of `ui_locales` that we have, and one that we have not is no error (Core, 3.1.2.1).
 #[tokio::test]
 async fn oidcc_ui_locales() {
     let suite = Suite::start().await;
-    suite.flow_with_log_in(&[("ui_locales", "se")]).await;
+    for (locales, ours) in [("se", "en"), ("se zh-CN en", "zh-CN")] {
+        let (page, _) = suite.flow_with_log_in(&[("ui_locales", locales)]).await;
+        assert!(page.html.contains(&format!("<html lang=\"{ours}\"")), "{locales}: {}", page.html);
+    }
 }
 
 /// `claims_locales` is no error (Core, 5.2 and 15.1).
@@ -268,10 +272,15 @@ async fn oidcc_claims_locales() {
     Suite::start().await.flow(&[("claims_locales", "se")]).await;
 }
 
-/// `acr_values` is no error (Core, 3.1.2.1 and 15.1).
+/// The ID token has one of the `acr_values` that discovery names. Others are no error (Core, 3.1.2.1 and 15.1).
 #[tokio::test]
 async fn oidcc_ensure_request_with_acr_values_succeeds() {
-    Suite::start().await.flow(&[("acr_values", "1 2")]).await;
+    let mut suite = Suite::start().await;
+    let supported = suite.discovery().await["acr_values_supported"].clone();
+    let supported: Vec<_> = supported.as_array().unwrap().iter().map(|value| value.as_str().unwrap()).collect();
+    let flow = suite.flow(&[("acr_values", &supported.join(" "))]).await;
+    assert!(supported.contains(&flow.id["acr"].as_str().unwrap()), "{}", flow.id);
+    assert_eq!(suite.flow(&[("acr_values", "gold 2")]).await.id["acr"], "1", "what it was, and not what was asked for");
 }
 
 /// Redeems a code a second time, this long after the first. Returns the answer, and the status of the first token then.
