@@ -32,6 +32,7 @@ mod replace_password;
 pub mod security;
 pub mod session;
 pub mod shown_token;
+mod signed_token;
 pub mod signing_key;
 pub mod signup;
 pub mod token;

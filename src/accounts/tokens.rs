@@ -5,9 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Validation;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -21,6 +19,7 @@ use crate::accounts::authorize::authorization::{self, CODE_LIVES, Column, Entity
 use crate::accounts::authorize::scope::{Scope, Scopes};
 use crate::accounts::session::resume::Found;
 use crate::accounts::session::{Session, SessionKind};
+use crate::accounts::signed_token::{self, ID_TOKEN};
 use crate::accounts::token::Token;
 use crate::accounts::user::User;
 use crate::accounts::{Accounts, Result};
@@ -33,8 +32,6 @@ pub const LIVE: Duration = Duration::minutes(10);
 const GRACE: Duration = Duration::seconds(60);
 /// The type of an access token (RFC 9068, 2.1).
 const ACCESS_TOKEN: &str = "at+jwt";
-/// The type of an ID token.
-const ID_TOKEN: &str = "JWT";
 /// How a user has logged in (`acr`; OpenID Connect Core, 2): with a password and nothing else. The least that is a log-in at all is
 /// `1` at other servers too, where apps write it into their settings.
 pub const ACR: &str = "1";
@@ -312,45 +309,9 @@ pub(super) async fn verify(
     issuer: &str,
     now: OffsetDateTime,
 ) -> Result<Option<AccessClaims>> {
-    let claims = signed::<AccessClaims>(accounts, ACCESS_TOKEN, token, issuer, now).await?;
+    let claims = signed_token::read::<AccessClaims>(accounts, ACCESS_TOKEN, token, issuer, now).await?;
     Ok(claims.filter(|claims| {
         let is_ours = claims.aud.iter().any(|aud| aud == issuer);
         is_ours && claims.exp > now.unix_timestamp() && claims.iat <= (now + SKEW).unix_timestamp()
     }))
-}
-
-/// What an ID token says of the session that it was made in.
-#[derive(Debug, Deserialize)]
-pub(super) struct Hint {
-    /// The user.
-    pub(super) sub: Uuid,
-    /// The app.
-    pub(super) aud: Uuid,
-    /// The session, as the app knows it.
-    pub(super) sid: Uuid,
-}
-
-/// Returns what an ID token of ours says, also once it has expired.
-pub(super) async fn hint(accounts: &Accounts, token: &str, issuer: &str, now: OffsetDateTime) -> Result<Option<Hint>> {
-    signed(accounts, ID_TOKEN, token, issuer, now).await
-}
-
-/// Returns the claims of a token of this type, if we signed it. The algorithm is the key's, and never the token's (RFC 8725, 3.1).
-/// Times and audience are the caller's to look at.
-async fn signed<C: DeserializeOwned>(
-    accounts: &Accounts,
-    typ: &str,
-    token: &str,
-    issuer: &str,
-    now: OffsetDateTime,
-) -> Result<Option<C>> {
-    let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
-    let Some(kid) = header.kid.filter(|_| header.typ.as_deref() == Some(typ)) else { return Ok(None) };
-    let Some((algorithm, key)) = accounts.signing.verifier(&kid, now).await? else { return Ok(None) };
-    let mut rules = Validation::new(algorithm);
-    rules.set_required_spec_claims(&["iss"]);
-    rules.set_issuer(&[issuer]);
-    rules.validate_aud = false;
-    rules.validate_exp = false; // compared with our clock, if at all
-    Ok(jsonwebtoken::decode::<C>(token, &key, &rules).ok().map(|token| token.claims))
 }

@@ -13,6 +13,7 @@ use url::Url;
 use crate::OTTER;
 use crate::app::TestApp;
 use crate::browser::{Browser, Form, Page};
+use crate::tokens::tokens;
 
 pub const CALLBACK: &str = "https://wiki.example.com/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -331,6 +332,66 @@ async fn an_app_can_say_which_languages_its_user_reads() {
     let form = sam.open("/profile/language").await.form("/profile/language");
     sam.submit(form.fill("language", "en")).await;
     speaks(&open(&mut sam, &request).await.unwrap(), "en");
+}
+
+/// An app that has the user's ID token learns at once whether somebody else is there now (Core, 3.1.2.1).
+#[tokio::test]
+async fn an_app_can_say_which_user_it_means() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let other = Wiki::register(&app, |new| (new.name, new.trusted) = ("Other".parse().unwrap(), true)).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let mut ada = app.user("ada", OTTER).await;
+    let got = tokens(&app, &wiki, &mut sam).await;
+    let id = got["id_token"].as_str().unwrap();
+    let hint = |more: (&'static str, &'static str)| wiki.request(&[("id_token_hint", id), more]);
+    let (none, silently) = (("x", "-"), ("prompt", "none"));
+    // The hint may have expired long ago.
+    app.app.clock.advance(time::Duration::hours(1));
+    for more in [none, silently] {
+        let back = open(&mut sam, &hint(more)).await.expect_err("the app");
+        assert!(parameters(&back).contains_key("code"), "{back}");
+    }
+    assert_eq!(error(&mut ada, &hint(silently)).await, "login_required");
+    assert_eq!(error(&mut app.browser(), &hint(silently)).await, "login_required");
+
+    // If Ada goes on as Ada, the app gets nobody. She may log in as Sam.
+    let page = open(&mut ada, &hint(none)).await.expect("the log-in, although Ada is logged in");
+    let back = log_in(&mut ada, page, "ada").await.expect_err("the app, and not the log-in for ever");
+    assert_eq!(parameters(&back)["error"], "login_required");
+    let page = open(&mut ada, &hint(none)).await.expect("the log-in");
+    let back = log_in(&mut ada, page, "sam").await.expect_err("the app");
+    assert!(parameters(&back).contains_key("code"), "{back}");
+    let mut visitor = app.browser();
+    let page = open(&mut visitor, &hint(none)).await.expect("the log-in");
+    let back = log_in(&mut visitor, page, "sam").await.expect_err("the app");
+    assert!(parameters(&back).contains_key("code"), "{back}");
+
+    // What is no ID token of this app says nothing: nobody is taken for the user whom the app means.
+    let theirs = tokens(&app, &other, &mut sam).await;
+    let (head, tail) = id.rsplit_once('.').unwrap();
+    let mut forged = tail.to_owned();
+    forged.replace_range(..4, if tail.starts_with("AAAA") { "BBBB" } else { "AAAA" });
+    let payload = id.split('.').nth(1).unwrap();
+    // Signed by us, with the same claims, for another use.
+    let signer = app.app.accounts.signing.signer(SigningAlgorithm::Rs256, app.app.now()).await.unwrap();
+    let claims: serde_json::Value = jsonwebtoken::dangerous::insecure_decode_claims(id).unwrap();
+    let retyped = signer.sign("at+jwt", &claims).unwrap();
+    for bad in [
+        theirs["id_token"].as_str().unwrap(),
+        got["access_token"].as_str().unwrap(),
+        &retyped,
+        &format!("{head}.{forged}"),
+        &format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}."),
+        &sam.cookies["latchkey_session"].clone(),
+        "x",
+    ] {
+        let request = |more| wiki.request(&[("id_token_hint", bad), more]);
+        assert_eq!(error(&mut sam, &request(silently)).await, "login_required", "{bad}");
+        let page = open(&mut sam, &request(none)).await.expect("the log-in");
+        let back = log_in(&mut sam, page, "sam").await.expect_err("the app");
+        assert!(parameters(&back).contains_key("code"), "{back}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::accounts::apps::Application;
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::session::{self, Session};
+use crate::accounts::signed_token;
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result};
 use crate::clock::APART;
@@ -91,8 +92,13 @@ pub async fn authorize(
         if request.prompt.none { refuse("login_required") } else { Ok(Step::LogIn { app, again }) }
     };
     let Some((user, session)) = there else { return log_in(None) };
-    if let Some(again) = again(&request, params, session, now) {
+    let meant = meant(accounts, &request, issuer, now).await?;
+    let is_other = meant != Meant::Anybody && meant != Meant::User(user.id);
+    if let Some(again) = again(&request, params, (session, is_other), now) {
         return log_in(Some(again));
+    }
+    if is_other && meant != Meant::Unknown {
+        return refuse("login_required");
     }
     let granted = grant::find(accounts.db.read(), user.id, request.app.id).await?;
     let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
@@ -122,8 +128,33 @@ pub async fn authorize(
     Ok(Step::Back(request.answer().with(issuer, &[("code", &code.reveal())])))
 }
 
-/// Returns the request with the time from which on a log-in counts, if the user has to log in again first.
-fn again(request: &Request, params: &Params, session: &Session, now: OffsetDateTime) -> Option<String> {
+/// The user whom an app means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meant {
+    /// It has not said so.
+    Anybody,
+    /// The one of its ID token (`id_token_hint`).
+    User(Uuid),
+    /// It shows what is no ID token of its own, or one whose key is gone. So it may mean the user who is there or not, and only a
+    /// log-in can tell.
+    Unknown,
+}
+
+async fn meant(accounts: &Accounts, request: &Request, issuer: &str, now: OffsetDateTime) -> Result<Meant> {
+    let Some(token) = &request.id_token_hint else { return Ok(Meant::Anybody) };
+    // By the ID token of another app, an app could find out who is there without having been let in.
+    let hint = signed_token::hint(accounts, token, issuer, now).await?.filter(|hint| hint.aud == request.app.id);
+    Ok(hint.map_or(Meant::Unknown, |hint| Meant::User(hint.sub)))
+}
+
+/// Returns the request with the time from which on a log-in counts, if the user has to log in again first: also if the app means
+/// another one (`is_other`).
+fn again(
+    request: &Request,
+    params: &Params,
+    (session, is_other): (&Session, bool),
+    now: OffsetDateTime,
+) -> Option<String> {
     let since = params.get(SINCE).and_then(|since| since.parse().ok());
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
     // The log-in may have been at another node, whose clock is a moment behind: no user should log in again and again.
@@ -131,5 +162,5 @@ fn again(request: &Request, params: &Params, session: &Session, now: OffsetDateT
         return None;
     }
     let is_old = request.max_age.is_some_and(|most| now - session.authenticated_at > most);
-    (request.prompt.login || is_old).then(|| params.with("", &[(SINCE, &now.unix_timestamp().to_string())]))
+    (request.prompt.login || is_old || is_other).then(|| params.with("", &[(SINCE, &now.unix_timestamp().to_string())]))
 }

@@ -121,6 +121,8 @@ pub struct Request {
     pub prompt: Prompt,
     /// How long ago the user may have logged in.
     pub max_age: Option<Duration>,
+    /// An ID token of the user whom it means.
+    pub id_token_hint: Option<String>,
 }
 
 /// The outcome of reading a request.
@@ -252,6 +254,7 @@ fn checked(
         Some(Ok(seconds)) => Some(Duration::seconds(seconds.into())),
         Some(Err(_)) => return Err((INVALID, "max_age must be a number of seconds")),
     };
-    let nonce = params.get("nonce").map(str::to_owned);
-    Ok(Request { app, redirect_uri, state, scopes, nonce, code_challenge, prompt, max_age })
+    let text = |name: &str| params.get(name).map(str::to_owned);
+    let (nonce, id_token_hint) = (text("nonce"), text("id_token_hint"));
+    Ok(Request { app, redirect_uri, state, scopes, nonce, code_challenge, prompt, max_age, id_token_hint })
 }

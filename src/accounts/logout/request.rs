@@ -8,7 +8,7 @@ use crate::accounts::apps::{self, Application};
 use crate::accounts::authorize::authorization;
 use crate::accounts::authorize::request::Params;
 use crate::accounts::session::Session;
-use crate::accounts::tokens::{self, Hint};
+use crate::accounts::signed_token::{self, Hint};
 use crate::accounts::{Accounts, Result};
 
 /// What an app asks for.
@@ -52,7 +52,7 @@ pub async fn read(
         return Ok(Err(Refused::Address));
     }
     let hint = match params.get("id_token_hint") {
-        Some(hint) => Some(tokens::hint(accounts, hint, issuer, now).await?),
+        Some(hint) => Some(signed_token::hint(accounts, hint, issuer, now).await?),
         None => None,
     };
     let Some(hint) = hint.map_or(Some(None), |hint| hint.map(Some)) else { return Ok(Err(Refused::App)) };
