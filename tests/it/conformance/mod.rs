@@ -3,6 +3,7 @@
 
 mod basic;
 mod config;
+mod logout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -53,7 +54,8 @@ impl Flow {
 impl Suite {
     async fn start() -> Self {
         let app = TestApp::start().await;
-        let client = Wiki::register(&app, |new| new.pkce = false).await;
+        let client =
+            Wiki::register(&app, |new| (new.pkce, new.logout_uris) = (false, vec![BYE.parse().unwrap()])).await;
         let sam = app.user("sam", OTTER).await;
         Self { app, client, sam }
     }
@@ -172,6 +174,8 @@ impl Suite {
     }
 }
 
+/// Where the browser goes after a log-out.
+const BYE: &str = "https://wiki.example.com/post_logout_redirect";
 /// The state and the nonce of [`Wiki::request`].
 const STATE: &str = "a state & more";
 const NONCE: &str = "n-0S6_WzA2Mj";
@@ -193,9 +197,13 @@ fn names(claims: &Value) -> BTreeSet<&str> {
 
 /// Returns a request object that nobody has signed.
 fn unsigned(claims: &[(&str, &str)]) -> String {
+    unsigned_claims(&json!(claims.iter().copied().collect::<BTreeMap<_, _>>()))
+}
+
+/// Returns a token with these claims that nobody has signed.
+fn unsigned_claims(claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let claims: BTreeMap<_, _> = claims.iter().copied().collect();
-    format!("{}.{}.", part(&serde_json::json!({ "alg": "none" })), part(&serde_json::json!(claims)))
+    format!("{}.{}.", part(&json!({ "alg": "none", "typ": "JWT" })), part(claims))
 }
 
 /// The table names every module once, and says of each which test mirrors it.
@@ -213,13 +221,13 @@ fn the_table_of_modules_names_the_tests_that_there_are() {
             test
         })
         .collect();
-    let files = ["basic", "config"].map(|file| read(&format!("tests/it/conformance/{file}.rs")));
+    let files = ["basic", "config", "logout"].map(|file| read(&format!("tests/it/conformance/{file}.rs")));
     let tests = files.iter().flat_map(|text| text.lines());
     let tests: BTreeSet<String> = tests
         .filter_map(|line| line.strip_prefix("async fn ")?.strip_suffix("() {"))
         .map(str::to_owned)
         .filter(|name| name.starts_with("oidcc_"))
         .collect();
-    assert!(tests.len() >= 36, "{tests:?}");
+    assert!(tests.len() >= 50, "{tests:?}");
     assert_eq!(in_table, tests);
 }
