@@ -61,6 +61,7 @@ mod profile;
 mod queries;
 mod redirects;
 mod revoke;
+mod rfc9700;
 mod security;
 mod settings;
 mod signing_key;
