@@ -10,20 +10,20 @@ use crate::OTTER;
 use crate::process::Process;
 
 /// A server, and a folder for the files that the tools write.
-struct Workshop {
-    server: Process,
-    dir: TempDir,
+pub struct Workshop {
+    pub server: Process,
+    pub dir: TempDir,
 }
 
 impl Workshop {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         crate::needs("Python");
         let server = Process::serving(&[("LATCHKEY_RATE_LIMITS", "off")]).await;
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Runs a program, which may be one that `./check` installs, and returns its output. It must succeed.
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
+    /// Returns a command in the folder. The program may be one that `./check` installs.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools/python/bin");
         assert!(tools.exists(), "there is no {}: run ./check, which installs it", tools.display());
         let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
@@ -31,10 +31,23 @@ impl Workshop {
         let mut command = Command::new(if at.exists() { at } else { program.into() });
         // The settings of this machine must not count, above all those of a proxy.
         command.args(arguments).env_clear().env("PATH", path).env("HOME", self.dir.path()).env("LANG", "C.UTF-8");
-        let output = command.current_dir(self.dir.path()).output().unwrap();
+        command.current_dir(self.dir.path());
+        command
+    }
+
+    /// Runs a program and returns its output. It must succeed.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program, arguments).output().unwrap();
         let streams = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert!(output.status.success(), "{program}: {}\n{}\n{}", output.status, streams.join("\n"), self.server.log());
         streams.into_iter().next().unwrap()
+    }
+
+    /// Registers an app. Returns its `client_id` and its `client_secret`, which is empty if it has none.
+    pub fn register(&self, name: &str, more: &[&str]) -> [String; 2] {
+        let added = self.server.done(&[&["app", "add", name, "--json"], more].concat());
+        let app: Value = serde_json::from_str(&added).unwrap();
+        ["client_id", "client_secret"].map(|name| app[name].as_str().unwrap_or_default().to_owned())
     }
 
     /// Creates Sam's account and returns a token of it.
@@ -48,7 +61,7 @@ impl Workshop {
 }
 
 /// Returns the path of a file of these tests.
-fn ours(name: &str) -> String {
+pub fn ours(name: &str) -> String {
     format!("{}/tests/it/tools/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -88,10 +101,8 @@ async fn an_openid_client_logs_a_user_in_by_the_whole_way() {
     let workshop = Workshop::open().await;
     workshop.server.user("sam", OTTER).await;
     let callback = "http://127.0.0.1:8000/callback";
-    let added = workshop.server.run(&["app", "add", "Wiki", "--redirect-uri", callback, "--json"]);
-    let app: serde_json::Value = serde_json::from_str(&added.out).unwrap_or_else(|_| panic!("{added:?}"));
-    let [id, secret] = ["client_id", "client_secret"].map(|name| app[name].as_str().expect("a text"));
-    workshop.run("python", &[&ours("oidc.py"), &workshop.server.url, id, secret, callback, "sam", OTTER]);
+    let [id, secret] = workshop.register("Wiki", &["--redirect-uri", callback]);
+    workshop.run("python", &[&ours("oidc.py"), &workshop.server.url, &id, &secret, callback, "sam", OTTER]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod api;
 mod api_tools;
 mod app;
 mod apps;
+mod apps_of_strangers;
 mod authorize;
 mod backchannel;
 mod backup;
