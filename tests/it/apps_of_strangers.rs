@@ -1,11 +1,16 @@
-//! Libraries of strangers, unmodified, with which users log in at Latchkey. The applications of `examples/apps` run exactly as
-//! they stand.
+//! Libraries and servers of strangers, unmodified, with which users log in at Latchkey. The applications of `examples/apps` and
+//! the configuration in `docs/openid.md` run exactly as they stand.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::getuid;
+use serde_json::json;
 
 use crate::OTTER;
 use crate::api_tools::{Workshop, ours};
@@ -215,4 +220,136 @@ async fn openid_client_goes_the_whole_way() {
 #[tokio::test]
 async fn oauth4webapi_goes_the_whole_way() {
     the_whole_way("oauth4webapi.mjs").await;
+}
+
+/// Shows the head of each request that reaches it, and keeps them all. It knows nothing of log-ins.
+fn serve_a_mirror() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let about = "content-type: text/plain; charset=utf-8\r\nconnection: close";
+            write!(stream, "HTTP/1.1 200 OK\r\n{about}\r\ncontent-length: {}\r\n\r\n{head}", head.len()).unwrap();
+            seen.lock().unwrap().push(head);
+        }
+    });
+    (port, heads)
+}
+
+/// Returns the configuration in `docs/openid.md`, with names and ports of this test in place of its own.
+fn documented(replaced: &[(&str, &str)]) -> String {
+    let docs = include_str!("../../docs/openid.md");
+    let part = docs.split("\n## Behind Apache\n").nth(1).and_then(|part| part.split("```apache\n").nth(1)).unwrap();
+    let mut text = part.split("```").next().unwrap().to_owned();
+    for (old, new) in replaced {
+        assert!(text.contains(old), "the configuration has no {old:?} any more");
+        text = text.replace(old, new);
+    }
+    let has_tls = |line: &&str| line.trim_start().starts_with("SSL");
+    text.lines().filter(|line| !has_tls(line)).map(|line| format!("{line}\n")).collect()
+}
+
+/// What an Apache needs that runs in a folder of its own, as one process.
+fn frame_of_apache(dir: &str, port: u16) -> String {
+    let names =
+        ["mpm_prefork", "authn_core", "authz_core", "authz_user", "headers", "proxy", "proxy_http", "auth_openidc"];
+    let module = |name: &str| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
+    let user = if getuid().is_root() { "User www-data\nGroup www-data\n" } else { "" };
+    let modules: String = names.into_iter().map(module).collect();
+    let files = format!("ServerRoot {dir}\nDefaultRuntimeDir {dir}\nPidFile {dir}/pid\nErrorLog {dir}/apache.log\n");
+    format!("{files}Listen 127.0.0.1:{port}\nServerName localhost\n{user}{modules}")
+}
+
+/// Sends a request with these lines, and returns the answer.
+fn raw(port: u16, request: &str, lines: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!("{request} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{lines}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Returns what an application takes for the header with this name, however it is spelt.
+fn taken_for(head: &str, name: &str) -> Vec<String> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.filter(|(is, _)| plain(is) == plain(name)).map(|(_, value)| value.trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_application_behind_apache_reads_who_is_there() {
+    let (workshop, sam) = sam_at_a_workshop().await;
+    let ((mirror, seen), port) = (serve_a_mirror(), free_port());
+    let dir = workshop.dir.path().to_str().unwrap();
+    let here = format!("http://localhost:{port}");
+    let [id, secret] = workshop.register("Wiki", &["--redirect-uri", &format!("{here}/oidc")]);
+    let configuration = documented(&[
+        ("*:443", &format!("*:{port}")),
+        ("ServerName wiki.example.com", "ServerName localhost"),
+        ("https://wiki.example.com", &here),
+        ("https://accounts.example.com", &workshop.server.url),
+        ("CLIENT_ID", &id),
+        ("CLIENT_SECRET", &secret),
+        ("http://127.0.0.1:8080/", &format!("http://127.0.0.1:{mirror}/")),
+        ("BeforeExpiry 540", "BeforeExpiry 600"), // at every request
+    ]);
+    fs::write(workshop.dir.path().join("apache.conf"), format!("{}{configuration}", frame_of_apache(dir, port)))
+        .unwrap();
+    let command = workshop.command("/usr/sbin/apache2", &["-X", "-f", &format!("{dir}/apache.conf")]);
+    let wiki = Application::start(&workshop, command, port).await;
+
+    let page = "Accept: text/html\r\n";
+    let to_the_log_in = format!("\r\nLocation: {}/oauth/authorize?", workshop.server.url);
+    for request in ["GET /page", "HEAD /page", "GET /oidc/../page", "GET //page"] {
+        assert!(raw(port, request, page).contains(&to_the_log_in), "{request}: {}", raw(port, request, page));
+    }
+    assert!(raw(port, "GET /page", "Sec-Fetch-Mode: cors\r\n").starts_with("HTTP/1.1 401 "), "a script gets no page");
+    assert_eq!(seen.lock().unwrap().len(), 0, "nothing reaches the application before the log-in");
+
+    log_in(&sam, &format!("{here}/page?x=1&y=%2F"), None).await;
+    wiki.says(&sam, "Remote-User: sam").await;
+    assert_eq!(sam.driver.current_url().await.unwrap().as_str(), format!("{here}/page?x=1&y=%2F"));
+    let cookies = sam.cdp("Network.getCookies", json!({"urls": [here]})).await;
+    let cookies = cookies["cookies"].as_array().unwrap();
+    let all: Vec<_> = cookies
+        .iter()
+        .map(|one| format!("{}={}", one["name"].as_str().unwrap(), one["value"].as_str().unwrap()))
+        .collect();
+    let known = format!("{page}Cookie: {}\r\n", all.join("; "));
+    let spelt = |name: &str| {
+        ["Remote-X", "remote-x", "REMOTE_X", "Remote_x", "remote.X", "Remote-X"]
+            .map(|how| format!("{}: eve\r\n", how.replace(['X', 'x'], name)))
+            .concat()
+    };
+    let spoofed = ["User", "ID", "email", "Name"].map(spelt).concat();
+    let told = raw(port, "GET /page", &format!("{spoofed}{known}{spoofed}"));
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    let head = seen.lock().unwrap().last().unwrap().clone();
+    assert_eq!(taken_for(&head, "Remote-User"), ["sam"], "{head}");
+    assert_eq!(taken_for(&head, "Remote-Email"), ["sam@example.com"], "{head}");
+    assert_eq!((taken_for(&head, "Remote-Id").len(), taken_for(&head, "Remote-Id")[0].len()), (1, 36), "{head}");
+    assert_eq!(taken_for(&head, "Remote-Name"), ["sam"], "{head}");
+    assert!(!head.contains("mod_auth_openidc"), "{head}");
+
+    log_out_at_latchkey(&sam).await;
+    let before = seen.lock().unwrap().len();
+    let told = raw(port, "GET /page", &known);
+    assert_eq!(
+        seen.lock().unwrap().len(),
+        before,
+        "the refresh is refused, so nothing reaches the application: {told}"
+    );
+    assert!(told.contains(&format!("\r\nLocation: {here}/\r\n")), "{told}");
+    assert!(raw(port, "GET /page", &known).contains(&to_the_log_in));
 }
