@@ -1,9 +1,8 @@
 """Wiki, by Django and mozilla-django-oidc: who is there, a log-in, a log-out. In the folder of Latchkey:
 
-latchkey app add Wiki --redirect-uri http://localhost:8000/oidc/callback/
+latchkey app add Wiki --redirect-uri http://localhost:8000/oidc/callback/ --logout-uri http://localhost:8000/
 python3 -m venv target/wiki && target/wiki/bin/pip install django mozilla-django-oidc
-CLIENT_ID=… CLIENT_SECRET=… target/wiki/bin/python examples/apps/django_app.py   # then open http://localhost:8000
-"""
+CLIENT_ID=… CLIENT_SECRET=… target/wiki/bin/python examples/apps/django_app.py   # then open http://localhost:8000"""
 import os, secrets, django
 from django.conf import settings
 ISSUER = os.environ.get("ISSUER", "http://localhost:3000")  # plain http is for this machine only
@@ -18,22 +17,23 @@ settings.configure(
     OIDC_RP_SCOPES="openid profile email", OIDC_RP_SIGN_ALGO="RS256", AUTHENTICATION_BACKENDS=[f"{__name__}.Latchkey"],
     OIDC_OP_AUTHORIZATION_ENDPOINT=f"{ISSUER}/oauth/authorize", OIDC_OP_TOKEN_ENDPOINT=f"{ISSUER}/oauth/token",
     OIDC_OP_USER_ENDPOINT=f"{ISSUER}/oauth/userinfo", OIDC_OP_JWKS_ENDPOINT=f"{ISSUER}/.well-known/jwks.json",
+    OIDC_OP_LOGOUT_URL_METHOD=f"{__name__}.log_out", OIDC_STORE_ID_TOKEN=True,
     OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS=int(os.environ.get("RENEW_SECONDS", "300")))  # then Django asks who is there again
 django.setup()
-from django import http, urls
-from django.core.management import call_command
-from django.middleware.csrf import get_token
-from django.utils.html import format_html
+import django.core.management, django.http, django.middleware.csrf, django.urls, django.utils.html
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 class Latchkey(OIDCAuthenticationBackend):
     def filter_users_by_claims(self, claims):  # by `sub`, which never changes: an address may be another user's tomorrow
         return self.UserModel.objects.filter(username=claims["sub"])
     def create_user(self, claims):
         return self.UserModel.objects.create_user(claims["sub"], claims["email"], first_name=claims["preferred_username"])
+def log_out(request):  # the ID token shows Latchkey who asks, so that it need not ask the user
+    back = request.build_absolute_uri("/")
+    return f"{ISSUER}/oauth/logout?id_token_hint={request.session['oidc_id_token']}&post_logout_redirect_uri={back}"
 PAGE = "<p>{} is here<form method=post action=/oidc/logout/><input type=hidden name=csrfmiddlewaretoken value={}><button>Log out"
 def home(request):
-    told = request.user.is_authenticated and format_html(PAGE, request.user.first_name, get_token(request))
-    return http.HttpResponse(told or "<a href=/oidc/authenticate/>Log in</a>")
-urlpatterns = [urls.path("", home), urls.path("oidc/", urls.include("mozilla_django_oidc.urls"))]
-call_command("migrate", verbosity=0)
-call_command("runserver", f"localhost:{os.environ.get('PORT', '8000')}", use_reloader=False)
+    who = request.user.is_authenticated and (request.user.first_name, django.middleware.csrf.get_token(request))
+    return django.http.HttpResponse(django.utils.html.format_html(PAGE, *who) if who else "<a href=/oidc/authenticate/>Log in</a>")
+urlpatterns = [django.urls.path("", home), django.urls.path("oidc/", django.urls.include("mozilla_django_oidc.urls"))]
+django.core.management.call_command("migrate", verbosity=0)
+django.core.management.call_command("runserver", f"localhost:{os.environ.get('PORT', '8000')}", use_reloader=False)

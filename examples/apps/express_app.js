@@ -1,6 +1,6 @@
 // Wiki, by Express and express-openid-connect: who is there, a log-in, a log-out. Run in a folder of its own, with this file:
 //
-// latchkey app add Wiki --redirect-uri http://localhost:8000/callback
+// latchkey app add Wiki --redirect-uri http://localhost:8000/callback --logout-uri http://localhost:8000
 // npm install express express-openid-connect escape-html
 // CLIENT_ID=… CLIENT_SECRET=… node express_app.js    # then open http://localhost:8000
 const { randomBytes } = require('node:crypto');
@@ -19,6 +19,7 @@ app.use(
     secret: SECRET_KEY || randomBytes(32).toString('hex'), // seals the cookie; give one, or a restart logs all out
     authorizationParams: { response_type: 'code', scope: 'openid profile email' },
     authRequired: false, // this page is for everybody
+    idpLogout: true, // who logs out here is logged out of Latchkey too
   }),
 );
 app.get('/', (req, res) => {

@@ -1,9 +1,8 @@
 """Wiki, by Flask and Authlib: who is there, a log-in, a log-out. In the folder of Latchkey:
 
-latchkey app add Wiki --redirect-uri http://localhost:8000/callback
+latchkey app add Wiki --redirect-uri http://localhost:8000/callback --logout-uri http://localhost:8000/
 python3 -m venv target/wiki && target/wiki/bin/pip install flask authlib requests
-CLIENT_ID=… CLIENT_SECRET=… target/wiki/bin/python examples/apps/flask_app.py   # then open http://localhost:8000
-"""
+CLIENT_ID=… CLIENT_SECRET=… target/wiki/bin/python examples/apps/flask_app.py   # then open http://localhost:8000"""
 from os import environ, urandom
 from authlib.integrations.flask_client import OAuth
 from flask import Flask, redirect, render_template_string, session, url_for
@@ -29,10 +28,12 @@ def login():
     return latchkey.authorize_redirect(url_for("callback", _external=True))
 @app.get("/callback")
 def callback():
-    session["user"] = latchkey.authorize_access_token()["userinfo"]  # `sub` never changes; names and addresses may
+    token = latchkey.authorize_access_token()
+    session["user"], session["id_token"] = token["userinfo"], token["id_token"]  # only `sub` never changes
     return redirect("/")
 @app.post("/logout")
 def logout():
+    id_token = session.pop("id_token", None)  # shows Latchkey who asks, so that it need not ask the user
     session.clear()
-    return redirect("/")
+    return latchkey.logout_redirect(url_for("home", _external=True), id_token)
 app.run("localhost", int(environ.get("PORT", "8000")))

@@ -37,9 +37,4 @@ export class Browser {
     if (!to) throw new Error(`the browser stays at Latchkey: ${page}`);
     return to;
   }
-
-  /** Logs out at Latchkey. */
-  async logsOut() {
-    await this.#send(`${this.site}/logout`, new URLSearchParams());
-  }
 }

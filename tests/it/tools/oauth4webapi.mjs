@@ -1,12 +1,12 @@
 // The whole way of an app by oauth4webapi, which checks every answer to the letter: the code with PKCE, the ID token, the
-// access token (RFC 9068), userinfo, a refresh, a log-out.
+// access token (RFC 9068), userinfo, a refresh, introspection, and a log-out or a revocation.
 //
-// Usage: oauth4webapi.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK USERNAME PASSWORD
+// Usage: oauth4webapi.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
 import assert from 'node:assert/strict';
 import * as oauth from 'oauth4webapi';
 import { Browser } from './browser.mjs';
 
-const [address, id, secret, algorithm, callback, ...user] = process.argv.slice(2);
+const [address, id, secret, algorithm, callback, afterwards, ...user] = process.argv.slice(2);
 const loopback = { [oauth.allowInsecureRequests]: true }; // plain http, on loopback
 const issuer = new URL(address);
 const browser = new Browser(address);
@@ -47,7 +47,21 @@ for (const [way, kind] of ways.flatMap((way) => [[way, 'oidc'], [way, 'oauth2']]
   assert.notEqual(next.refresh_token, got.refresh_token);
   assert.equal((await userinfo(next.access_token)).sub, sub);
 
-  await browser.logsOut();
+  const isActive = async () => {
+    const told = await oauth.introspectionRequest(site, app, way, next.access_token, loopback);
+    return (await oauth.processIntrospectionResponse(site, app, told)).active;
+  };
+  if (secret) assert.equal(await isActive(), true);
+
+  if (kind === 'oidc') {
+    const leave = new URL(site.end_session_endpoint);
+    leave.search = new URLSearchParams({ id_token_hint: got.id_token, post_logout_redirect_uri: afterwards });
+    assert.equal((await browser.passes(leave)).href, afterwards);
+  } else {
+    const told = await oauth.revocationRequest(site, app, way, next.refresh_token, loopback);
+    await oauth.processRevocationResponse(told);
+  }
+  if (secret) assert.equal(await isActive(), false);
   await assert.rejects(refresh(next.refresh_token), { error: 'invalid_grant' });
   await assert.rejects(userinfo(next.access_token), oauth.WWWAuthenticateChallengeError);
 }

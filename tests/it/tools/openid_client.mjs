@@ -1,11 +1,11 @@
 // The whole way of an app by openid-client: the code with PKCE, the ID token, userinfo, a refresh, a log-out.
 //
-// Usage: openid_client.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK USERNAME PASSWORD
+// Usage: openid_client.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
 import assert from 'node:assert/strict';
 import * as client from 'openid-client';
 import { Browser } from './browser.mjs';
 
-const [site, id, secret, algorithm, callback, ...user] = process.argv.slice(2);
+const [site, id, secret, algorithm, callback, afterwards, ...user] = process.argv.slice(2);
 const browser = new Browser(site);
 const ways = secret ? [client.ClientSecretBasic(secret), client.ClientSecretPost(secret)] : [client.None()];
 for (const way of ways) {
@@ -38,7 +38,9 @@ for (const way of ways) {
   assert.equal(next.claims().sub, claims.sub);
   assert.deepEqual(await client.fetchUserInfo(config, next.access_token, claims.sub), info);
 
-  await browser.logsOut();
+  const leave = { id_token_hint: next.id_token, post_logout_redirect_uri: afterwards, state };
+  const left = await browser.passes(client.buildEndSessionUrl(config, leave));
+  assert.equal(left.href, `${afterwards}?state=${state}`);
   await assert.rejects(client.refreshTokenGrant(config, next.refresh_token), { error: 'invalid_grant' });
   await assert.rejects(client.fetchUserInfo(config, next.access_token, claims.sub), { status: 401 });
 }
