@@ -364,6 +364,7 @@ authorize-deny = Cancel
 authorize-stranger = This link leads to no app
 authorize-unknown-app = The app that sent you here is not registered at this site. Go back to it and try again. If this happens again, tell the people who run it.
 authorize-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
+authorize-gone = The request of the app has expired. Go back to the app and start again.
 authorize-too-long = The app that sent you here has sent more than this site can carry through a log-in. Log in here first, then go back to the app and try again.
 apps = Apps
 apps-with-access = Apps with access

@@ -297,6 +297,7 @@ authorize-deny = 取消
 authorize-stranger = 此链接不通向任何应用
 authorize-unknown-app = 把你带到这里的应用没有在本网站登记。返回该应用再试一次；如果仍然如此，联系该应用的管理者。
 authorize-unknown-address = 把你带到这里的应用要求前往一个未登记的地址，因此你仍留在本网站。联系该应用的管理者。
+authorize-gone = 该应用的请求已过期。返回该应用重新开始。
 authorize-too-long = 把你带到这里的应用发送的内容过长，登录时无法保留。先在此登录，然后返回该应用再试一次。
 apps = 应用
 apps-with-access = 有访问权限的应用

@@ -19,6 +19,7 @@ mod m20261128_000013_signing_keys;
 mod m20261128_000014_authorizations;
 mod m20261128_000015_email_proven;
 mod m20261128_000017_logouts;
+mod m20261128_000018_pushed_requests;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000014_authorizations::Migration),
             Box::new(m20261128_000015_email_proven::Migration),
             Box::new(m20261128_000017_logouts::Migration),
+            Box::new(m20261128_000018_pushed_requests::Migration),
         ]
     }
 }

@@ -23,6 +23,7 @@ pub(super) const TABLES: &[&str] = &[
     "grants",
     "authorizations",
     "logouts",
+    "pushed_requests",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -49,6 +49,11 @@ impl Fields {
         }
     }
 
+    /// Returns all fields, as they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// Returns whether the field came, once or more often.
     pub fn came(&self, name: &str) -> bool {
         self.0.iter().any(|(field, _)| field == name)

@@ -29,6 +29,8 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "issuer": app.public_url.origin(),
         "authorization_endpoint": at(urls::AUTHORIZE),
         "token_endpoint": at(urls::OAUTH_TOKEN),
+        "pushed_authorization_request_endpoint": at(urls::PUSHED),
+        "require_pushed_authorization_requests": false,
         "revocation_endpoint": at(urls::REVOKE),
         "introspection_endpoint": at(urls::INTROSPECT),
         "userinfo_endpoint": at(urls::USERINFO),

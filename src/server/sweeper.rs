@@ -6,6 +6,7 @@ use std::time::Duration;
 use sea_orm::{EnumIter, Iterable};
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::accounts::authorize::pushed;
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::session::{self, device};
 use crate::accounts::{Fault, event, limit, logout, outbox};
@@ -37,6 +38,7 @@ enum Table {
     Grants,
     Authorizations,
     Logouts,
+    PushedRequests,
 }
 
 /// Sweeps every table again and again, without end.
@@ -81,6 +83,7 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Grants => {}         // until the user takes them back
             Table::Authorizations => {} // they end with their sessions
             Table::Logouts => sessions += logout::sweep(conn, now).await?,
+            Table::PushedRequests => sessions += pushed::sweep(conn, now).await?,
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

@@ -43,6 +43,7 @@ pub const CONSENT: &str = "/oauth/consent";
 pub const OAUTH_TOKEN: &str = "/oauth/token";
 pub const OAUTH_LOGOUT: &str = "/oauth/logout";
 pub const OAUTH_LOGOUT_CONFIRM: &str = "/oauth/logout/confirm";
+pub const PUSHED: &str = "/oauth/par";
 pub const REVOCATIONS: &str = "/oauth/revocations";
 pub const REVOKE: &str = "/oauth/revoke";
 pub const INTROSPECT: &str = "/oauth/introspect";

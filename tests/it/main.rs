@@ -59,6 +59,7 @@ mod postgres;
 mod previous_release;
 mod process;
 mod profile;
+mod pushed;
 mod queries;
 mod redirects;
 mod revoke;

@@ -3,6 +3,7 @@
 
 pub mod authorization;
 pub mod grant;
+pub mod pushed;
 pub mod request;
 pub mod scope;
 
@@ -78,7 +79,10 @@ pub async fn authorize(
     (decision, client): (Option<Decision>, &Client),
     now: OffsetDateTime,
 ) -> Result<Step> {
-    let request = match request::read(accounts.db.read(), params).await? {
+    let Some(asked) = pushed::resolve(accounts.db.read(), params, now).await? else {
+        return Ok(Step::Stranger(Stranger::Pushed));
+    };
+    let request = match request::read(accounts.db.read(), &asked).await? {
         Read::Valid(request) => request,
         Read::Stranger(stranger) => return Ok(Step::Stranger(stranger)),
         Read::Refused(answer, Refusal { error, description }) => {
@@ -121,6 +125,7 @@ pub async fn authorize(
     }
     grant::give(&tx, (user.id, request.app.id), &request.scopes, now).await?;
     let code = authorization::begin(&tx, session, &request, now).await?;
+    pushed::forget(&tx, params).await?;
     if !granted.cover(&request.scopes) {
         event::record(&tx, EventKind::AppAllowed, Some(user.id), &Asked::new(client, now)).await?;
     }

@@ -29,6 +29,11 @@ impl Params {
         if pairs.next().is_some() { Self::default() } else { params }
     }
 
+    /// Returns parameters that came in a form.
+    pub fn of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(pairs.take(Self::MOST).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// Returns a parameter. One without a value is as one that is not there (RFC 6749, 3.1).
     pub(in crate::accounts) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
@@ -80,6 +85,8 @@ pub enum Stranger {
     App,
     /// The app has not registered this `redirect_uri`.
     RedirectUri,
+    /// The request that the app has sent before is gone.
+    Pushed,
 }
 
 /// What is wrong with a request of an app that is known (RFC 6749, 4.1.2.1; OpenID Connect Core, 3.1.2.6).

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::accounts::Client;
 use crate::accounts::apps;
 use crate::accounts::apps::redirect_uri::RedirectUri;
+use crate::accounts::authorize::pushed;
 use crate::accounts::authorize::request::{self, Params, Stranger};
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::authorize::{self, Decision, Step};
@@ -160,6 +161,7 @@ async fn step(
         }
         Step::Stranger(Stranger::App) => stranger(page, t.authorize_unknown_app()),
         Step::Stranger(Stranger::RedirectUri) => stranger(page, t.authorize_unknown_address()),
+        Step::Stranger(Stranger::Pushed) => stranger(page, t.authorize_gone()),
     }
 }
 
@@ -182,6 +184,7 @@ impl Onward {
     pub async fn of(app: &App, next: Option<&Next>) -> Result<Option<Self>, Error> {
         let query = next.and_then(|next| next.as_str().strip_prefix(urls::AUTHORIZE)?.strip_prefix('?'));
         let Some(params) = query.map(Params::parse) else { return Ok(None) };
+        let Some(params) = pushed::resolve(app.db.read(), &params, app.now()).await? else { return Ok(None) };
         let Some(id) = params.client_id() else { return Ok(None) };
         let found = apps::by_id(app.db.read(), id).await?;
         Ok(found.and_then(|found| {

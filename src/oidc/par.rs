@@ -1,0 +1,31 @@
+//! An app sends its request ahead of its user.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::client;
+use super::error::Problem;
+use crate::accounts::authorize::pushed;
+use crate::accounts::authorize::request::Params;
+use crate::app::App;
+use crate::gate::form::Form;
+
+/// POST /oauth/par (RFC 9126), for apps with a secret: everybody else could fill the table.
+pub async fn push(State(app): State<Arc<App>>, headers: HeaderMap, Form(form): Form) -> Result<Response, Problem> {
+    let caller = client::authenticate(&app, &headers, &form).await?;
+    if caller.public {
+        return Err(Problem::Unknown(false));
+    }
+    match pushed::push(&app.db, &caller, &Params::of(form.iter()), app.now()).await? {
+        Ok(uri) => {
+            let body = json!({ "request_uri": uri, "expires_in": pushed::LIVES.whole_seconds() });
+            Ok((StatusCode::CREATED, Json(body)).into_response())
+        }
+        Err(refusal) => Err(Problem::Refused(refusal.error, refusal.description)),
+    }
+}
