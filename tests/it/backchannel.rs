@@ -24,8 +24,8 @@ use crate::tokens::{lasting, refresh, tokens, verified};
 use crate::{HERON, OTTER};
 
 /// What the app's own server gets, and how it answers.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     got: UnboundedReceiver<(HeaderMap, String)>,
     status: Arc<Mutex<StatusCode>>,
 }
@@ -38,7 +38,7 @@ async fn take((State((to, status)), headers, body): (State<Shared>, HeaderMap, B
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (to, got) = unbounded_channel();
         let status = Arc::new(Mutex::new(StatusCode::OK));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -55,7 +55,7 @@ impl Receiver {
     }
 
     /// Returns the logout token that comes next.
-    async fn next(&mut self) -> String {
+    pub async fn next(&mut self) -> String {
         let got =
             tokio::time::timeout(Duration::from_secs(20), self.got.recv()).await.expect("an app is told").unwrap();
         assert_eq!(got.0["content-type"], "application/x-www-form-urlencoded");
