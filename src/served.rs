@@ -16,6 +16,9 @@ const FILE: &str = "server.json";
 pub struct Served {
     /// The site's address.
     pub public_url: String,
+    /// The domain that it shares with apps behind a proxy.
+    #[serde(default)]
+    pub gate_domain: Option<String>,
     /// The secrets that it still has and that signed with it or a server before it, newest first.
     pub secrets: Vec<Signing>,
 }
@@ -42,7 +45,7 @@ impl Served {
     /// When the file cannot be written. The old file stays then.
     pub fn write<'a>(
         data_dir: &Path,
-        public_url: &str,
+        (public_url, gate_domain): (&str, Option<&str>),
         ids: impl IntoIterator<Item = &'a str>,
         now: OffsetDateTime,
     ) -> io::Result<()> {
@@ -53,8 +56,10 @@ impl Served {
             secrets.retain(|secret| secret.id != **newest);
             secrets.insert(0, Signing { id: (*newest).to_owned(), since: now });
         }
+        let (public_url, gate_domain) = (public_url.to_owned(), gate_domain.map(str::to_owned));
+        let written = Self { public_url, gate_domain, secrets };
         let mut file = NamedTempFile::new_in(data_dir)?;
-        serde_json::to_writer_pretty(&mut file, &Self { public_url: public_url.to_owned(), secrets })?;
+        serde_json::to_writer_pretty(&mut file, &written)?;
         writeln!(file)?;
         file.persist(data_dir.join(FILE))?;
         Ok(())
@@ -75,7 +80,7 @@ mod tests {
         };
         let at = |ids: &[&str], now: i32| {
             let now = OffsetDateTime::UNIX_EPOCH + second * now;
-            Served::write(data, "http://localhost:3000", ids.iter().copied(), now).expect("written");
+            Served::write(data, ("http://localhost:3000", None), ids.iter().copied(), now).expect("written");
             since(Served::read(data))
         };
         let named = |list: &[(&str, i64)]| list.iter().map(|(id, at)| ((*id).to_owned(), *at)).collect::<Vec<_>>();

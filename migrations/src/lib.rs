@@ -18,6 +18,7 @@ mod m20261128_000012_apps;
 mod m20261128_000013_signing_keys;
 mod m20261128_000014_authorizations;
 mod m20261128_000015_email_proven;
+mod m20261128_000016_app_hosts;
 mod m20261128_000017_logouts;
 mod m20261128_000018_pushed_requests;
 
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000013_signing_keys::Migration),
             Box::new(m20261128_000014_authorizations::Migration),
             Box::new(m20261128_000015_email_proven::Migration),
+            Box::new(m20261128_000016_app_hosts::Migration),
             Box::new(m20261128_000017_logouts::Migration),
             Box::new(m20261128_000018_pushed_requests::Migration),
         ]

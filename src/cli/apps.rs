@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::listing::{self, agreed, out, print_json};
 use super::open::open_db;
-use crate::accounts::apps::operate::{self, Changes, NameTaken, NewApp};
 use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
+use crate::accounts::apps::host::AppHost;
+use crate::accounts::apps::operate::{self, Changes, NewApp, Taken};
 use crate::accounts::apps::{self, AppName, Application};
 use crate::accounts::signing_key::{SigningAlgorithm, algorithms};
 use crate::accounts::token::Token;
@@ -66,7 +67,7 @@ pub(super) struct Add {
     /// What users call it.
     name: AppName,
     /// Where the app gets its codes. May come several times.
-    #[arg(long = "redirect-uri", value_name = "URI", required = true)]
+    #[arg(long = "redirect-uri", value_name = "URI", required_unless_present = "hosts")]
     redirect_uris: Vec<RedirectUri>,
     /// Where the app may send a browser after a log-out. May come several times.
     #[arg(long = "logout-uri", value_name = "URI")]
@@ -77,6 +78,9 @@ pub(super) struct Add {
     /// The host of that address is on a private network, though its name is not one.
     #[arg(long, requires = "backchannel_uri")]
     backchannel_private: bool,
+    /// Where it stands behind a proxy that asks who is there, such as wiki.example.com. May come several times.
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<AppHost>,
     /// It runs in a browser or on a phone, where everybody could read a secret, so it gets none.
     #[arg(long)]
     public: bool,
@@ -114,6 +118,12 @@ pub(super) struct Edit {
     /// Whether the host of that address is on a private network, though its name is not one.
     #[arg(long, value_name = "BOOL")]
     backchannel_private: Option<bool>,
+    /// Where it stands behind a proxy that asks who is there, in place of all before. May come several times.
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Option<Vec<AppHost>>,
+    /// It stands behind no such proxy any more.
+    #[arg(long, conflicts_with = "hosts")]
+    no_host: bool,
     /// Whether users are not asked for their consent.
     #[arg(long, value_name = "BOOL")]
     trusted: Option<bool>,
@@ -145,7 +155,7 @@ async fn run_on(config: Config, db: &Db, command: AppCommand) -> anyhow::Result<
         AppCommand::Add(typed) => add(config, db, typed).await,
         AppCommand::List { json } => listing::apps(&apps::all(db.read()).await?, json),
         AppCommand::Show { app, json } => listing::app(&find(db, &app).await?, json),
-        AppCommand::Edit(typed) => edit(db, typed).await,
+        AppCommand::Edit(typed) => edit(config, db, typed).await,
         AppCommand::Secret { app, drop_old: true, json } => drop_old_secret(db, &find(db, &app).await?, json).await,
         AppCommand::Secret { app, drop_old: false, json } => make_secret(db, &find(db, &app).await?, json).await,
         AppCommand::Remove { app, yes, json } => remove(db, &find(db, &app).await?, (yes, json)).await,
@@ -161,15 +171,48 @@ async fn find(db: &Db, text: &str) -> anyhow::Result<Application> {
     found.ok_or_else(|| anyhow::anyhow!("there is no app {text}; `latchkey app list` lists them all"))
 }
 
-fn taken(name: &str, NameTaken: NameTaken) -> anyhow::Error {
-    anyhow::anyhow!("there is an app {name} already; `latchkey app show` shows it, `latchkey app edit` changes it")
+fn taken(name: &str, taken: Taken) -> anyhow::Error {
+    match taken {
+        Taken::Name => anyhow::anyhow!(
+            "there is an app {name} already; `latchkey app show` shows it, `latchkey app edit` changes it"
+        ),
+        Taken::Host(host, app) => anyhow::anyhow!("--host: {host} belongs to {app} already"),
+    }
+}
+
+/// Refuses hosts to which no browser would send the cookie, and the site's own: an app there would get the session cookie too.
+fn check_hosts(config: &mut Config, hosts: &[AppHost]) -> anyhow::Result<()> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let site = config.recall_public_url().cloned();
+    let Some(domain) = config.recall_gate_domain() else {
+        anyhow::bail!(
+            "--host needs LATCHKEY_GATE_DOMAIN, a domain that the app and this site share, such as example.com; set it for the server, restart it, and come again"
+        );
+    };
+    for host in hosts {
+        if !domain.has(host.name()) {
+            anyhow::bail!(
+                "--host: {host} is not below LATCHKEY_GATE_DOMAIN, which is {domain}: no browser sends the cookie there"
+            );
+        }
+        if site.as_ref().is_some_and(|site| site.host() == host.name()) {
+            anyhow::bail!(
+                "--host: {host} is this site's own host: an app there could read the cookies of every session"
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
+    check_hosts(&mut config, &typed.hosts)?;
     let new = NewApp {
         name: typed.name,
         redirect_uris: typed.redirect_uris,
         logout_uris: typed.logout_uris,
+        hosts: typed.hosts,
         public: typed.public,
         trusted: typed.trusted,
         pkce: !typed.no_pkce,
@@ -206,8 +249,10 @@ async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn edit(db: &Db, typed: Edit) -> anyhow::Result<()> {
+async fn edit(mut config: Config, db: &Db, typed: Edit) -> anyhow::Result<()> {
     let app = find(db, &typed.app).await?;
+    let hosts = typed.hosts.or(typed.no_host.then(Vec::new));
+    check_hosts(&mut config, hosts.as_deref().unwrap_or_default())?;
     if app.public && typed.pkce == Some(false) {
         anyhow::bail!("{} has no secret, so it cannot do without PKCE", app.name);
     }
@@ -216,6 +261,7 @@ async fn edit(db: &Db, typed: Edit) -> anyhow::Result<()> {
         name: typed.name,
         redirect_uris: typed.redirect_uris,
         logout_uris: typed.logout_uris,
+        hosts,
         trusted: typed.trusted,
         pkce: typed.pkce,
         algorithm: typed.algorithm,

@@ -116,6 +116,7 @@ pub(super) fn app_object(app: &Application) -> Value {
         "logout_uris": app.logout_uris,
         "backchannel_uri": app.backchannel_uri,
         "backchannel_private": app.backchannel_private,
+        "hosts": app.hosts(),
         "public": app.public,
         "trusted": app.trusted,
         "pkce": app.pkce,
@@ -152,6 +153,7 @@ pub(super) fn app(app: &Application, json: bool) -> anyhow::Result<()> {
     lines.extend(app.redirect_uris.0.iter().map(|uri| ("Redirect URI:", uri.as_str().to_owned())));
     lines.extend(app.logout_uris.0.iter().map(|uri| ("Log-out URI:", uri.as_str().to_owned())));
     lines.extend(app.backchannel_uri.iter().map(|uri| ("Back channel:", uri.clone())));
+    lines.extend(app.hosts().iter().map(|host| ("Host:", host.to_string())));
     lines.push(("Since:", moment(app.created_at)));
     lines.into_iter().try_for_each(|(what, value)| out(format!("{what:<14} {value}")))
 }

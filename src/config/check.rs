@@ -23,6 +23,11 @@ impl Settings {
                 "LATCHKEY_HSTS_SUBDOMAINS=on is refused, because LATCHKEY_PUBLIC_URL is {public_url}: it must begin with https://"
             );
         }
+        if let Some(domain) = self.gate_domain.as_ref().filter(|domain| !domain.has(public_url.host())) {
+            bail!(
+                "LATCHKEY_GATE_DOMAIN={domain} is refused, because LATCHKEY_PUBLIC_URL is {public_url}: its host must be that domain or below it, or no browser takes the cookie"
+            );
+        }
         if self.redirect_listen.is_some() && self.tls.is_none() {
             bail!("LATCHKEY_TLS_CERT must be given with LATCHKEY_REDIRECT_LISTEN");
         }

@@ -19,7 +19,7 @@ use crate::db::DatabaseUrl;
 use crate::locale::Locale;
 use crate::outside::{FooterLink, WebUrl};
 use crate::served::Served;
-use crate::urls::PublicUrl;
+use crate::urls::{GateDomain, PublicUrl};
 
 pub use settings::{Delivery, Settings, TlsFiles};
 pub use smtp::Smtp;
@@ -49,6 +49,11 @@ pub struct Config {
     /// when it is not on loopback itself.
     #[arg(long, env = "LATCHKEY_PUBLIC_URL", value_name = "URL", global = true, help_heading = ADDRESS)]
     public_url: Option<PublicUrl>,
+
+    /// A domain such as example.com that PUBLIC_URL and applications share: a reverse proxy in front of one may ask who is
+    /// there (`latchkey app add --host`). Browsers then have a second, narrow cookie for all hosts of the domain.
+    #[arg(long, env = "LATCHKEY_GATE_DOMAIN", value_name = "DOMAIN", global = true, help_heading = ADDRESS)]
+    gate_domain: Option<GateDomain>,
 
     /// "on" allows a PUBLIC_URL without TLS on a private network (such as http://192.168.1.20:3000), and a catcher of mail
     /// without TLS there (smtp://mailpit:1025). For trying out only: an attacker on that network can read passwords. A
@@ -254,6 +259,15 @@ impl Config {
             self.public_url = served.and_then(|served| served.public_url.parse().ok());
         }
         self.public_url.as_ref()
+    }
+
+    /// Takes the domain that the server had when it last started, unless it is given. Returns it, or `None` if there is none.
+    pub fn recall_gate_domain(&mut self) -> Option<&GateDomain> {
+        if self.gate_domain.is_none() {
+            let served = Served::read(&self.storage.data_dir);
+            self.gate_domain = served.and_then(|served| served.gate_domain?.parse().ok());
+        }
+        self.gate_domain.as_ref()
     }
 
     /// Returns the checked settings of the database and the secret, for commands that do not serve.

@@ -11,7 +11,7 @@ use time::Duration;
 use super::{Config, HashEngine, LogFormat, Signup, Smtp, Storage, Switch};
 use crate::locale::Locale;
 use crate::outside::{FooterLink, WebUrl};
-use crate::urls::PublicUrl;
+use crate::urls::{GateDomain, PublicUrl};
 
 /// How long a server on PostgreSQL is served after SIGTERM, in seconds, unless the operator says otherwise.
 const DRAIN: u32 = 5;
@@ -24,6 +24,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub public_url: PublicUrl,
     has_default_url: bool,
+    pub gate_domain: Option<GateDomain>,
     pub insecure_lan: bool,
     pub tls: Option<TlsFiles>,
     pub redirect_listen: Option<SocketAddr>,
@@ -83,6 +84,7 @@ impl Settings {
         let Config {
             listen,
             public_url,
+            gate_domain,
             insecure_lan,
             tls_cert,
             tls_key,
@@ -147,6 +149,7 @@ impl Settings {
             listen,
             public_url,
             has_default_url,
+            gate_domain,
             insecure_lan,
             tls,
             redirect_listen,

@@ -28,6 +28,7 @@ use crate::gate::HANDLER_TIMEOUT;
 use crate::mail::{Mailer, postman};
 use crate::net::{ConnectionLimits, Crowd, accept, redirect};
 use crate::served::Served;
+use crate::urls::GateDomain;
 use crate::{api, oidc, web};
 
 pub use sockets::Sockets;
@@ -61,7 +62,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if geteuid().is_root() {
         warn!("Latchkey runs as root: an attacker who breaks into it has the whole machine; give it a user of its own");
     }
-    Served::write(&app.settings.storage.data_dir, app.public_url.origin(), app.keys.ids(), app.now())
+    let site = (app.public_url.origin(), app.settings.gate_domain.as_ref().map(GateDomain::as_str));
+    Served::write(&app.settings.storage.data_dir, site, app.keys.ids(), app.now())
         .context("LATCHKEY_DATA_DIR: cannot write server.json")?;
     if app.settings.insecure_lan {
         warn!(

@@ -1,9 +1,11 @@
-//! Every path, written once, and two types of addresses: [`PublicUrl`] for what an email links to, and [`Next`] for where a
-//! form leads.
+//! Every path, written once, and three types of addresses: [`PublicUrl`] for what an email links to, [`Next`] for where a form
+//! leads, and [`GateDomain`] for what the site shares with apps.
 
+mod gate_domain;
 mod next;
 mod public_url;
 
+pub use gate_domain::GateDomain;
 pub use next::Next;
 pub use public_url::PublicUrl;
 

@@ -33,6 +33,7 @@ impl Wiki {
             name: "Wiki".parse().unwrap(),
             redirect_uris: vec![CALLBACK.parse().unwrap(), "http://127.0.0.1/cb".parse().unwrap()],
             logout_uris: vec![],
+            hosts: vec![],
             public: false,
             trusted: false,
             pkce: true,

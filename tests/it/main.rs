@@ -33,6 +33,7 @@ mod doctor;
 mod event;
 mod faults;
 mod forged;
+mod forward;
 mod gallery;
 mod guard;
 mod hosts;

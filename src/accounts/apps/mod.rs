@@ -2,6 +2,7 @@
 //!
 //! OAuth calls an app a client (RFC 6749, 1.1). Here a client is whoever sends a request.
 
+pub mod host;
 pub mod operate;
 pub mod redirect_uri;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::accounts::Result;
 use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
+use host::AppHost;
 use redirect_uri::RedirectUri;
 
 /// A registered app. It is not called `App`, which is the shared state of the server.
@@ -41,6 +43,7 @@ pub struct Model {
     pub created_at: OffsetDateTime,
     pub backchannel_uri: Option<String>,
     pub backchannel_private: bool,
+    pub hosts: Option<AppHosts>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -60,7 +63,16 @@ impl RedirectUris {
     }
 }
 
+/// The hosts of an app, as JSON in one column.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+pub struct AppHosts(pub Vec<AppHost>);
+
 impl Model {
+    /// Returns the hosts at which a proxy asks for this app who is there.
+    pub fn hosts(&self) -> &[AppHost] {
+        self.hosts.as_ref().map_or(&[], |AppHosts(hosts)| hosts)
+    }
+
     /// Returns whether this is one of the app's secrets. While the operator changes it, there are two.
     pub fn has_secret(&self, secret: &str) -> bool {
         // The digest of 32 random bytes: what an attacker could learn from the time of the comparison is the beginning of a

@@ -4,7 +4,8 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Query
 use time::OffsetDateTime;
 
 use super::redirect_uri::{BackchannelUri, RedirectUri};
-use super::{ActiveModel, AppName, Application, Column, Entity, RedirectUris};
+use super::host::AppHost;
+use super::{ActiveModel, AppHosts, AppName, Application, Column, Entity, RedirectUris};
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
@@ -21,6 +22,8 @@ pub struct NewApp {
     pub redirect_uris: Vec<RedirectUri>,
     /// Where a browser may go after a log-out.
     pub logout_uris: Vec<RedirectUri>,
+    /// Where a proxy asks for it who is there.
+    pub hosts: Vec<AppHost>,
     /// Whether it has no secret, because it runs in a browser or on a phone, where everybody could read it.
     pub public: bool,
     /// Whether users are not asked for their consent.
@@ -44,6 +47,8 @@ pub struct Changes {
     pub redirect_uris: Option<Vec<RedirectUri>>,
     /// These addresses in place of all before.
     pub logout_uris: Option<Vec<RedirectUri>>,
+    /// These hosts in place of all before.
+    pub hosts: Option<Vec<AppHost>>,
     /// Whether users are asked for their consent.
     pub trusted: Option<bool>,
     /// Whether it has to use PKCE.
@@ -56,12 +61,17 @@ pub struct Changes {
     pub backchannel_private: Option<bool>,
 }
 
-/// The name belongs to another app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameTaken;
+/// What belongs to another app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The name.
+    Name,
+    /// A host of the app with this name.
+    Host(AppHost, String),
+}
 
 /// Registers an app. Returns it with its secret, which nobody can read again.
-pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Application, Option<Token>), NameTaken>> {
+pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Application, Option<Token>), Taken>> {
     let secret = (!new.public).then(Token::random);
     let app = Application {
         id: chance::id(),
@@ -78,11 +88,15 @@ pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Ap
         created_at: now,
         backchannel_uri: new.backchannel_uri.map(|uri| uri.as_str().to_owned()),
         backchannel_private: new.backchannel_private,
+        hosts: Some(AppHosts(new.hosts)),
     };
     let tx = db.begin().await?;
+    if let Some(taken) = taken_host(&tx, &app).await? {
+        return Ok(Err(taken));
+    }
     let row = app.clone().into_active_model().reset_all();
     if is_taken(Entity::insert(row).exec_without_returning(&tx).await)? {
-        return Ok(Err(NameTaken));
+        return Ok(Err(Taken::Name));
     }
     end(tx, EventKind::AppAdded, now).await?;
     Ok(Ok((app, secret)))
@@ -94,7 +108,7 @@ pub async fn edit(
     app: &Application,
     changes: Changes,
     now: OffsetDateTime,
-) -> Result<Result<Option<Application>, NameTaken>> {
+) -> Result<Result<Option<Application>, Taken>> {
     let tx = db.begin().await?;
     let mut row = ActiveModel { id: Set(app.id), ..Default::default() };
     if let Some(name) = changes.name {
@@ -106,6 +120,9 @@ pub async fn edit(
     }
     if let Some(uris) = changes.logout_uris {
         row.logout_uris = Set(RedirectUris(uris));
+    }
+    if let Some(hosts) = changes.hosts {
+        row.hosts = Set(Some(AppHosts(hosts)));
     }
     if let Some(trusted) = changes.trusted {
         row.trusted = Set(trusted);
@@ -123,9 +140,12 @@ pub async fn edit(
         row.backchannel_private = Set(private);
     }
     if is_taken(Entity::update_many().set(row).filter(Column::Id.eq(app.id)).exec(&tx).await)? {
-        return Ok(Err(NameTaken));
+        return Ok(Err(Taken::Name));
     }
     let Some(app) = super::by_id(&tx, app.id).await? else { return Ok(Ok(None)) };
+    if let Some(taken) = taken_host(&tx, &app).await? {
+        return Ok(Err(taken));
+    }
     end(tx, EventKind::AppChanged, now).await?;
     Ok(Ok(Some(app)))
 }
@@ -177,6 +197,16 @@ pub async fn remove(db: &Db, app: &Application, now: OffsetDateTime) -> Result<b
 async fn end(tx: Transaction, kind: EventKind, now: OffsetDateTime) -> Result<()> {
     event::record(&tx, kind, None, &Asked::of_a_command(now)).await?;
     Ok(tx.commit().await?)
+}
+
+/// Returns a host of this app that belongs to another one too.
+async fn taken_host(tx: &Transaction, app: &Application) -> Result<Option<Taken>> {
+    let others = super::all(tx).await?;
+    let both = others.iter().filter(|other| other.id != app.id).find_map(|other| {
+        let host = other.hosts().iter().find(|host| app.hosts().contains(host))?;
+        Some(Taken::Host(host.clone(), other.name.clone()))
+    });
+    Ok(both)
 }
 
 /// Returns whether a statement failed because the name belongs to another app.
