@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 use time::OffsetDateTime;
 use tracing::warn;
 
+use crate::accounts::forward::Hosts;
 use crate::accounts::limit::Limits;
 use crate::accounts::outbox::Queue;
 use crate::accounts::password::PasswordPolicy;
@@ -59,10 +60,14 @@ pub struct App {
     pub clock: Clock,
     /// The keys of session cookies.
     pub keys: Keys,
+    /// The keys of forward cookies.
+    pub forward_keys: Keys,
     /// The keys of API tokens.
     pub token_keys: Keys,
     /// The keys of `latchkey doctor`.
     pub doctor_keys: Keys,
+    /// The hosts of apps.
+    pub hosts: Hosts,
     /// The context of the verbs.
     pub accounts: Accounts,
     /// Whether the database answered, within the last second.
@@ -130,8 +135,10 @@ impl App {
         };
         Ok(Arc::new(Self {
             keys: Keys::new(&secret, Use::SESSION_COOKIE, public_url.origin()),
+            forward_keys: Keys::new(&secret, Use::FORWARD_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             doctor_keys: Keys::new(&secret, Use::DOCTOR, public_url.origin()),
+            hosts: Hosts::new(db.clone()),
             readiness: Recent::new(|_| READINESS_KEPT),
             mail_queue: Recent::new(mail_queue_kept),
             clock: Clock::default(),

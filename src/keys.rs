@@ -1,4 +1,5 @@
-//! The keys derived from the secret, and the JWTs that point at sessions: the session cookie and the API token.
+//! The keys derived from the secret, and the JWTs that point at sessions: the session cookie, the forward cookie and the API
+//! token.
 //!
 //! Each purpose has a key of its own, derived from the secret (HKDF-SHA256, RFC 5869), so a key that leaks from one use says
 //! nothing about another. The rules for JWTs follow RFC 8725: the algorithm is ours and never read from the token, and
@@ -100,6 +101,10 @@ impl Use {
     /// The session cookie of a browser.
     pub const SESSION_COOKIE: Self =
         Self { typ: "session+jwt", audience: "web", label: "session-cookie", client_id: None };
+    /// The cookie of a browser for all hosts of the domain that apps share with the site. It opens what a proxy may ask, and
+    /// nothing else.
+    pub const FORWARD_COOKIE: Self =
+        Self { typ: "forward+jwt", audience: "forward", label: "forward-cookie", client_id: None };
     /// The token by which `latchkey doctor` shows a running server that it has the same secret. It points at no session.
     pub const DOCTOR: Self = Self { typ: "doctor+jwt", audience: "doctor", label: "doctor", client_id: None };
     /// The bearer token of a program, which is an access token of RFC 9068. Programs are not registered, so all of them share

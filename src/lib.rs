@@ -30,6 +30,7 @@ pub mod clock;
 pub mod config;
 pub mod data;
 pub mod db;
+pub mod forward;
 pub mod gate;
 pub mod keys;
 pub mod lan;

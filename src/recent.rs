@@ -1,6 +1,7 @@
 //! Values that cost work. Each is made at most once in a given time, however many requests ask for it.
 
 use std::future::Future;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -10,27 +11,34 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Recent<T> {
     kept: fn(&T) -> Duration,
-    last: Mutex<Option<(Instant, T)>>,
+    last: RwLock<Option<(Instant, T)>>,
+    making: Mutex<()>,
 }
 
 impl<T: Clone> Recent<T> {
     /// Returns an empty place for values, each of which is used for the time `kept` that it says.
     pub fn new(kept: fn(&T) -> Duration) -> Self {
-        Self { kept, last: Mutex::default() }
+        Self { kept, last: RwLock::default(), making: Mutex::default() }
     }
 
     /// Returns the last value if it is young enough, and makes a new one otherwise. All requests that ask while it is being
     /// made wait for that one, so a thousand clients are no more work than one.
     pub async fn get(&self, make: impl Future<Output = T>) -> T {
-        let mut last = self.last.lock().await;
-        if let Some((at, value)) = &*last
-            && at.elapsed() < (self.kept)(value)
-        {
-            return value.clone();
+        if let Some(value) = self.young() {
+            return value;
+        }
+        let _turn = self.making.lock().await;
+        if let Some(value) = self.young() {
+            return value;
         }
         let value = make.await;
-        *last = Some((Instant::now(), value.clone()));
+        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), value.clone()));
         value
+    }
+
+    fn young(&self) -> Option<T> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, value)| at.elapsed() < (self.kept)(value)).map(|(_, value)| value.clone())
     }
 }
 

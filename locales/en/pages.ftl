@@ -388,3 +388,20 @@ logout-refused = You were not logged out
 logout-unknown-app = The app that sent you here is not the one that it says, or is not registered at this site.
 logout-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 event-app-allowed = App allowed to see your account
+
+# An app behind a proxy that asks who is there.
+
+forward-unknown-address = This link asks to send you on to an address at which no app is registered, so you stay here. Go back to the app and try again. If this happens again, tell the people who run it.
+# $app (String)
+forward-in-circles = { $app } does not see that you are logged in
+# $app (String)
+forward-in-circles-lead = You are logged in here, and { $app } has sent you back several times. Either your browser does not keep this site’s cookies, or they do not reach the app.
+# $host (String)
+forward-in-circles-tell = If your browser allows cookies, tell the people who run the app: the proxy at { $host } has to hand the cookies of a request on when it asks who is there.
+forward-try-again = Try again
+forward-logged-out = You have been logged out
+# $app (String)
+forward-nothing-lost = What you have sent has not reached { $app } yet, and it is not lost:
+forward-step-log-in = Log in in another tab.
+forward-step-reload = Come back to this tab and reload it. The browser asks whether to send the form again: say yes.
+forward-log-in = Log in in another tab

@@ -317,3 +317,16 @@ logout-refused = 你没有退出登录
 logout-unknown-app = 把你带到这里的应用与它声称的不符，或者没有在本网站登记。
 logout-unknown-address = 把你带到这里的应用要求前往一个未登记的地址，因此你仍留在本网站。联系该应用的管理者。
 event-app-allowed = 允许应用查看账号
+
+# 由代理询问登录状态的应用
+
+forward-unknown-address = 此链接要求前往的地址没有登记任何应用，因此你仍留在本网站。返回该应用再试一次；如果仍然如此，联系该应用的管理者。
+forward-in-circles = { $app }没有收到你的登录状态
+forward-in-circles-lead = 你已在此登录，但{ $app }多次把你送回这里。可能是浏览器没有保存本网站的 Cookie，也可能是 Cookie 没有传到该应用。
+forward-in-circles-tell = 如果浏览器允许 Cookie，请告诉该应用的管理者：{ $host } 处的代理在询问登录状态时，必须把请求中的 Cookie 一并转发。
+forward-try-again = 再试一次
+forward-logged-out = 你已退出登录
+forward-nothing-lost = 你提交的内容还没有到达{ $app }，但没有丢失：
+forward-step-log-in = 在另一个标签页登录。
+forward-step-reload = 回到此标签页并重新加载。浏览器会询问是否重新提交表单：选择“是”。
+forward-log-in = 在另一个标签页登录

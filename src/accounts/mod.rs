@@ -1,7 +1,7 @@
 //! What is true of accounts. It knows the database and the hash; it knows no HTTP, no HTML and no mail.
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
-//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`authorize`], [`password_reset`], [`profile`],
+//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`authorize`], [`forward`], [`password_reset`], [`profile`],
 //! [`security`], [`not_me`], [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
@@ -15,6 +15,7 @@ pub mod authorize;
 mod client;
 mod context;
 pub mod event;
+pub mod forward;
 pub mod limit;
 pub mod link;
 pub mod login;

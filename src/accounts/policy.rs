@@ -66,4 +66,9 @@ impl Lifetimes {
             Lasting::Token => now + self.token,
         }
     }
+
+    /// Returns when a browser's session ends at the latest, however often it is used.
+    pub fn latest_end(&self, remember: bool, created_at: OffsetDateTime) -> OffsetDateTime {
+        created_at + if remember { self.remembered } else { self.until_closed }.absolute
+    }
 }

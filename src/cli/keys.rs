@@ -8,7 +8,7 @@ use tracing::warn;
 use super::listing::{self, out};
 use super::open::{look_for, open_db};
 use crate::accounts::event::EventKind;
-use crate::accounts::{operator, session, signing_key};
+use crate::accounts::{apps, operator, session, signing_key};
 use crate::clock::Clock;
 use crate::config::{Config, SecretSource, Storage};
 use crate::keys::{Keys, Use};
@@ -126,7 +126,8 @@ async fn refuse_while_open(storage: &Storage, secret: &Secret, keep: usize) -> a
     let since = signing.iter().filter(|one| kept.contains(&one.id.as_str())).map(|one| one.since).min();
     let seen = async {
         let db = open_db(storage).await?;
-        let open = session::signed_before(db.read(), since, Clock::default().now()).await?;
+        let behind_proxies = apps::all(db.read()).await?.iter().any(|app| !app.hosts().is_empty());
+        let open = session::signed_before(db.read(), (since, behind_proxies), Clock::default().now()).await?;
         db.close().await?;
         anyhow::Ok(open)
     };

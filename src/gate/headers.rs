@@ -53,6 +53,19 @@ pub fn add(app: &App, policy: &HeaderValue, request_id: &str, headers: &mut Head
         let hsts = if app.settings.hsts_subdomains { HSTS_WITH_SUBDOMAINS } else { HSTS };
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(hsts));
     }
+    add_id(request_id, headers);
+}
+
+/// Adds to an answer that a browser sees at the origin of an app only what says nothing of that origin. What the app's pages
+/// may load, or whether its host has TLS for two years, is not ours to say.
+pub fn add_elsewhere(request_id: &str, headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // An answer says who is there. Nobody else must ever get it from a cache.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    add_id(request_id, headers);
+}
+
+fn add_id(request_id: &str, headers: &mut HeaderMap) {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }

@@ -4,7 +4,7 @@
 //! with our answers, and a cache would keep our answers under a name that an attacker made up. So we answer to no other
 //! name. On a developer's machine we answer to every name of the loopback, and to no others. The name is compared and then
 //! thrown away: what we write, we write with `PUBLIC_URL`. `X-Forwarded-Host`, `X-Forwarded-Proto` and `Forwarded` are not
-//! read.
+//! read here.
 
 use axum::extract::Request;
 use axum::http::header;
@@ -18,8 +18,10 @@ use crate::urls;
 /// # Errors
 /// 421 for another site, 400 for none.
 pub fn check(app: &App, request: &Request) -> Result<(), Error> {
-    // Load balancers name our address as host.
-    if [urls::HEALTHZ, urls::READYZ].contains(&request.uri().path()) {
+    // Load balancers name our address as host. Proxies that ask who is there may name the app's, and the door for them looks
+    // at the host itself (`forward::original`).
+    let path = request.uri().path();
+    if [urls::HEALTHZ, urls::READYZ, urls::VERIFY].contains(&path) || path.starts_with(urls::VERIFY_ROOT) {
         return Ok(());
     }
     match names(request)?.find(|host| !app.public_url.is_at(host)) {

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod client;
+pub mod cookies;
 pub mod error;
 pub mod form;
 pub mod headers;
@@ -40,13 +41,21 @@ pub struct Gate {
     language: FindLanguage,
     failure: AnswerFailure,
     policy: HeaderValue,
+    /// Whether browsers see the answers at the origin of an app.
+    elsewhere: bool,
 }
 
 impl Gate {
     /// Returns the gate of one door.
     pub fn new(app: Arc<App>, language: FindLanguage, failure: AnswerFailure) -> Self {
         let policy = headers::content_security_policy(&app, &[]);
-        Self { app, language, failure, policy }
+        Self { app, language, failure, policy, elsewhere: false }
+    }
+
+    /// Returns the gate of a door whose answers a browser may see at the origin of an app.
+    #[must_use]
+    pub fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 }
 
@@ -80,7 +89,11 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
         if let Some(error) = Error::of(&mut response) {
             response = explained(&gate, language.locale, &id, &error, &response);
         }
-        headers::add(&gate.app, &gate.policy, &id, response.headers_mut());
+        if gate.elsewhere {
+            headers::add_elsewhere(&id, response.headers_mut());
+        } else {
+            headers::add(&gate.app, &gate.policy, &id, response.headers_mut());
+        }
         if gate.app.is_stopping() && version < Version::HTTP_2 {
             // A proxy opens another connection, to another server. On one that it had kept, a request could meet the stop.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -29,7 +29,7 @@ use crate::mail::{Mailer, postman};
 use crate::net::{ConnectionLimits, Crowd, accept, redirect};
 use crate::served::Served;
 use crate::urls::GateDomain;
-use crate::{api, oidc, web};
+use crate::{api, forward, oidc, web};
 
 pub use sockets::Sockets;
 
@@ -191,6 +191,7 @@ fn open_doors(app: &Arc<App>, sockets: Sockets, stopped: &watch::Receiver<bool>)
     let crowd = crowd_of(limits);
     let (api, description) = api::router(app.clone())?;
     let doors = web::router(app.clone(), &description).merge(api).merge(oidc::router(app.clone()));
+    let doors = doors.merge(forward::router(app.clone()));
     let mut listeners = JoinSet::new();
     listeners.spawn(accept(site, doors, tls, crowd.clone(), stopped.clone()));
     if let Some(plain) = plain {

@@ -20,7 +20,7 @@ use crate::urls;
 use browser::{guard, language, resolve, visit};
 use frame::{assets, error, health};
 use pages::{
-    access, authorize, dev_mailbox, docs, home, login, logout, not_me, password_reset, profile, security, signup,
+    access, authorize, dev_mailbox, docs, forward, home, login, logout, not_me, password_reset, profile, security, signup,
 };
 
 /// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.
@@ -53,6 +53,7 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::CONSENT, post(authorize::decide))
         .route(urls::OAUTH_LOGOUT, get(logout::show))
         .route(urls::OAUTH_LOGOUT_CONFIRM, post(logout::confirm))
+        .route(urls::ENTER, get(forward::enter))
         .route(urls::DEV_MAILBOX, get(dev_mailbox::list))
         .route(urls::DEV_MAILBOX_JSON, get(dev_mailbox::json))
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))

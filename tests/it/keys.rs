@@ -124,7 +124,7 @@ async fn a_session_that_is_used_is_signed_anew() {
     let mut sam = app.user("sam", OTTER).await;
     let open = async |since| {
         let db = app.app.db.read();
-        session::signed_before(db, since, app.app.now()).await.unwrap().map(|(count, _)| count)
+        session::signed_before(db, (since, false), app.app.now()).await.unwrap().map(|(count, _)| count)
     };
     app.app.clock.advance(Duration::minutes(1));
     let restart = Some(app.app.now());

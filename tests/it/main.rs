@@ -61,6 +61,7 @@ mod previous_release;
 mod process;
 mod profile;
 mod pushed;
+mod proxies;
 mod queries;
 mod redirects;
 mod revoke;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::app::TestApp;
 use crate::database::sqlite_only;
-use crate::{OTTER, changes};
+use crate::{OTTER, changes, forward};
 
 /// SeaORM binds the 1 of `LIMIT ?`, and SQLite looks at the value to plan. Without the guarantee that plans do not depend on
 /// values, it would prepare the statement anew each time.
@@ -119,4 +119,23 @@ async fn requests_ask_no_more_than_they_need() {
         "INSERT events, INSERT limits, INSERT limits, SELECT devices, SELECT limits, SELECT limits, SELECT users",
         app.browser().post("/login", &[("login", "nobody"), ("password", "wrong")]).await.status == 422
     );
+}
+
+#[tokio::test]
+async fn a_proxy_asks_who_is_there_without_a_statement() {
+    sqlite_only!("SQLite's own table of statements");
+    let app = forward::site("127.0.0.1").await;
+    let mut sam = forward::signed_up(&app, "sam").await;
+    app.outbox_is_done().await;
+    changes::comes_from_memory(&app, &mut sam).await;
+    let ask = async || drop(forward::remote(&forward::ask(&sam, forward::WIKI, "/", &[]).await));
+    ask().await;
+    let asked = statements(&app, async {
+        for _ in 0..20 {
+            ask().await;
+        }
+    });
+    let mut asked = asked.await;
+    asked.dedup(); // the hosts of apps are kept for a second, which may be over
+    assert!(asked.is_empty() || asked == ["SELECT apps"], "{asked:?}");
 }

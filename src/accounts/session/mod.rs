@@ -189,17 +189,19 @@ pub async fn count(conn: &impl ConnectionTrait, user: Uuid, now: OffsetDateTime)
 /// Counts the sessions whose cookie or token may have been signed before `since`, or at any time without it. Returns how
 /// many there are and when the last of them ends, or `None` if there is none.
 ///
-/// A browser's cookie is signed when its session is used, an API token only once.
+/// A browser's cookie is signed when its session is used, an API token only once. Where apps stand behind proxies
+/// (`behind_proxies`), a session may be used for long and none of its cookies signed: proxies cannot hand one on.
 pub async fn signed_before(
     conn: &impl ConnectionTrait,
-    since: Option<OffsetDateTime>,
+    (since, behind_proxies): (Option<OffsetDateTime>, bool),
     now: OffsetDateTime,
 ) -> Result<Option<(u64, OffsetDateTime)>> {
     let mut sessions = Entity::find().filter(Column::ExpiresAt.gt(now));
     if let Some(since) = since {
         // Times are whole seconds: a cookie that was signed in the same second may have been signed before.
         let of = |kind, signed: Column| Condition::all().add(Column::Kind.eq(kind)).add(signed.lte(since));
-        let browsers = of(SessionKind::Browser, Column::LastSeenAt);
+        let signed = if behind_proxies { Column::CreatedAt } else { Column::LastSeenAt };
+        let browsers = of(SessionKind::Browser, signed);
         sessions = sessions.filter(Condition::any().add(browsers).add(of(SessionKind::Api, Column::CreatedAt)));
     }
     let last = sessions.clone().order_by_desc(Column::ExpiresAt).one(conn).await?;

@@ -6,8 +6,9 @@ use tower_cookies::{Cookie, Cookies};
 use tower_sessions::cookie::SameSite;
 
 use crate::app::App;
+use crate::gate::cookies::{self, pairs};
 
-/// What a cookie's name begins with on https.
+/// What the names of our cookies begin with on https.
 const PREFIX: &str = "__Host-";
 
 listed! {
@@ -33,6 +34,11 @@ listed! {
         NotMeLink = "__Host-latchkey_not_me",
         /// The address that was typed last, so that it need not be typed twice.
         Typed = "__Host-latchkey_typed",
+        /// How often this browser was sent on to an app just now.
+        Entered = "__Host-latchkey_entered",
+        /// The forward cookie. It is for all hosts of the gate domain, so it cannot have the prefix of the others, and every
+        /// host there can plant one. It opens nothing but what a proxy asks.
+        Forward = "__Secure-latchkey_gate",
     }
 }
 
@@ -40,7 +46,11 @@ impl Name {
     /// Returns the name on this site.
     pub fn on(self, app: &App) -> &'static str {
         let secure = self.text();
-        if app.public_url.is_https() { secure } else { secure.strip_prefix(PREFIX).unwrap_or(secure) }
+        match self {
+            Self::Forward => cookies::forward(app),
+            _ if app.public_url.is_https() => secure,
+            _ => secure.strip_prefix(PREFIX).unwrap_or(secure),
+        }
     }
 }
 
@@ -54,7 +64,15 @@ pub fn set(cookies: &Cookies, app: &App, name: Name, value: String, max_age: Opt
         .path("/")
         .build();
     cookie.set_max_age(max_age);
+    if let Some(domain) = domain(app, name) {
+        cookie.set_domain(domain);
+    }
     cookies.add(cookie);
+}
+
+/// Returns the domain of a cookie that is for other hosts too.
+fn domain(app: &App, name: Name) -> Option<String> {
+    app.settings.gate_domain.as_ref().filter(|_| name == Name::Forward).map(ToString::to_string)
 }
 
 /// Returns the cookie's value.
@@ -65,17 +83,11 @@ pub fn get(cookies: &Cookies, app: &App, name: Name) -> Option<String> {
 /// Makes the browser delete a cookie.
 pub fn remove(cookies: &Cookies, app: &App, name: Name) {
     if cookies.get(name.on(app)).is_some() {
-        let gone = Cookie::build((name.on(app), "")).secure(app.public_url.is_https()).path("/").build();
+        let mut gone = Cookie::build((name.on(app), "")).secure(app.public_url.is_https()).path("/").build();
+        if let Some(domain) = domain(app, name) {
+            gone.set_domain(domain);
+        }
         cookies.remove(gone);
-    }
-}
-
-/// Returns the value under exactly this name, if it came once.
-pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = pairs(headers).filter(|(sent, _)| *sent == name).map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value),
-        _ => None,
     }
 }
 
@@ -142,21 +154,15 @@ fn secure(cookie: &HeaderValue) -> HeaderValue {
     }
 }
 
-/// Returns the name and the value of each cookie of a request, as they were sent.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let all = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()).flat_map(|line| line.split(';'));
-    all.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_one_that_no_sister_host_can_set() {
+    fn every_name_but_one_is_one_that_no_sister_host_can_set() {
         for name in Name::ALL {
-            assert!(name.text().starts_with(PREFIX), "{name:?} must begin with {PREFIX}");
+            let shared = *name == Name::Forward && name.text() == cookies::FORWARD;
+            assert!(shared || name.text().starts_with(PREFIX), "{name:?} must begin with {PREFIX}");
             assert_eq!(
                 Name::ALL.iter().filter(|other| other.text() == name.text()).count(),
                 1,

@@ -13,6 +13,7 @@ use crate::accounts::security;
 use crate::accounts::token::Token;
 use crate::app::App;
 use crate::gate::client::Device;
+use crate::gate::cookies;
 use crate::gate::error::Error;
 use crate::gate::{body, origin};
 
@@ -36,7 +37,7 @@ pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next:
     let mut response = if origin::reads_only(&request) {
         next.run(request).await
     } else {
-        if let Some(device) = cookie::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
+        if let Some(device) = cookies::value(request.headers(), Name::Device.on(&guard.app)).and_then(Token::parse) {
             request.extensions_mut().insert(Device(device));
         }
         match body::take(request).await {
@@ -53,7 +54,7 @@ pub async fn before(State(guard): State<Arc<Guard>>, mut request: Request, next:
 async fn refused(app: &Arc<App>, request: Request, error: Error) -> Response {
     let (mut parts, _) = request.into_parts();
     let (now, Ok(client)) = (app.now(), Client::from_request_parts(&mut parts, app).await);
-    let token = cookie::value(&parts.headers, Name::Session.on(app));
+    let token = cookies::value(&parts.headers, Name::Session.on(app));
     let pointer = token.and_then(|token| app.keys.verify(token, now));
     match security::note_cross_site(&app.accounts, pointer, &client, now).await {
         Ok(()) => error.into_response(),

@@ -171,13 +171,31 @@ pub fn set_device_cookie(cookies: &Cookies, app: &App, device: Option<&Token>) {
 }
 
 /// Gives the browser the cookie of its session. With “keep me logged in” it is kept as long as the session, else until the
-/// browser is closed.
+/// browser is closed. If the site shares its domain with apps, the browser gets the forward cookie with it.
+///
+/// Then both cookies are valid as long as the session can be. What proxies ask keeps the session going, and their answers
+/// cannot renew a cookie: a user who has worked in an app for hours would seem to be logged out here, and could not log out.
+/// The row is the truth all the same.
 ///
 /// # Errors
 /// 500 when the cookie cannot be signed.
-fn set_session_cookie(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
+pub fn set_session_cookie(cookies: &Cookies, app: &App, session: &Session) -> Result<(), Error> {
     let (now, pointer) = (app.now(), Pointer { user: session.user_id, session: session.id });
-    let token = app.keys.mint(pointer, now, session.expires_at).map_err(Error::internal)?;
-    cookie::set(cookies, app, Name::Session, token, session.remember.then(|| session.expires_at - now));
+    let shared = app.settings.gate_domain.is_some();
+    let latest = || app.accounts.policy.lifetimes.latest_end(session.remember, session.created_at);
+    let until = if shared { latest() } else { session.expires_at };
+    let kept = session.remember.then(|| until - now);
+    let token = app.keys.mint(pointer, now, until).map_err(Error::internal)?;
+    cookie::set(cookies, app, Name::Session, token, kept);
+    if shared {
+        let token = app.forward_keys.mint(pointer, now, until).map_err(Error::internal)?;
+        cookie::set(cookies, app, Name::Forward, token, kept);
+    }
     Ok(())
+}
+
+/// Makes the browser delete the cookies of its session.
+pub fn forget_session(cookies: &Cookies, app: &App) {
+    cookie::remove(cookies, app, Name::Session);
+    cookie::remove(cookies, app, Name::Forward);
 }

@@ -12,6 +12,7 @@ use crate::accounts::authorize::request::Params;
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::Language;
+use crate::gate::cookies;
 use crate::locale::Locale;
 use crate::urls;
 
@@ -24,7 +25,7 @@ pub const QUERY_MAX: usize = 1024;
 
 /// Returns the language for a browser in which no user is known yet.
 pub fn of_browser(app: &App, headers: &HeaderMap) -> Language {
-    let chosen = cookie::value(headers, Name::Language.on(app)).and_then(|tag| tag.parse().ok());
+    let chosen = cookies::value(headers, Name::Language.on(app)).and_then(|tag| tag.parse().ok());
     Language { locale: chosen.unwrap_or_else(|| Language::accepted(app, headers).locale), chosen }
 }
 

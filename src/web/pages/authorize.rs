@@ -24,6 +24,7 @@ use crate::locale::Translation;
 use crate::urls::{self, Next};
 use crate::web::browser::identity::{CurrentUser, log_in_again, log_in_first};
 use crate::web::frame::page::{Page, html};
+use crate::web::pages::forward;
 
 #[derive(Template)]
 #[template(path = "authorize/ask.html")]
@@ -180,10 +181,14 @@ pub struct Onward {
 }
 
 impl Onward {
-    /// Returns the app that a page leads to, if it leads to the request of one.
+    /// Returns the app that a page leads to, if it leads to the request of one, or to where one stands.
     pub async fn of(app: &App, next: Option<&Next>) -> Result<Option<Self>, Error> {
-        let query = next.and_then(|next| next.as_str().strip_prefix(urls::AUTHORIZE)?.strip_prefix('?'));
-        let Some(params) = query.map(Params::parse) else { return Ok(None) };
+        let query = |path| next.and_then(|next| next.as_str().strip_prefix(path)?.strip_prefix('?'));
+        if let Some(query) = query(urls::ENTER) {
+            let found = forward::find(app, query).await?;
+            return Ok(found.map(|(to, application)| Self { name: application.name.clone(), login_hint: String::new(), source: to.source() }));
+        }
+        let Some(params) = query(urls::AUTHORIZE).map(Params::parse) else { return Ok(None) };
         let Some(params) = pushed::resolve(app.db.read(), &params, app.now()).await? else { return Ok(None) };
         let Some(id) = params.client_id() else { return Ok(None) };
         let found = apps::by_id(app.db.read(), id).await?;

@@ -19,7 +19,6 @@ use crate::gate::form::{Form, Query, form};
 use crate::locale::{Locale, Translation};
 use crate::urls::{self, Next};
 use crate::web::browser::Browser;
-use crate::web::browser::cookie::{self, Name};
 use crate::web::browser::identity::{self, CurrentUser, Guest, NextQuery};
 use crate::web::browser::typed;
 use crate::web::browser::visit::Flash;
@@ -205,6 +204,6 @@ pub async fn end_session(
         // It may have ended a moment ago, by a form that is not answered yet. This answer too is true at all nodes.
         login::end_session(&app.accounts, ended).await?;
     }
-    cookie::remove(cookies, app, Name::Session);
+    identity::forget_session(cookies, app);
     Ok(app.public_url.is_trustworthy().then_some(CLEARED))
 }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod authorize;
 pub mod dev_mailbox;
 pub mod docs;
+pub mod forward;
 pub mod home;
 pub mod login;
 pub mod logout;
