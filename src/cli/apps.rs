@@ -7,6 +7,7 @@ use serde_json::json;
 use super::listing::{self, agreed, out, print_json};
 use super::open::open_db;
 use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
+use super::proxy::{self, Proxy};
 use crate::accounts::apps::host::AppHost;
 use crate::accounts::apps::operate::{self, Changes, NewApp, Taken};
 use crate::accounts::apps::{self, AppName, Application};
@@ -48,6 +49,8 @@ pub(super) enum AppCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the configuration of a reverse proxy that asks who is there, for an app with a --host.
+    Proxy(Proxy),
     /// Remove an app: nobody logs in to it any more. Asks first, on a terminal; elsewhere it needs --yes.
     Remove {
         /// A name or a client_id.
@@ -158,6 +161,10 @@ async fn run_on(config: Config, db: &Db, command: AppCommand) -> anyhow::Result<
         AppCommand::Edit(typed) => edit(config, db, typed).await,
         AppCommand::Secret { app, drop_old: true, json } => drop_old_secret(db, &find(db, &app).await?, json).await,
         AppCommand::Secret { app, drop_old: false, json } => make_secret(db, &find(db, &app).await?, json).await,
+        AppCommand::Proxy(typed) => {
+            let text = proxy::configuration(config, &find(db, &typed.app).await?, &typed)?;
+            out(text.trim_end())
+        }
         AppCommand::Remove { app, yes, json } => remove(db, &find(db, &app).await?, (yes, json)).await,
     }
 }

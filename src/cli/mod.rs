@@ -10,6 +10,7 @@ mod listing;
 mod mail;
 mod mail_test;
 mod open;
+mod proxy;
 mod users;
 
 use std::io::{self, IsTerminal};

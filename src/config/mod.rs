@@ -7,7 +7,7 @@ mod storage;
 mod value;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -259,6 +259,16 @@ impl Config {
             self.public_url = served.and_then(|served| served.public_url.parse().ok());
         }
         self.public_url.as_ref()
+    }
+
+    /// Returns where another program on this machine reaches the server.
+    pub fn reached_at(&self) -> SocketAddr {
+        let localhost = match self.listen {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let ip = if self.listen.ip().is_unspecified() { localhost } else { self.listen.ip() };
+        SocketAddr::new(ip, self.listen.port())
     }
 
     /// Takes the domain that the server had when it last started, unless it is given. Returns it, or `None` if there is none.

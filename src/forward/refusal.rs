@@ -73,7 +73,7 @@ fn unauthorized(app: &App, kind: [(HeaderName, &'static str); 1], body: String) 
 }
 
 fn form(app: &App, original: &Original, (name, locale): (&str, Locale)) -> Result<Response, Error> {
-    let css = String::from_utf8_lossy(&app.look.css.plain);
+    let css = &app.look.inline_css;
     let hash = STANDARD.encode(Sha256::digest(css.as_bytes()));
     // A page at another origin could load this site's style sheet only if every page could.
     let policy = format!(

@@ -32,6 +32,9 @@ const LOGO_MAX: u64 = 64 * 1024;
 pub struct Look {
     /// The style sheet, with the site's own colours at its end.
     pub css: Asset,
+    /// The part of the style sheet for a page that has it inside, with a frame, text and a button. A proxy may hand on no
+    /// page that is larger than its buffer (HAProxy: 16 KiB).
+    pub inline_css: String,
     /// The script.
     pub js: Asset,
     /// The icon in a browser's tab: the site's logo, or our key if it has none.
@@ -59,6 +62,7 @@ impl Look {
         };
         Ok(Self {
             css: Asset::new("app", ("css", "text/css; charset=utf-8"), format!("{STYLE}{}", theme.css()).into()),
+            inline_css: format!("{}{}{}", before(STYLE, "/* 4 Forms"), button(), theme.css()),
             js: Asset::new("app", ("js", "text/javascript; charset=utf-8"), SCRIPT.into()),
             icon,
             theme,
@@ -83,6 +87,15 @@ impl Look {
     pub fn at(&self, path: &str) -> Option<&Asset> {
         [&self.css, &self.js, &self.icon].into_iter().find(|asset| asset.path == path)
     }
+}
+
+fn before(text: &'static str, end: &str) -> &'static str {
+    text.split_once(end).expect("app.css has this part").0
+}
+
+fn button() -> &'static str {
+    let from = STYLE.find(".btn {").expect("app.css has buttons");
+    before(&STYLE[from..], ".btn.quiet {")
 }
 
 fn about(locale: Locale, site: &str) -> String {

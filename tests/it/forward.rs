@@ -299,6 +299,7 @@ async fn a_form_that_finds_its_session_gone_gets_a_page_that_loses_nothing() {
     let page = ask(&guest, WIKI, "/edit?page=1", &post).await;
     assert_eq!((page.status.as_u16(), page.heading().as_str()), (401, "You have been logged out"));
     assert!(page.html.contains("What you have sent has not reached Wiki yet"), "{}", page.html);
+    assert!(page.html.len() < 12 * 1024, "HAProxy hands on no page of {} bytes", page.html.len());
     // A browser shows it at the origin of the app: nothing may lead there, or be loaded from there.
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");

@@ -31,11 +31,11 @@ impl Source {
         Self { file: file.to_owned(), module, tokens: text.parse().unwrap_or_else(|why| panic!("{file}: {why}")) }
     }
 
-    /// Returns all files of `src`.
+    /// Returns all files of `src` that are code.
     pub fn all() -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let source = |(file, text): (String, String)| Self::new(&file, &text);
-        files(root, "src").into_iter().map(source).collect()
+        files(root, "src").into_iter().filter(|(file, _)| file.ends_with(".rs")).map(source).collect()
     }
 
     pub fn is_front_door(&self) -> bool {
