@@ -11,7 +11,8 @@
 //! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server;
 //! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
 //!   `bare`) that renders a page of the same size, with no layers and no database. For signed-in pages it verifies the JWT in
-//!   the cookie first.
+//!   the cookie first;
+//! - the yardstick of `/auth/verify` is a handler that does nothing. `figures verify` measures this alone.
 //!
 //! A figure and its yardstick are measured in turns, because machines are noisy, and a ratio is the median over the turns. A
 //! value is the median of its runs with the minimum and the maximum. The program only reports: a missed aim is not an error.
@@ -44,7 +45,7 @@ use uuid::Uuid;
 use measured::{
     Run, Runs, Table, cores, device, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up,
 };
-use served::{Server, cookies, fetch, free_port, with};
+use served::{Server, binary, cookies, fetch, free_port, with};
 
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
@@ -72,6 +73,13 @@ async fn measure() -> anyhow::Result<()> {
     let run = Run::begin("cargo run --release --example figures")?;
 
     let dir = tempfile::tempdir()?;
+    if env::args().nth(1).as_deref() == Some("verify") {
+        sign_up(Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await?).await?;
+        let mut table = Table::default();
+        questions(dir.path(), &mut table).await?;
+        table.print();
+        return run.end();
+    }
     let latchkey = async || Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await;
     sign_up(latchkey().await?).await?;
     let mut table = Table::default();
@@ -85,6 +93,7 @@ async fn measure() -> anyhow::Result<()> {
     let raw = logins(latchkey().await?, &mut table).await?;
     bursts(latchkey, raw, &mut table).await?;
     pages(latchkey().await?, dir.path(), &mut table).await?;
+    questions(dir.path(), &mut table).await?;
     table.print();
     run.end()
 }
@@ -192,29 +201,63 @@ async fn pages(ours: Server, dir: &Path, table: &mut Table) -> anyhow::Result<()
     for (name, request, bare_request, size, aim) in of_both {
         let same = body_size(bare.connect().await?.ask(&bare_request).await?.text);
         ensure!(same == size, "the bare page has {same} bytes, ours {size}");
-        let (requests, bare_requests) = (vec![request; PAGES_AT_ONCE], vec![bare_request; PAGES_AT_ONCE]);
-        ours.load(&requests, 200, Duration::from_millis(500)).await?; // to warm up
-        bare.load(&bare_requests, 200, Duration::from_millis(500)).await?;
-        let [mut rate, mut cost, mut bare_rate, mut bare_cost, mut ratios, mut client] =
-            [const { Runs(Vec::new()) }; 6];
-        for _ in 0..PAGE_TURNS {
-            let (a, b) =
-                (ours.load(&requests, 200, PAGES_FOR).await?, bare.load(&bare_requests, 200, PAGES_FOR).await?);
-            rate.0.push(a.per_second);
-            cost.0.push(a.server_cost);
-            bare_rate.0.push(b.per_second);
-            bare_cost.0.push(b.server_cost);
-            ratios.0.push(a.per_second / b.per_second * 100.0);
-            client.0.push(b.client_busy * 100.0);
-        }
-        let yardstick = format!("bare axum: {}", bare_rate.show("/s"));
-        let (aimed, met) = (format!("≥ {aim:.0} %"), met(ratios.median() >= aim));
-        table.row(name, [&rate.show("/s"), &yardstick, &ratios.show("%"), &aimed, met]);
-        let yardstick = format!("bare axum: {}", bare_cost.show("µs"));
-        let ratio = format!("{:.2}", cost.median() / bare_cost.median());
-        table.row("  processor time a page", [&cost.show("µs"), &yardstick, &ratio, "", ""]);
-        table.row("  the client's share of a core (bare)", [&client.show("%"), "", "", "", ""]);
+        in_turns((&ours, request), (&bare, bare_request), (name, aim), table).await?;
     }
+    ours.stop()?;
+    bare.stop()
+}
+
+/// Measures requests per second in turns with the bare handler, and the processor time of one.
+async fn in_turns(
+    (ours, request): (&Server, Vec<u8>),
+    (bare, bare_request): (&Server, Vec<u8>),
+    (name, aim): (&str, f64),
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let (requests, bare_requests) = (vec![request; PAGES_AT_ONCE], vec![bare_request; PAGES_AT_ONCE]);
+    ours.load(&requests, 200, Duration::from_millis(500)).await?; // to warm up
+    bare.load(&bare_requests, 200, Duration::from_millis(500)).await?;
+    let [mut rate, mut cost, mut bare_rate, mut bare_cost, mut ratios, mut client] = [const { Runs(Vec::new()) }; 6];
+    for _ in 0..PAGE_TURNS {
+        let (a, b) = (ours.load(&requests, 200, PAGES_FOR).await?, bare.load(&bare_requests, 200, PAGES_FOR).await?);
+        rate.0.push(a.per_second);
+        cost.0.push(a.server_cost);
+        bare_rate.0.push(b.per_second);
+        bare_cost.0.push(b.server_cost);
+        ratios.0.push(a.per_second / b.per_second * 100.0);
+        client.0.push(b.client_busy * 100.0);
+    }
+    let yardstick = format!("bare axum: {}", bare_rate.show("/s"));
+    let (aimed, met) = (format!("≥ {aim:.0} %"), met(ratios.median() >= aim));
+    table.row(name, [&rate.show("/s"), &yardstick, &ratios.show("%"), &aimed, met]);
+    let yardstick = format!("bare axum: {}", bare_cost.show("µs"));
+    let ratio = format!("{:.2}", cost.median() / bare_cost.median());
+    table.row("  processor time of one", [&cost.show("µs"), &yardstick, &ratio, "", ""]);
+    table.row("  the client's share of a core (bare)", [&client.show("%"), "", "", "", ""]);
+    Ok(())
+}
+
+/// Measures how often a second a proxy may ask who is there, in turns with a handler that does nothing.
+async fn questions(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
+    let settings = [
+        ("LATCHKEY_SIGNUP", "open"),
+        ("LATCHKEY_PUBLIC_URL", "http://accounts.example.localhost"),
+        ("LATCHKEY_GATE_DOMAIN", "example.localhost"),
+        ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1"),
+    ];
+    let ours = Server::latchkey(dir, &settings).await?;
+    let mut command = Command::new(binary()?);
+    command.args(["app", "add", "Wiki", "--host", "wiki.example.localhost"]).env_clear().envs(settings);
+    ensure!(command.env("LATCHKEY_DATA_DIR", dir).output()?.status.success(), "no app was added");
+    let jar = cookies(ours.connect().await?.ask(&log_in(0)).await?.text);
+    let gate = jar.split("; ").find(|cookie| cookie.starts_with("latchkey_gate=")).unwrap_or_default();
+    let path = "/auth/verify HTTP/1.1\r\nX-Forwarded-Host: wiki.example.localhost\r\nX-Forwarded-Uri: /a?b=c\r\n";
+    let request = with(format!("GET {path}Host: localhost\r\n\r\n").as_bytes(), gate);
+    sleep(Duration::from_millis(1100)).await; // an app is seen within a second
+    ensure!(ours.connect().await?.ask(&request).await?.status == 200, "the user is not there");
+    let bare = Server::bare(dir, [0, 0]).await?;
+    let bare_request = String::from_utf8(request.clone())?.replace("/auth/verify", "/empty").into_bytes();
+    in_turns((&ours, request), (&bare, bare_request), ("`/auth/verify` a second", 60.0), table).await?;
     ours.stop()?;
     bare.stop()
 }
@@ -267,6 +310,7 @@ async fn bare(port: u16, sizes: [usize; 2]) -> anyhow::Result<()> {
     let padding = sizes.map(|size| "x".repeat(size.saturating_sub(render("").len())));
     let router = axum::Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
+        .route("/empty", get(|| async {}))
         .route("/login", get(show))
         .route("/profile", get(show_profile));
     let shared = Arc::new((DecodingKey::from_secret(KEY), padding));

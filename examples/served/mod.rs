@@ -33,8 +33,9 @@ impl Server {
     /// Starts Latchkey on a folder, with these settings and no limits.
     pub async fn latchkey(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (mut command, port) = (Command::new(binary()?), free_port()?);
-        command.env_clear().env("LATCHKEY_RATE_LIMITS", "off").envs(settings.iter().copied());
+        command.env_clear().env("LATCHKEY_RATE_LIMITS", "off");
         command.env("LATCHKEY_PUBLIC_URL", "http://localhost"); // the host that our requests name
+        command.envs(settings.iter().copied());
         command.env("LATCHKEY_LISTEN", format!("127.0.0.1:{port}")).env("LATCHKEY_DATA_DIR", dir);
         Self::start(command, port, dir.join("latchkey.log")).await
     }

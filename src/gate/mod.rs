@@ -24,6 +24,7 @@ use tracing::{Instrument, debug, info_span};
 use crate::app::App;
 use crate::chance;
 use crate::locale::Locale;
+use crate::urls;
 use client::{Language, RequestId};
 use error::Error;
 
@@ -66,8 +67,9 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let language = (gate.language)(&gate.app, request.headers());
     request.extensions_mut().insert(language);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let path = request.uri().path();
-    let span = info_span!("request", id, method = %request.method(), path = cut(path));
+    // A path of an app is not ours to log: it may be a token too.
+    let path = if gate.elsewhere { urls::VERIFY } else { cut(request.uri().path()) };
+    let span = info_span!("request", id, method = %request.method(), path);
     // A path that is not routed has none, so no path that a client makes up becomes a label of a metric.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, version) = (request.method().clone(), request.version());

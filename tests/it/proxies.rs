@@ -251,6 +251,11 @@ fn headers(head: &str) -> Vec<(String, String)> {
 
 impl Behind {
     async fn start(kind: Proxy) -> Self {
+        Self::start_with(kind, |printed| printed).await
+    }
+
+    /// As [`Behind::start`], with another configuration.
+    async fn start_with(kind: Proxy, change: impl FnOnce(String) -> String) -> Self {
         crate::needs("a proxy");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap());
@@ -266,6 +271,7 @@ impl Behind {
         .await;
         process.done(&["app", "add", "Wiki", "--host", &format!("wiki.{DOMAIN}:{port}")]);
         let printed = process.done(&["app", "proxy", "wiki", "--for", kind.name(), "--upstream", &upstream]);
+        let printed = change(printed);
         let dir = tempfile::tempdir().unwrap();
         make_certificate(dir.path());
         let mut command = kind.command(dir.path(), &printed, false);
@@ -346,7 +352,7 @@ const SPOOFED: [&str; 16] = [
 ];
 
 async fn works(kind: Proxy) {
-    let behind = Behind::start(kind).await;
+    let mut behind = Behind::start(kind).await;
     let (mut sam, host) = (behind.browser(), behind.host());
     let form = sam.open("/signup").await.form("/signup").fill("email", "sam@example.com").fill("username", "sam");
     let page = sam.submit(form.fill("full_name", "Sam 史密斯").fill("password", OTTER)).await;
@@ -438,6 +444,16 @@ async fn works(kind: Proxy) {
     assert_eq!(behind.send("GET /", &own, "").await.status, 401, "logged out");
     let log = fs::read_to_string(behind.dir.path().join("log")).unwrap();
     assert!(!log.contains(&gate), "{log}");
+
+    // Without Latchkey, nothing gets through.
+    sam.log_in("sam", OTTER).await;
+    let gate = format!("latchkey_gate={}", sam.cookies["latchkey_gate"]);
+    assert_eq!(behind.send("GET /", &[("Cookie", &gate)], "").await.status, 200);
+    behind.process.kill();
+    for headers in [&[("Cookie", gate.as_str())][..], &[NAVIGATES]] {
+        let answer = behind.send("GET /", headers, "").await;
+        assert!(answer.status >= 500 && !answer.body.contains("GET /"), "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -491,4 +507,17 @@ async fn the_configurations_of_an_https_site_are_ones_that_the_proxies_take() {
     process.done(&["app", "add", "Shop", "--redirect-uri", "https://shop.example.com/cb"]);
     let ran = process.run(&["app", "proxy", "Shop", "--for", "nginx"]);
     assert!(ran.code != Some(0) && ran.err.contains("Shop stands behind no proxy yet"), "{ran:?}");
+}
+
+/// HAProxy goes on with a request after a script that has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_fails_lets_nothing_through() {
+    let broken = |printed: String| {
+        let before = "    local sent, ask = ";
+        assert!(printed.contains(before), "{printed}");
+        printed.replace(before, &format!("    error('broken')\n{before}"))
+    };
+    let behind = Behind::start_with(Proxy::Haproxy, broken).await;
+    let answer = behind.send("GET /", &[NAVIGATES, ("Remote-User", "eve")], "").await;
+    assert!(answer.status == 503 && !answer.body.contains("GET /"), "{answer:?}");
 }
