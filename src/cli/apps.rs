@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::listing::{self, agreed, out, print_json};
 use super::open::open_db;
-use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
 use super::proxy::{self, Proxy};
 use crate::accounts::apps::host::AppHost;
 use crate::accounts::apps::operate::{self, Changes, NewApp, Taken};
+use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
 use crate::accounts::apps::{self, AppName, Application};
 use crate::accounts::signing_key::{SigningAlgorithm, algorithms};
 use crate::accounts::token::Token;

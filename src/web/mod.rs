@@ -20,7 +20,8 @@ use crate::urls;
 use browser::{guard, language, resolve, visit};
 use frame::{assets, error, health};
 use pages::{
-    access, authorize, dev_mailbox, docs, forward, home, login, logout, not_me, password_reset, profile, security, signup,
+    access, authorize, dev_mailbox, docs, forward, home, login, logout, not_me, password_reset, profile, security,
+    signup,
 };
 
 /// Returns the router of all paths of the site. `api` describes the other door, and a page shows it.

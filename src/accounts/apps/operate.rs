@@ -3,8 +3,8 @@
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
 use time::OffsetDateTime;
 
-use super::redirect_uri::{BackchannelUri, RedirectUri};
 use super::host::AppHost;
+use super::redirect_uri::{BackchannelUri, RedirectUri};
 use super::{ActiveModel, AppHosts, AppName, Application, Column, Entity, RedirectUris};
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::signing_key::SigningAlgorithm;

@@ -186,7 +186,11 @@ impl Onward {
         let query = |path| next.and_then(|next| next.as_str().strip_prefix(path)?.strip_prefix('?'));
         if let Some(query) = query(urls::ENTER) {
             let found = forward::find(app, query).await?;
-            return Ok(found.map(|(to, application)| Self { name: application.name.clone(), login_hint: String::new(), source: to.source() }));
+            return Ok(found.map(|(to, application)| Self {
+                name: application.name.clone(),
+                login_hint: String::new(),
+                source: to.source(),
+            }));
         }
         let Some(params) = query(urls::AUTHORIZE).map(Params::parse) else { return Ok(None) };
         let Some(params) = pushed::resolve(app.db.read(), &params, app.now()).await? else { return Ok(None) };
