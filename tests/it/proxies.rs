@@ -23,6 +23,7 @@ use crate::cluster::{Cluster, SECRET};
 use crate::forward::{DOMAIN, SITE, WIKI, ask, browser, remote, signed_up};
 use crate::process::{Process, free_port, until};
 use crate::smtp::make_certificate;
+use crate::visitor::{DESK, Script, Visitor};
 use crate::{HERON, OTTER};
 
 /// Starts two nodes with an app that stands behind a proxy.
@@ -520,4 +521,31 @@ async fn a_script_that_fails_lets_nothing_through() {
     let behind = Behind::start_with(Proxy::Haproxy, broken).await;
     let answer = behind.send("GET /", &[NAVIGATES, ("Remote-User", "eve")], "").await;
     assert!(answer.status == 503 && !answer.body.contains("GET /"), "{answer:?}");
+}
+
+/// A browser decides by itself whether it keeps the cookie of a domain, and where the answer to a form may lead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_chromium_goes_through_the_log_in_to_the_app() {
+    let behind = Behind::start(Proxy::Caddy).await;
+    behind.browser().sign_up("sam@example.com", "sam", OTTER).await;
+    let sam = Visitor::on(&behind.process.url, "en", (DESK, Script::On), &[]).await;
+    let page = format!("http://{}/a?b=%2e&c={{}}", behind.host());
+    let at_the_app = async || {
+        until("the app", async || {
+            let url = sam.driver.current_url().await.unwrap();
+            let seen = sam.driver.source().await.unwrap().to_lowercase();
+            (url.as_str() == page && seen.contains("remote-user: sam") && !seen.contains("latchkey_gate")).then_some(())
+        })
+        .await;
+    };
+    sam.driver.goto(&page).await.unwrap();
+    sam.types("login", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/login").await;
+    at_the_app().await;
+    sam.opens("/profile").await;
+    sam.presses("/logout").await;
+    sam.sees("form[action='/login']").await;
+    sam.driver.goto(&page).await.unwrap();
+    sam.sees("form[action='/login']").await;
 }
