@@ -6,13 +6,14 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accounts::apps::{self, Application};
+use crate::accounts::apps::{self, Application, operate};
 use crate::accounts::authorize::scope::Scopes;
 use crate::accounts::authorize::{authorization, grant};
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::limit::clients::Action;
 use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result, logout};
+use crate::db::Db;
 
 /// An app that sees an account.
 #[derive(Clone, Debug)]
@@ -67,4 +68,21 @@ pub async fn end(accounts: &Accounts, user: &User, app: Uuid, client: &Client, n
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Removes an app, and before it all that users let it see. Returns `false` if it was removed already.
+///
+/// That goes one user at a time, with the user's row locked first as everywhere. A removal that deleted all of it at once, and a
+/// log-out, could wait for each other.
+pub async fn remove_app(db: &Db, app: &Application, now: OffsetDateTime) -> Result<bool> {
+    let of_app = grant::Entity::find().select_only().column(grant::Column::UserId);
+    let users = of_app.filter(grant::Column::AppId.eq(app.id)).into_tuple::<Uuid>().all(db.read()).await?;
+    for user in users {
+        let tx = db.begin().await?;
+        user::lock(&tx, user).await?;
+        authorization::end_of_app(&tx, (user, app.id)).await?;
+        grant::end(&tx, (user, app.id)).await?;
+        tx.commit().await?;
+    }
+    operate::remove(db, app, now).await
 }

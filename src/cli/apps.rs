@@ -7,6 +7,7 @@ use serde_json::json;
 use super::listing::{self, agreed, out, print_json};
 use super::open::open_db;
 use super::proxy::{self, Proxy};
+use crate::accounts::access;
 use crate::accounts::apps::host::AppHost;
 use crate::accounts::apps::operate::{self, Changes, NewApp, Taken};
 use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
@@ -315,7 +316,7 @@ async fn remove(db: &Db, app: &Application, (yes, json): (bool, bool)) -> anyhow
     if !agreed(&format!("Remove {}? Nobody can log in to it any more.", app.name), "removed", yes)? {
         return out("Nothing was removed.");
     }
-    if !operate::remove(db, app, Clock::default().now()).await? {
+    if !access::remove_app(db, app, Clock::default().now()).await? {
         return Err(gone(app));
     }
     if json {

@@ -1,6 +1,8 @@
 //! A user looks at the apps that see the account, and takes access away.
 
+use futures_util::future::join_all;
 use latchkey::accounts::event::{self, EventKind};
+use latchkey::accounts::{access, apps};
 use reqwest::Method;
 use reqwest::header::ORIGIN;
 use sea_orm::EntityTrait;
@@ -117,4 +119,33 @@ async fn a_form_after_its_session_is_done_again_after_the_log_in() {
         ("/profile/apps", "No access has been taken away yet. Choose again.")
     );
     assert!(page.html.contains("<bdi>Bank</bdi>"), "{}", page.html);
+}
+
+/// The operator removes an app while its users come and go: each of them gets a page, and nothing fails.
+#[tokio::test]
+async fn an_app_is_removed_while_its_users_come_and_go() {
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
+    let bank = bank(&app).await;
+    let mut users = vec![];
+    for n in 0..6 {
+        let mut user = app.user(&format!("user{n}"), OTTER).await;
+        for _ in 0..3 {
+            tokens(&app, &bank, &mut user).await;
+        }
+        users.push(user);
+    }
+    let row = apps::by_id(app.app.db.read(), bank.id.parse().unwrap()).await.unwrap().unwrap();
+    let going = users.iter_mut().enumerate().map(async |(n, user)| {
+        for _ in 0..4 {
+            let page = user.send(Method::GET, &bank.request(&[]), |request| request).await;
+            assert!([303, 400].contains(&page.status.as_u16()), "{} {}", page.status, page.html);
+        }
+        if n % 2 == 0 {
+            user.log_out().await;
+        }
+    });
+    let (_, removed) = tokio::join!(join_all(going), access::remove_app(&app.app.db, &row, app.app.now()));
+    assert!(removed.unwrap());
+    let mut eve = app.user("eve", HERON).await;
+    assert_eq!(open(&mut eve, &bank.request(&[])).await.expect("a page").status, 400);
 }

@@ -225,7 +225,7 @@ async fn a_token_is_for_one_app_and_as_long_as_there_is_the_app() {
 
     assert_eq!(userinfo(&app, access).await.0, 200);
     let found = latchkey::accounts::apps::by_id(app.app.db.read(), wiki.id.parse().unwrap()).await.unwrap().unwrap();
-    latchkey::accounts::apps::operate::remove(&app.app.db, &found, app.app.now()).await.unwrap();
+    latchkey::accounts::access::remove_app(&app.app.db, &found, app.app.now()).await.unwrap();
     assert_eq!(userinfo(&app, access).await.0, 401);
     assert_eq!(exchange(&app, &wiki, &form(&stolen)).await.1["error"], "invalid_client");
     open(&mut sam, &wiki.request(&[])).await.expect("a page").assert_framed(400);

@@ -9,6 +9,7 @@ pub mod redirect_uri;
 use std::str::FromStr;
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
 use sea_orm::{FromJsonQueryResult, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::accounts::Result;
 use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
+use crate::db::Transaction;
 use host::AppHost;
 use redirect_uri::RedirectUri;
 
@@ -114,6 +116,11 @@ impl FromStr for AppName {
 /// Returns the app with this id, which is its `client_id`.
 pub async fn by_id(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Application>> {
     Ok(Entity::find_by_id(id).one(conn).await?)
+}
+
+/// Returns whether the app is still registered, and sees to it that it stays so until the transaction ends.
+pub(in crate::accounts) async fn hold(tx: &Transaction, id: Uuid) -> Result<bool> {
+    Ok(Entity::find_by_id(id).lock(LockType::KeyShare).one(tx).await?.is_some())
 }
 
 /// Returns the app with this name, in any case.

@@ -184,8 +184,8 @@ async fn set_secrets(
     Ok(done)
 }
 
-/// Removes an app. Returns `false` if it was removed already.
-pub async fn remove(db: &Db, app: &Application, now: OffsetDateTime) -> Result<bool> {
+/// Removes an app of which no user has let anything see. Returns `false` if it was removed already.
+pub(in crate::accounts) async fn remove(db: &Db, app: &Application, now: OffsetDateTime) -> Result<bool> {
     let tx = db.begin().await?;
     let removed = Entity::delete_by_id(app.id).exec(&tx).await?.rows_affected == 1;
     if removed {

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accounts::apps::Application;
+use crate::accounts::apps::{self, Application};
 use crate::accounts::event::{self, EventKind};
 use crate::accounts::session::{self, Session};
 use crate::accounts::signed_token;
@@ -122,6 +122,10 @@ pub async fn authorize(
         || !session::is_open(&tx, session.id, now).await?
     {
         return log_in(None);
+    }
+    // The operator may have removed it a moment ago.
+    if !apps::hold(&tx, request.app.id).await? {
+        return Ok(Step::Stranger(Stranger::App));
     }
     grant::give(&tx, (user.id, request.app.id), &request.scopes, now).await?;
     let code = authorization::begin(&tx, session, &request, now).await?;
