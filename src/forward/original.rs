@@ -18,8 +18,10 @@ const STATUS_ONLY: &str = "status";
 
 /// The request that was sent to the app.
 pub struct Original {
-    /// Where it was sent.
-    pub to: Destination,
+    /// The host that it was sent to.
+    pub host: AppHost,
+    /// Its path and query, as they were written.
+    uri: Vec<u8>,
     /// Whether its method is GET or HEAD.
     reads: bool,
     /// Whether the proxy takes no answer but a status.
@@ -57,14 +59,20 @@ impl Original {
             None => (named(parts)?, path.strip_prefix(urls::VERIFY).unwrap_or_default().as_bytes()),
         };
         let host = host.and_then(|host| str::from_utf8(host).ok()?.parse::<AppHost>().ok()).ok_or(NO_HOST)?;
-        let to = Destination::of_request(&host, uri, app.public_url.is_https())
-            .or_else(|| Destination::of_request(&host, b"/", app.public_url.is_https()));
         let method = once(headers, &METHOD)?.unwrap_or(parts.method.as_str().as_bytes());
         Ok(Self {
-            to: to.ok_or(NO_HOST)?,
             reads: matches!(method, b"GET" | b"HEAD"),
+            uri: uri.to_owned(),
+            host,
             status_only: parts.uri.path() == urls::VERIFY && parts.uri.query() == Some(STATUS_ONLY),
         })
+    }
+
+    /// Returns where it was sent, or the first page of the app if that is no address.
+    pub fn to(&self, app: &App) -> Option<Destination> {
+        let https = app.public_url.is_https();
+        Destination::of_request(&self.host, &self.uri, https)
+            .or_else(|| Destination::of_request(&self.host, b"/", https))
     }
 
     /// Returns what the client wants, by the headers in which a browser says so (W3C, Fetch Metadata). An older browser says

@@ -39,23 +39,19 @@ impl LoggedOutPage<'_> {
 
 /// Answers a request that nobody is known to be behind.
 pub fn answer(app: &App, original: &Original, wants: Wants, (name, locale): (&str, Locale)) -> Result<Response, Error> {
+    let to = original.to(app).ok_or_else(|| Error::internal("no address at a host of an app"))?;
+    let root = to.root(app.public_url.is_https());
     match wants {
         Wants::Page => {
-            let to = enter(app, &original.to);
+            let to = enter(app, &to);
             Ok((StatusCode::FOUND, [(header::LOCATION, to)]).into_response())
         }
-        Wants::Form => form(app, original, (name, locale)),
+        Wants::Form => form(app, &root, (name, locale)),
         Wants::Answer => {
-            let words = json!({ "error": "not_logged_in", "log_in": enter(app, &original.root(app)) });
+            let words = json!({ "error": "not_logged_in", "log_in": enter(app, &root) });
             Ok(unauthorized(app, [(header::CONTENT_TYPE, "application/json")], words.to_string()))
         }
         Wants::Status => Ok(unauthorized(app, [(header::CONTENT_TYPE, "text/plain")], String::new())),
-    }
-}
-
-impl Original {
-    fn root(&self, app: &App) -> Destination {
-        self.to.root(app.public_url.is_https())
     }
 }
 
@@ -72,7 +68,7 @@ fn unauthorized(app: &App, kind: [(HeaderName, &'static str); 1], body: String) 
         .into_response()
 }
 
-fn form(app: &App, original: &Original, (name, locale): (&str, Locale)) -> Result<Response, Error> {
+fn form(app: &App, root: &Destination, (name, locale): (&str, Locale)) -> Result<Response, Error> {
     let css = &app.look.inline_css;
     let hash = STANDARD.encode(Sha256::digest(css.as_bytes()));
     // A page at another origin could load this site's style sheet only if every page could.
@@ -85,7 +81,7 @@ fn form(app: &App, original: &Original, (name, locale): (&str, Locale)) -> Resul
         site: &app.settings.site_name,
         app: locale.inside(name),
         style: format!("<style>{css}</style>"),
-        log_in: enter(app, &original.root(app)),
+        log_in: enter(app, root),
     };
     let mut response = unauthorized(app, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.render()?);
     let headers = response.headers_mut();
