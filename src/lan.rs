@@ -24,7 +24,7 @@ pub fn is_public_ip(ip: &IpAddr) -> bool {
             // 0/8 is this network, 100.64/10 a provider's, 192.0.0/24 of protocols, 198.18/15 of benchmarks, 240/4 reserved.
             let special = a == 0
                 || (a, b & 0xc0) == (100, 64)
-                || (a, b, c) == (192, 0, 0)
+                || matches!((a, b, c), (192, 0, 0) | (192, 88, 99))
                 || (a, b & 0xfe) == (198, 18)
                 || a >= 240;
             !special
@@ -42,8 +42,8 @@ pub fn is_public_ip(ip: &IpAddr) -> bool {
             };
             match parts {
                 [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
-                // What is given out is 2000::/3. Teredo (2001:0::/32) and documentation (2001:db8::/32) are in it.
-                [0x2001, 0 | 0xdb8, ..] => false,
+                // What is given out is 2000::/3. Protocols (2001::/23) and documentation (2001:db8::/32, 3fff::/20) are in it.
+                [0x2001, 0..0x200 | 0xdb8, ..] | [0x3fff, 0..0x1000, ..] => false,
                 [first, ..] => first & 0xe000 == 0x2000,
             }
         }
@@ -127,6 +127,8 @@ mod tests {
             "2002:7f00:1::1",
             "2001::1",
             "2001:db8::1",
+            "2001:10::1",
+            "3fff::1",
         ] {
             assert!(!is_public(ip), "{ip}");
         }

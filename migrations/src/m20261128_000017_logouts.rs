@@ -20,7 +20,7 @@ fn insert(distinct: &str) -> String {
          SELECT {distinct} id, app_id, user_id, coalesce(sid, session_id) FROM authorizations
          WHERE session_id = OLD.id AND code_used_at IS NOT NULL
          ON CONFLICT (app_id, sid) DO UPDATE
-         SET seen_at = NULL, done_at = NULL, attempts = 0, next_attempt_at = NULL, last_error = NULL"
+         SET id = excluded.id, seen_at = NULL, done_at = NULL, attempts = 0, next_attempt_at = NULL, last_error = NULL"
     )
 }
 
@@ -53,13 +53,20 @@ impl MigrationTrait for Migration {
         manager.create_table(logouts).await?;
         let once = Index::create().name("logouts_once").table("logouts").col("app_id").col("sid").unique().take();
         manager.create_index(once).await?;
+        let seen = Index::create().name("logouts_by_seen_at").table("logouts").col("seen_at").take();
+        manager.create_index(seen).await?;
         let next =
             Index::create().name("logouts_by_done_at").table("logouts").col("done_at").col("next_attempt_at").take();
         manager.create_index(next).await?;
         let trigger = match manager.get_database_backend() {
             DbBackend::Postgres => format!(
                 "CREATE OR REPLACE FUNCTION latchkey_session_ends() RETURNS trigger LANGUAGE plpgsql AS $$
-                 BEGIN {}; RETURN OLD; END
+                 BEGIN
+                     -- A code that is being redeemed at this moment counts: its app gets tokens that end now.
+                     PERFORM 1 FROM authorizations WHERE session_id = OLD.id FOR UPDATE;
+                     {};
+                     RETURN OLD;
+                 END
                  $$;
                  CREATE TRIGGER latchkey_session_ends BEFORE DELETE ON sessions
                      FOR EACH ROW EXECUTE FUNCTION latchkey_session_ends();",

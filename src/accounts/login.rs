@@ -231,12 +231,15 @@ pub async fn log_out(accounts: &Accounts, session: &Session, client: &Client, no
 /// Ends the session that a browser had before another one began in it. Without its cookie no client could end it. What apps have
 /// got goes on in the new session, if it is the same user's: one app that has the user log in again must not log the user out of
 /// all others.
-pub async fn replace_session(accounts: &Accounts, before: Pointer, by: &Session) -> Result<()> {
+pub async fn replace_session(accounts: &Accounts, before: Pointer, by: &Session, now: OffsetDateTime) -> Result<()> {
     if before.user == by.user_id {
         let tx = accounts.db.begin().await?;
         user::lock(&tx, by.user_id).await?;
         if let Some(session) = session::by_id(&tx, before.session).await? {
-            authorization::go_on(&tx, &session, by).await?;
+            // What has expired stays so. And the new session may have ended already.
+            if session.expires_at > now && session::is_open(&tx, by.id, now).await? {
+                authorization::go_on(&tx, &session, by).await?;
+            }
             session::end(&tx, session.id).await?;
         }
         tx.commit().await?;
@@ -247,5 +250,9 @@ pub async fn replace_session(accounts: &Accounts, before: Pointer, by: &Session)
 
 /// Ends the session that a cookie points at.
 pub async fn end_session(accounts: &Accounts, pointer: Pointer) -> Result<()> {
-    session::end(accounts.db.write(), pointer.session).await
+    let tx = accounts.db.begin().await?;
+    user::lock(&tx, pointer.user).await?; // first, as everywhere
+    session::end(&tx, pointer.session).await?;
+    tx.commit().await?;
+    Ok(())
 }

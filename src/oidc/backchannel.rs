@@ -64,12 +64,13 @@ async fn tell(app: Arc<App>, trust: Arc<OnceCell<Option<Trust>>>, notice: Notice
 }
 
 async fn try_to_tell(app: &App, trust: &OnceCell<Option<Trust>>, notice: &Notice) -> Done<()> {
-    let token = logout::token(&app.accounts, notice, app.public_url.origin(), app.now()).await?;
-    let sent = match Url::parse(&notice.uri) {
-        Ok(url) => tokio::time::timeout(PATIENCE, send(&url, notice, trust, &token))
+    let token = logout::token(&app.accounts, notice, app.public_url.origin(), app.now()).await;
+    let sent = match (Url::parse(&notice.uri), token) {
+        (Ok(url), Ok(token)) => tokio::time::timeout(PATIENCE, send(&url, notice, trust, &token))
             .await
             .unwrap_or_else(|_| Err(format!("no answer in {} seconds", PATIENCE.as_secs()))),
-        Err(why) => Err(why.to_string()),
+        (Err(why), _) => Err(why.to_string()),
+        (_, Err(fault)) => Err(fault.to_string()),
     };
     let Err(why) = sent else {
         info!("told");

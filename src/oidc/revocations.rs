@@ -22,7 +22,7 @@ form! {
     }
 }
 
-/// GET /oauth/revocations: the sessions that have ended while access tokens of theirs may still be valid. An id of a session says
+/// GET /oauth/revocations: the sessions of apps that have ended while access tokens of theirs may still be valid. An id of a session says
 /// nothing to whoever has no token of it, so everybody may read them.
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -31,7 +31,10 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
     let ended = logout::ended(&app.db, since.unwrap_or(OffsetDateTime::UNIX_EPOCH), app.now()).await?;
-    let ended: Vec<Value> =
-        ended.into_iter().map(|(sid, at)| json!({ "sid": sid, "at": at.unix_timestamp() })).collect();
+    let entry = |row: logout::Model| {
+        let at = row.seen_at.map(OffsetDateTime::unix_timestamp);
+        json!({ "client_id": row.app_id, "sid": row.sid, "at": at })
+    };
+    let ended: Vec<Value> = ended.into_iter().map(entry).collect();
     Ok(kept("application/json", &json!({ "revocations": ended }), Duration::SECOND, &headers)?)
 }

@@ -8,7 +8,7 @@ use reqwest::header::ORIGIN;
 use sea_orm::EntityTrait;
 
 use crate::app::TestApp;
-use crate::authorize::{Wiki, open, press};
+use crate::authorize::{Wiki, open, parameters, press};
 use crate::browser::{Browser, Page};
 use crate::tokens::{exchange, form, lasting, refresh, tokens, userinfo};
 use crate::{HERON, OTTER};
@@ -121,14 +121,42 @@ async fn a_form_after_its_session_is_done_again_after_the_log_in() {
     assert!(page.html.contains("<bdi>Bank</bdi>"), "{}", page.html);
 }
 
+/// The app's own requests come again and again at that moment.
+#[tokio::test]
+async fn an_app_does_not_give_itself_back_what_is_taken_away() {
+    let app = TestApp::start_with(&["--rate-limits", "off"]).await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let silent = wiki.request(&[("prompt", "none")]);
+    for _ in 0..4 {
+        tokens(&app, &wiki, &mut sam).await;
+        let evil = (0..2).map(|_| {
+            let (mut sam, silent) = (sam.clone(), silent.clone());
+            tokio::spawn(async move {
+                for _ in 0..12 {
+                    sam.send(Method::GET, &silent, |request| request).await;
+                }
+            })
+        });
+        let evil: Vec<_> = evil.collect();
+        open(&mut sam, &silent).await.expect_err("the app");
+        take_away(&mut sam, &wiki).await;
+        for evil in evil {
+            evil.await.unwrap();
+        }
+        let back = open(&mut sam, &silent).await.expect_err("the app");
+        assert_eq!(parameters(&back).get("error").map(String::as_str), Some("consent_required"), "{back}");
+    }
+}
+
 /// The operator removes an app while its users come and go: each of them gets a page, and nothing fails.
 #[tokio::test]
 async fn an_app_is_removed_while_its_users_come_and_go() {
     let app = TestApp::start_with(&["--rate-limits", "off"]).await;
     let bank = bank(&app).await;
     let mut users = vec![];
-    for n in 0..6 {
-        let mut user = app.user(&format!("user{n}"), OTTER).await;
+    for name in ["ann", "ben", "cat", "dan", "eli", "fay"] {
+        let mut user = app.user(name, OTTER).await;
         for _ in 0..3 {
             tokens(&app, &bank, &mut user).await;
         }

@@ -223,7 +223,11 @@ async fn those_who_verify_tokens_themselves_ask_which_sessions_have_ended() {
     assert_eq!(refresh(&app, &wiki, &got["refresh_token"]).await.0, 400);
     let (tag, said) = ask("").await;
     let entries = said["revocations"].as_array().unwrap();
-    assert_eq!((entries.len(), &entries[0]["sid"]), (1, &known["sid"]), "{said}");
+    assert_eq!(
+        (entries.len(), &entries[0]["sid"], &entries[0]["client_id"]),
+        (1, &known["sid"], &json!(wiki.id)),
+        "{said}"
+    );
     assert!((at - 2..=at + 2).contains(&entries[0]["at"].as_i64().unwrap()), "{said}");
     assert_eq!(ask(&format!("?since={at}")).await.1["revocations"].as_array().unwrap().len(), 1);
     assert_eq!(ask(&format!("?since={}", at + 60)).await.1, json!({ "revocations": [] }));

@@ -80,8 +80,13 @@ async fn without_a_proof_the_user_is_asked() {
     let back = press(&mut sam, page.form("/oauth/logout/confirm")).await.expect_err("the app");
     assert_eq!(back.as_str(), format!("{BYE}?state=s"));
     assert!(!sam.is_logged_in().await);
-    // An app that nobody can know of is not gone back to.
+    // However long the state is.
     sam.log_in("sam", OTTER).await;
+    let state = "s*".repeat(600);
+    let page = get(&mut sam, &[("client_id", &wiki.id), ("post_logout_redirect_uri", BYE), ("state", &state)]).await;
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("form-action 'self' https://wiki.example.com;"), "{policy}");
+    // An app that nobody can know of is not gone back to.
     let page = open(&mut sam, &path(&[("post_logout_redirect_uri", BYE)])).await.expect("the question");
     let page = press(&mut sam, page.form("/oauth/logout/confirm")).await.expect("the log-in");
     assert_eq!(page.path, "/login");

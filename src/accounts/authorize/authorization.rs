@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{Condition, Set};
+use sea_orm::{Condition, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -111,7 +111,9 @@ pub(in crate::accounts) async fn has_gone_on(conn: &impl ConnectionTrait, sid: U
 /// Returns the authorizations of which an app has got tokens of a user.
 pub(in crate::accounts) async fn of_app(conn: &impl ConnectionTrait, (user, app): (Uuid, Uuid)) -> Result<Vec<Model>> {
     let of_app = Entity::find().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app));
-    Ok(of_app.filter(Column::CodeUsedAt.is_not_null()).all(conn).await?)
+    // Locked, and looked at only then: a code may be redeemed at this moment.
+    let rows = of_app.lock_exclusive().all(conn).await?;
+    Ok(rows.into_iter().filter(|row| row.code_used_at.is_some()).collect())
 }
 
 /// Ends all that an app has got of a user.

@@ -127,6 +127,13 @@ pub async fn authorize(
     if !apps::hold(&tx, request.app.id).await? {
         return Ok(Step::Stranger(Stranger::App));
     }
+    // Once more, with the user's row locked: the user may be taking the app's access away at this moment, and must not find that
+    // the app has given it back to itself.
+    let granted = grant::find(&tx, user.id, request.app.id).await?;
+    let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
+    if decision.is_none() && !request.app.trusted && !granted.cover(&request.scopes) {
+        return if request.prompt.none { refuse("consent_required") } else { Ok(Step::Ask { request, user: user.id }) };
+    }
     grant::give(&tx, (user.id, request.app.id), &request.scopes, now).await?;
     let code = authorization::begin(&tx, session, &request, now).await?;
     pushed::forget(&tx, params).await?;

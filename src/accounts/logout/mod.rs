@@ -6,8 +6,8 @@ pub mod request;
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{Condition, QueryOrder, QuerySelect, Set};
+use sea_orm::sea_query::{Expr, Func, NullOrdering, OnConflict};
+use sea_orm::{Condition, Order, QueryOrder, QuerySelect, Set};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -58,7 +58,9 @@ pub(super) async fn of_app(conn: &impl ConnectionTrait, of: (Uuid, Uuid)) -> Res
             next_attempt_at: Set(None),
             last_error: Set(None),
         };
-        let again = [Column::SeenAt, Column::DoneAt, Column::Attempts, Column::NextAttemptAt, Column::LastError];
+        // Another id, so that a node that tells of the last end now does not note that this one is told.
+        let again =
+            [Column::Id, Column::SeenAt, Column::DoneAt, Column::Attempts, Column::NextAttemptAt, Column::LastError];
         let insert = Entity::insert(row);
         insert
             .on_conflict(OnConflict::columns([Column::AppId, Column::Sid]).update_columns(again).to_owned())
@@ -94,14 +96,11 @@ async fn see(db: &Db, now: OffsetDateTime) -> Result<()> {
 
 /// Returns the sessions that have ended at this time or later, by the ids that apps know, and when. Those whose access tokens
 /// have all expired since are left out: no token of theirs is accepted any more.
-pub async fn ended(db: &Db, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<(Uuid, OffsetDateTime)>> {
+pub async fn ended(db: &Db, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<Model>> {
     see(db, now).await?;
     let since = since.max(now - LIVE - APART * 2);
     let rows = Entity::find().filter(Column::SeenAt.gte(since)).order_by_asc(Column::SeenAt).order_by_asc(Column::Sid);
-    let mut ended: Vec<_> =
-        rows.all(db.read()).await?.into_iter().filter_map(|row| Some((row.sid, row.seen_at?))).collect();
-    ended.dedup_by_key(|(sid, _)| *sid); // two apps had tokens in it
-    Ok(ended)
+    Ok(rows.all(db.read()).await?)
 }
 
 /// A log-out that an app is told of.
@@ -125,8 +124,12 @@ pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) 
         .add(Condition::any().add(Column::NextAttemptAt.is_null()).add(Column::NextAttemptAt.lte(now)));
     let found = Entity::find().filter(due.clone()).filter(Column::AppId.is_not_in(busy.iter().copied()));
     // Most of the time there is nothing, which a reading connection sees.
-    let rows =
-        found.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id).limit(LOOKED_AT).all(db.read()).await?;
+    let rows = found
+        .order_by_with_nulls(Column::NextAttemptAt, Order::Asc, NullOrdering::First)
+        .order_by_asc(Column::Id)
+        .limit(LOOKED_AT)
+        .all(db.read())
+        .await?;
     if rows.is_empty() {
         return Ok(vec![]);
     }
@@ -136,8 +139,9 @@ pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) 
         told.filter_map(|app| app.backchannel_uri.clone().map(|uri| (app.id, (app, uri)))).collect();
     if rows.iter().any(|row| !told.contains_key(&row.app_id)) {
         let nobody = Column::DoneAt.is_null().and(Column::AppId.is_not_in(told.keys().copied()));
-        let changes = ActiveModel { done_at: Set(Some(now)), ..Default::default() };
-        Entity::update_many().set(changes).filter(nobody).exec(db.write()).await?;
+        let done = Entity::update_many().col_expr(Column::DoneAt, Expr::value(now)).filter(nobody);
+        let seen = Func::coalesce([Expr::col(Column::SeenAt), Expr::value(now)]);
+        done.col_expr(Column::SeenAt, seen.into()).exec(db.write()).await?;
     }
     let mut notices: Vec<Notice> = vec![];
     for row in rows {

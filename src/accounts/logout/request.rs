@@ -18,6 +18,8 @@ pub struct LogoutRequest {
     pub app: Option<Application>,
     /// Where the browser goes afterwards.
     pub to: Option<String>,
+    /// The origin of that address.
+    pub source: Option<String>,
     /// Whether the app has shown that it is about the session that this browser has.
     pub is_proven: bool,
 }
@@ -29,13 +31,6 @@ pub enum Refused {
     App,
     /// The app has not registered this address. An attacker could send users anywhere with it (RFC 9700, 4.11).
     Address,
-}
-
-impl LogoutRequest {
-    /// Returns the origin to which the browser goes afterwards.
-    pub fn source(&self) -> Option<String> {
-        Some(self.to.as_ref()?.parse::<RedirectUri>().ok()?.source())
-    }
 }
 
 /// Reads a request. `there` is the session of this browser.
@@ -71,7 +66,7 @@ pub async fn read(
         return Ok(Err(Refused::App)); // the operator has removed it
     }
     let to = match (params.get("post_logout_redirect_uri"), &app) {
-        (Some(uri), Some(app)) if app.logout_uris.have(uri) => Some(with_state(uri, params.get("state"))),
+        (Some(uri), Some(app)) if app.logout_uris.have(uri) => Some(uri),
         (Some(_), Some(_)) => return Ok(Err(Refused::Address)),
         // Nobody knows whose address it is, so the browser stays here.
         (Some(_), None) | (None, _) => None,
@@ -80,7 +75,10 @@ pub async fn read(
         (Some(hint), Some(session)) => is_of(accounts, hint, session).await?,
         _ => false,
     };
-    Ok(Ok(LogoutRequest { app, to, is_proven }))
+    // The origin is that of the address itself. With a long `state` it is no address that could be registered.
+    let source = to.and_then(|uri| uri.parse::<RedirectUri>().ok()).map(|uri| uri.source());
+    let to = to.map(|uri| with_state(uri, params.get("state")));
+    Ok(Ok(LogoutRequest { app, to, source, is_proven }))
 }
 
 /// Returns whether an ID token was made in this session, or in one that goes on in it.

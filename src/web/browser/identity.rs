@@ -146,7 +146,7 @@ pub fn pointer(cookies: &Cookies, app: &App) -> Option<Pointer> {
 /// 503 when the database is out of reach.
 pub async fn log_in(cookies: &Cookies, app: &App, logged_in: &LoggedIn) -> Result<(), Error> {
     if let Some(before) = pointer(cookies, app) {
-        login::replace_session(&app.accounts, before, &logged_in.session).await?;
+        login::replace_session(&app.accounts, before, &logged_in.session, app.now()).await?;
     }
     if logged_in.user.locale().is_some() {
         language::forget(cookies, app);

@@ -73,7 +73,7 @@ pub async fn show(
         Err(refused) => return refuse(page, refused, user.is_some()),
     };
     if user.is_some() && !request.is_proven {
-        let policy = content_security_policy(&app, request.source().as_slice());
+        let policy = content_security_policy(&app, request.source.as_slice());
         let locale = page.locale;
         let page = AskPage { page, app: request.app.map(|app| app.name), query };
         return Ok(([(header::CONTENT_SECURITY_POLICY, policy)], html(StatusCode::OK, locale, &page)?).into_response());
