@@ -17,13 +17,13 @@ impl Accounts {
     /// # Errors
     /// [`Fault::TooMany`](super::Fault::TooMany) when the client, or all clients together, have no attempt left.
     pub async fn admit(&self, action: Action, client: &Client, now: OffsetDateTime) -> Result<()> {
-        let admission = self.limits.clients.take(action, client.ip, now).inspect_err(|too_many| {
+        let admission = self.limits.clients.take(action, client, now).inspect_err(|too_many| {
             if matches!(too_many, TooMany::Site(_)) {
                 self.note_flood(action);
             }
         })?;
         // A client is noted a few times, not for each attempt that follows: the events must not be a way to fill the disk.
-        if admission.last && self.limits.clients.take(Action::Note, client.ip, now).is_ok() {
+        if admission.last && self.limits.clients.take(Action::Note, client, now).is_ok() {
             let asked = Asked::new(client, now);
             event::record_of_stranger(self.db.write(), self, (EventKind::LimitHit, None), &asked).await?;
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::accounts::token::Token;
 use crate::locale::Locale;
@@ -16,6 +17,8 @@ const USER_AGENT_MAX: usize = 256;
 pub struct Client {
     /// The IP address, if the network tells one.
     pub ip: Option<IpAddr>,
+    /// The app that speaks for the client, and that has named its address.
+    pub via: Option<Uuid>,
     /// The browser's description of itself, which is text of a stranger.
     pub user_agent: String,
     /// The language of the page that asks.

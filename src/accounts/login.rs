@@ -96,7 +96,7 @@ async fn admitted(
     }
     let user = user::by_login(conn, credentials.login).await?;
     let device_digest = match (lasting, presented) {
-        (Lasting::Token, _) => TokenDigest::of_programs(client.ip),
+        (Lasting::Token, _) => TokenDigest::of_programs(client.ip, client.via),
         (_, Some(token)) => token.digest(),
         // The same work as for a token that Latchkey has not made.
         (_, None) => Token::random().digest(),
@@ -108,7 +108,7 @@ async fn admitted(
     }
     let outcome = attempt(accounts, (user, device), credentials, (lasting, client), now).await;
     if action == Action::LogIn && matches!(outcome, Ok(LogIn::Succeeded(_)) | Err(Fault::Busy)) {
-        accounts.limits.clients.give_back(action, client.ip);
+        accounts.limits.clients.give_back(action, client);
     }
     outcome
 }

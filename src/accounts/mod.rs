@@ -1,8 +1,8 @@
 //! What is true of accounts. It knows the database and the hash; it knows no HTTP, no HTML and no mail.
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
-//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`], [`authorize`], [`forward`], [`password_reset`], [`profile`],
-//! [`security`], [`not_me`], [`operator`].
+//! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`],
+//! [`authorize`], [`forward`], [`password_reset`], [`profile`], [`security`], [`speak_for`], [`not_me`], [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
 //! event, the letter and the ring for the postman. Hashing stays outside of the transaction. A door decodes a request, calls
@@ -36,6 +36,7 @@ pub mod shown_token;
 mod signed_token;
 pub mod signing_key;
 pub mod signup;
+pub mod speak_for;
 pub mod token;
 pub mod tokens;
 pub mod user;

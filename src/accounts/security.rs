@@ -147,7 +147,7 @@ pub async fn note_cross_site(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<()> {
-    if accounts.limits.clients.take(Action::Note, client.ip, now).is_err() {
+    if accounts.limits.clients.take(Action::Note, client, now).is_err() {
         return Ok(());
     }
     let found = match session {

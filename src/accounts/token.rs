@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sea_orm::DeriveValueType;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{chance, networks};
@@ -47,8 +48,16 @@ impl Token {
 
 impl TokenDigest {
     /// Stands for all programs of one client, because programs store no cookie. No token has this digest.
-    pub(super) fn of_programs(ip: Option<IpAddr>) -> Self {
-        Self(format!("programs of {}", ip.map_or(Ipv6Addr::UNSPECIFIED.into(), networks::client)))
+    ///
+    /// A network that an app has named is another one than the same network itself, and than the one that another app names.
+    /// Otherwise a thief of a secret could name the address of an owner, and would have the owner's attempts, and log in
+    /// without an email.
+    pub(super) fn of_programs(ip: Option<IpAddr>, via: Option<Uuid>) -> Self {
+        let network = ip.map_or(Ipv6Addr::UNSPECIFIED.into(), networks::client);
+        Self(match via {
+            Some(app) => format!("programs of {network} by {app}"),
+            None => format!("programs of {network}"),
+        })
     }
 }
 

@@ -70,7 +70,7 @@ pub struct TokenProblem {
     /// What is wrong, in the language asked for.
     #[schema(examples("Incorrect username or password"))]
     detail: String,
-    /// `invalid_grant` or `unsupported_grant_type`.
+    /// `invalid_grant`, `unsupported_grant_type`, `invalid_client` or `invalid_request`.
     #[schema(examples("invalid_grant"))]
     error: &'static str,
 }
@@ -95,6 +95,8 @@ pub enum Problem {
     Refused(StatusCode, String),
     /// A refusal of a token, with its code and its sentence.
     Token(&'static str, String),
+    /// No app has the secret that was shown. `true` if it came in `Authorization`, which the answer has to name then.
+    UnknownApp(Locale, bool),
     /// Fields of a request for a token that are missing or came twice.
     TokenFields(Vec<FieldProblem>),
     /// The program has sent no token.
@@ -117,6 +119,11 @@ impl IntoResponse for Problem {
             Self::Refused(status, detail) => (status, Json(Detail { detail })).into_response(),
             Self::Token(error, detail) => {
                 (StatusCode::BAD_REQUEST, Json(TokenProblem { detail, error })).into_response()
+            }
+            Self::UnknownApp(locale, basic) => {
+                let challenge = basic.then_some([(header::WWW_AUTHENTICATE, "Basic realm=\"latchkey\"")]);
+                let body = TokenProblem { detail: locale.t().api_unknown_app().into(), error: "invalid_client" };
+                (StatusCode::UNAUTHORIZED, challenge, Json(body)).into_response()
             }
             Self::TokenFields(detail) => {
                 let body = TokenFieldProblems { detail, error: "invalid_request" };

@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<App>> for Client {
         let user_agent = user_agent.unwrap_or_default().to_owned();
         let device = parts.extensions.get::<Device>().map(|Device(token)| token.clone());
         let RequestId(request_id) = parts.extensions.get().cloned().unwrap_or_default();
-        Ok(Self { ip: ip(parts, app), user_agent, locale, chosen, device, request_id })
+        Ok(Self { ip: ip(parts, app), via: None, user_agent, locale, chosen, device, request_id })
     }
 }
 

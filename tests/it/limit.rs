@@ -494,7 +494,7 @@ async fn a_client_has_only_so_many_attempts_in_browsers_that_accounts_know() {
     let app = TestApp::start().await;
     let mut sam = app.user("sam", OTTER).await;
     // The test uses the attempts up itself. A client would need many accounts for this.
-    let (clients, ip) = (&app.app.accounts.limits.clients, Some("127.0.0.1".parse().unwrap()));
+    let (clients, ip) = (&app.app.accounts.limits.clients, Some(std::net::Ipv4Addr::LOCALHOST.into()));
     while clients.take(Action::KnownLogIn, ip, app.app.now()).is_ok() {}
     let page = sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await;
     page.assert_framed(429);
@@ -686,7 +686,9 @@ async fn a_browser_that_the_account_knows_gets_its_reset_letter_while_the_site_r
     // The test takes the attempts itself. A flood as large as this would take too long.
     let mut addresses = (0..60_000).map(|n| format!("198.18.{}.{}", n / 250, n % 250));
     let clients = &app.app.accounts.limits.clients;
-    let mut refused = |ip: String| clients.take(Action::Letter, Some(ip.parse().unwrap()), app.app.now()).is_err();
+    let mut refused = |ip: String| {
+        clients.take(Action::Letter, Some(ip.parse::<std::net::IpAddr>().unwrap()), app.app.now()).is_err()
+    };
     let mut drain = || assert!(addresses.any(&mut refused), "no end");
     for email in ["nobody@example.com", "sam@example.com"] {
         // On a slow machine, the site's bucket gets an attempt back between the two.

@@ -71,6 +71,7 @@ mod settings;
 mod signing_key;
 mod signup;
 mod smtp;
+mod speak_for;
 mod start;
 mod tls;
 mod tokens;

@@ -6,9 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use super::rate::Rate;
 use super::{Admission, TooMany};
+use crate::accounts::Client;
 use crate::networks::networks;
 
 /// What a client does that is limited, whatever account it is about. The rates are generous, because an office or a whole
@@ -20,6 +22,10 @@ pub enum Action {
     /// A password in a browser that the account knows, also a right one. Otherwise an attacker with many accounts of their
     /// own in one browser could keep the hashing threads busy.
     KnownLogIn,
+    /// A secret of an app that speaks for a person, if it is wrong. The attempt of a right one is given back. It is no
+    /// [`Action::LogIn`]: wrong passwords that come from the address of a server must not shut out the people for whom it
+    /// speaks, and the people at one server may log in at the same moment.
+    Secret,
     /// A form that asks for an account, or for its email once more.
     SignUp,
     /// A form that asks for an email.
@@ -42,7 +48,7 @@ impl Action {
     fn rate(self) -> Rate {
         match self {
             Self::LogIn | Self::Link | Self::Draft => Rate { burst: 30, every: Duration::seconds(20) },
-            Self::KnownLogIn => Rate { burst: 300, every: Duration::seconds(1) },
+            Self::KnownLogIn | Self::Secret => Rate { burst: 300, every: Duration::seconds(1) },
             Self::Replay => Rate { burst: 60, every: Duration::seconds(1) },
             Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter | Self::OwnLetter => Rate { burst: 30, every: Duration::seconds(120) },
@@ -63,8 +69,34 @@ impl Action {
             Self::Letter | Self::Draft => Some(Rate { burst: 10_000, every: Duration::milliseconds(20) }),
             // A row lives for 15 seconds at most, so there are 7000 of them at most, of 2 KB.
             Self::Replay => Some(Rate { burst: 4000, every: Duration::milliseconds(5) }),
-            Self::LogIn | Self::KnownLogIn | Self::Link | Self::OwnLetter | Self::Note => None,
+            Self::LogIn | Self::KnownLogIn | Self::Secret | Self::Link | Self::OwnLetter | Self::Note => None,
         }
+    }
+}
+
+/// How many clients an app is that speaks for people. It has as many attempts as a /48, which every attacker can get
+/// ([`crate::networks`]). So a thief of its secret, who makes up an address for each guess, gains little by it.
+const CLIENTS_OF_AN_APP: u32 = 32;
+
+/// Where an attempt comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The client's address. Clients without one count as one client.
+    pub ip: Option<IpAddr>,
+    /// The app that has named the address. The address is counted for this app only. Otherwise an evil app could shut any
+    /// address out of the site.
+    pub via: Option<Uuid>,
+}
+
+impl From<Option<IpAddr>> for Source {
+    fn from(ip: Option<IpAddr>) -> Self {
+        Self { ip, via: None }
+    }
+}
+
+impl From<&Client> for Source {
+    fn from(client: &Client) -> Self {
+        Self { ip: client.ip, via: client.via }
     }
 }
 
@@ -78,7 +110,9 @@ pub struct ClientLimits {
 /// When each bucket is refilled, in Unix milliseconds.
 #[derive(Debug, Default)]
 struct Buckets {
-    networks: HashMap<(Action, IpNet), Counter>,
+    networks: HashMap<(Action, Option<Uuid>, IpNet), Counter>,
+    /// There are as many as registered apps at most.
+    apps: HashMap<(Action, Uuid), i64>,
     site: HashMap<Action, i64>,
     swept_at: i64,
     /// How many nodes count, each by itself.
@@ -101,21 +135,21 @@ impl ClientLimits {
         Self { on, buckets: Mutex::default() }
     }
 
-    /// Takes one attempt of the client, from all of its networks at once ([`crate::networks`]). Clients without an address
-    /// count as one client.
+    /// Takes one attempt of the client, from all of its networks at once ([`crate::networks`]), and from the app that speaks
+    /// for it.
     ///
     /// # Errors
     /// How long the client has to wait. Nothing is taken then.
-    pub fn take(&self, action: Action, ip: Option<IpAddr>, now: OffsetDateTime) -> Result<Admission, TooMany> {
+    pub fn take(&self, action: Action, source: impl Into<Source>, now: OffsetDateTime) -> Result<Admission, TooMany> {
         if !self.on {
             return Ok(Admission { last: false });
         }
-        self.lock().take(action, ip, in_ms(now))
+        self.lock().take(action, source.into(), in_ms(now))
     }
 
     /// Gives an attempt back.
-    pub(in crate::accounts) fn give_back(&self, action: Action, ip: Option<IpAddr>) {
-        self.lock().give_back(action, ip);
+    pub(in crate::accounts) fn give_back(&self, action: Action, source: impl Into<Source>) {
+        self.lock().give_back(action, source.into());
     }
 
     /// Takes this node's share. A client whose requests go to all nodes has as many attempts as before.
@@ -139,14 +173,14 @@ impl Buckets {
     /// bucket and by the queue for the hash.
     const MOST: usize = 1 << 16;
 
-    fn take(&mut self, action: Action, ip: Option<IpAddr>, now: i64) -> Result<Admission, TooMany> {
+    fn take(&mut self, action: Action, Source { ip, via }: Source, now: i64) -> Result<Admission, TooMany> {
         // Looks at all buckets once a second at most, or in a flood of new addresses each request would do it.
         if self.networks.len() >= Self::MOST && now - self.swept_at >= 1000 {
             self.sweep(now);
         }
         let (mut taken, mut last, mut newcomer) = (Vec::with_capacity(3), false, false);
         for (network, clients) in networks(address(ip)) {
-            let (key, rate) = ((action, network), self.rate(action, clients));
+            let (key, rate) = ((action, via, network), self.rate(action, clients));
             let known = self.networks.get(&key).copied();
             let before = known.map_or(0, |counter| counter.refilled_at);
             let refilled_at = rate.take_in_ms(0, before, now).map_err(TooMany::Client)?;
@@ -160,6 +194,20 @@ impl Buckets {
         if uncounted && action == Action::Note {
             return Err(TooMany::Client(action.rate().every));
         }
+        // One secret must not open a way to guess without end at all accounts, from an address that is made up for each
+        // guess. Half of an app's attempts are kept for addresses that have asked for nothing lately, so that one person
+        // cannot use them up for all others.
+        let of_app = match via {
+            Some(app) => {
+                let rate = self.rate(action, CLIENTS_OF_AN_APP);
+                let before = self.apps.get(&(action, app)).copied().unwrap_or(0);
+                let left = if newcomer && !uncounted { 0 } else { rate.burst / 2 };
+                let refilled_at = rate.take_in_ms(left, before, now).map_err(TooMany::Client)?;
+                last |= rate.take_in_ms(0, refilled_at, now).is_err();
+                Some(((action, app), refilled_at))
+            }
+            None => None,
+        };
         if let Some(rate) = action.rate_of_the_site() {
             let rate = rate.divided_among(self.nodes);
             // Half of the site's attempts are kept for clients that have asked for nothing lately. So the clients of a
@@ -171,6 +219,7 @@ impl Buckets {
         if !uncounted {
             self.networks.extend(taken);
         }
+        self.apps.extend(of_app);
         Ok(Admission { last })
     }
 
@@ -179,12 +228,16 @@ impl Buckets {
         action.rate().times(clients).divided_among(self.nodes)
     }
 
-    fn give_back(&mut self, action: Action, ip: Option<IpAddr>) {
+    fn give_back(&mut self, action: Action, Source { ip, via }: Source) {
         for (network, clients) in networks(address(ip)) {
             let every = self.rate(action, clients).every_ms();
-            if let Some(counter) = self.networks.get_mut(&(action, network)) {
+            if let Some(counter) = self.networks.get_mut(&(action, via, network)) {
                 counter.refilled_at -= every;
             }
+        }
+        let every = self.rate(action, CLIENTS_OF_AN_APP).every_ms();
+        if let Some(refilled_at) = via.and_then(|app| self.apps.get_mut(&(action, app))) {
+            *refilled_at -= every;
         }
         if let Some((refilled_at, rate)) = self.site.get_mut(&action).zip(action.rate_of_the_site()) {
             *refilled_at -= rate.divided_among(self.nodes).every_ms();
@@ -194,6 +247,7 @@ impl Buckets {
     fn sweep(&mut self, now: i64) {
         self.networks.retain(|_, counter| counter.refilled_at.max(counter.newcomer_at) > now);
         self.networks.shrink_to_fit();
+        self.apps.retain(|_, refilled_at| *refilled_at > now);
         self.swept_at = now;
     }
 }
@@ -224,11 +278,11 @@ mod tests {
         }
 
         fn take(&self, action: Action, ip: &str, now: OffsetDateTime) -> Result<Admission, TooMany> {
-            self.0.take(action, Some(ip.parse().expect("an address")), now)
+            self.0.take(action, Some(ip.parse::<IpAddr>().expect("an address")), now)
         }
 
         fn give_back(&self, action: Action, ip: &str) {
-            self.0.give_back(action, Some(ip.parse().expect("an address")));
+            self.0.give_back(action, Some(ip.parse::<IpAddr>().expect("an address")));
         }
 
         fn counters(&self) -> usize {
@@ -289,6 +343,29 @@ mod tests {
         assert_eq!(limits.counters(), 2);
         limits.0.sweep(at(3600));
         assert_eq!(limits.counters(), 0);
+    }
+
+    #[test]
+    fn an_app_has_as_many_attempts_as_a_large_network_and_one_person_half_of_them_at_most() {
+        let limits = Tested::new();
+        let app = Some(crate::chance::id());
+        let take = |ip: String, seconds| {
+            let source = Source { ip: Some(ip.parse().expect("an address")), via: app };
+            limits.0.take(Action::LogIn, source, at(seconds)).map(|_| source)
+        };
+        // The /48 of one attacker has room for all attempts of the app.
+        let admitted = (0..2000).filter(|n| take(format!("2001:db8:1:{n:x}::1"), 0).is_ok()).count();
+        assert_eq!(admitted, 480);
+        let admitted = (0..2000).filter(|n| take(format!("198.18.{}.{}", n / 250, n % 250), 0).is_ok()).count();
+        assert_eq!(admitted, 480, "newcomers have the other half");
+        assert_eq!(take("203.0.113.9".to_owned(), 0).err(), Some(TooMany::Client(Duration::seconds(1))));
+        assert!(limits.take(Action::LogIn, "203.0.113.9", at(0)).is_ok(), "without the app");
+        let source = take("203.0.113.9".to_owned(), 1).expect("one in 625 ms");
+        assert!(take("203.0.113.10".to_owned(), 1).is_err());
+        limits.0.give_back(Action::LogIn, source);
+        assert!(take("203.0.113.10".to_owned(), 1).is_ok(), "what is given back can be taken");
+        limits.0.sweep(at(3600));
+        assert!(limits.0.lock().apps.is_empty());
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Admission {
 /// Why an attempt was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooMany {
-    /// The client, or a network that it is in, has used up its attempts, at whatever account.
+    /// The client, a network that it is in, or the app that speaks for it has used up its attempts, at whatever account.
     Client(Duration),
     /// All clients together have used up the attempts of the site.
     Site(Duration),

@@ -97,7 +97,7 @@ pub(in crate::accounts) async fn make_known(
             let digest = new.digest();
             (Some(new), digest)
         }
-        SessionKind::Api => (None, TokenDigest::of_programs(client.ip)),
+        SessionKind::Api => (None, TokenDigest::of_programs(client.ip, client.via)),
     };
     let seen = match (&new, &client.device) {
         (Some(new), Some(old)) => {
