@@ -350,6 +350,12 @@ failure-server-advice = Try again in a moment. If it keeps happening, send us th
 # $app (String)
 log-in-to-go-on = Log in to go on to { $app }.
 # $app (String)
+sign-up-to-go-on = Create an account to go on to { $app }.
+# $app (String)
+open-here-to-go-on = Open the link in this browser to go on to { $app }.
+# $app (String)
+then-go-on = Then you go on to { $app }.
+# $app (String)
 authorize-heading = Log in to { $app }
 # $app (String)
 authorize-lead = { $app } will see:

@@ -285,6 +285,9 @@ failure-server-advice = 请稍后再试。如果问题仍然出现，请把下�
 # 应用
 
 log-in-to-go-on = 登录后继续前往{ $app }。
+sign-up-to-go-on = 创建账号，即可前往{ $app }继续。
+open-here-to-go-on = 请在此浏览器中打开链接，即可前往{ $app }继续。
+then-go-on = 完成后将前往{ $app }继续。
 authorize-heading = 登录{ $app }
 authorize-lead = { $app }将看到：
 authorize-openid = 你是谁（一个固定不变的编号）

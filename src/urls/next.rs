@@ -1,5 +1,6 @@
 //! The page that a form leads to.
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// The page after the log-in: a path on this site and nothing else.
@@ -7,7 +8,8 @@ use url::Url;
 /// With an open redirect, an attacker could send users through our log-in page to a copy of it (OWASP, Unvalidated
 /// Redirects and Forwards). Browsers read `//host` and `/\host` as another site, and drop tabs and line breaks from
 /// addresses. So texts with these are refused before the URL parser reads them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Next(String);
 
 impl Next {
@@ -36,6 +38,20 @@ impl Next {
     /// Returns the path and query, which are safe in `Location`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Next {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not a path on this site")
+    }
+}
+
+impl From<Next> for String {
+    fn from(next: Next) -> Self {
+        next.0
     }
 }
 

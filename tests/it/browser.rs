@@ -168,6 +168,15 @@ impl Page {
         Html::parse_document(&self.html).select(&selector).map(text).collect()
     }
 
+    /// Returns the words of each link, and where it leads.
+    pub fn links(&self) -> Vec<(String, String)> {
+        let link = Selector::parse("a[href]").unwrap();
+        let read = |link: ElementRef| {
+            (link.text().collect::<String>().trim().to_owned(), link.attr("href").unwrap().to_owned())
+        };
+        Html::parse_document(&self.html).select(&link).map(read).collect()
+    }
+
     /// Returns the form that posts to `action`, with the fields as the page fills them.
     pub fn form(&self, action: &str) -> Form {
         let document = Html::parse_document(&self.html);

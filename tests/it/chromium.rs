@@ -387,3 +387,33 @@ async fn an_app_gets_its_user_with_script() {
 async fn an_app_gets_its_user_without_script() {
     an_app_gets_its_user(Script::Off).await;
 }
+
+/// From an app to the sign-up, to the letter and its button in another tab, and back to the app.
+#[tokio::test]
+async fn an_app_gets_its_user_who_signs_up_on_the_way_without_script() {
+    let app = TestApp::start().await;
+    let callback = format!("http://localhost:{}/callback", serve_an_app());
+    let registered: RedirectUri = callback.parse().unwrap();
+    let wiki = Wiki::register(&app, |new| (new.redirect_uris, new.trusted) = (vec![registered], true)).await;
+    let mut sam = Visitor::at(&app, PHONE, Script::Off).await;
+    sam.opens(&wiki.request(&[("redirect_uri", &callback)])).await;
+    sam.sees("form[action='/login']").await;
+    sam.takes("a[href^='/signup?next=']").await;
+    sam.sees("form[action='/signup']").await;
+    sam.types("email", ADDRESS).await;
+    sam.types("username", "sam").await;
+    sam.types("password", OTTER).await;
+    sam.presses("/signup").await;
+    sam.sees("form[action='/signup/resend']").await;
+    sam.opens_the_letter(&app, ADDRESS, 1).await;
+    sam.presses_in_the_letter("/signup/confirm").await;
+    sam.sees("form[action='/signup/confirm']").await;
+    // Chromium applies the policy of this page to the redirects that answer its form.
+    sam.presses("/signup/confirm").await;
+    let url = until("the app", async || {
+        let url = sam.driver.current_url().await.unwrap();
+        url.as_str().starts_with(&callback).then_some(url)
+    })
+    .await;
+    assert!(parameters(&url).contains_key("code"), "{url}");
+}

@@ -52,6 +52,7 @@ mod mail;
 mod metrics;
 mod nodes;
 mod not_me;
+mod onward;
 mod operator;
 mod outbox;
 mod password_reset;

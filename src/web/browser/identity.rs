@@ -1,6 +1,7 @@
 //! Who is logged in. The signature is the policy: a handler that names [`CurrentUser`] is closed to every other client, and
 //! one that names [`Guest`] is for visitors who are not logged in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -118,10 +119,8 @@ pub fn onward(next: Option<Next>) -> Response {
 
 /// Redirects to the log-in, and from there back to this path.
 pub fn log_in_first(next: &str) -> Response {
-    match Next::parse(next).filter(|next| next.as_str() != urls::PROFILE) {
-        Some(next) => Redirect::to(&format!("{}?{}", urls::LOGIN, with_next(&next))).into_response(),
-        None => Redirect::to(urls::LOGIN).into_response(),
-    }
+    let next = Next::parse(next).filter(|next| next.as_str() != urls::PROFILE);
+    Redirect::to(&remembering(urls::LOGIN, next.as_ref())).into_response()
 }
 
 /// Redirects a user who is logged in already to the log-in, and from there to this page.
@@ -129,7 +128,12 @@ pub fn log_in_again(next: &Next) -> Response {
     Redirect::to(&format!("{}?{}&{}=1", urls::LOGIN, with_next(next), NextQuery::again)).into_response()
 }
 
-/// Returns the query that remembers where to go after the log-in.
+/// Returns the address of a page that remembers where to go on to.
+pub fn remembering(page: &'static str, next: Option<&Next>) -> Cow<'static, str> {
+    next.map_or(page.into(), |next| format!("{page}?{}", with_next(next)).into())
+}
+
+/// Returns the query that remembers where to go on to.
 pub fn with_next(next: &Next) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(&NextQuery::next.to_string(), next.as_str()).finish()
 }

@@ -8,13 +8,14 @@ use time::Duration;
 use tower_cookies::Cookies;
 
 use super::cookie::{self, Name};
+use crate::accounts::Client;
 use crate::accounts::authorize::request::Params;
 use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::client::Language;
 use crate::gate::cookies;
 use crate::locale::Locale;
-use crate::urls;
+use crate::urls::{self, Next};
 
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
@@ -44,6 +45,14 @@ pub fn of_app(browser: Language, to: &str) -> Language {
     let query = to.strip_prefix(urls::AUTHORIZE).and_then(|rest| rest.strip_prefix('?'));
     let asked = query.filter(|_| browser.chosen.is_none()).and_then(|query| Params::parse(query).ui_locale());
     Language { locale: asked.unwrap_or(browser.locale), ..browser }
+}
+
+/// Returns the client of a form that leads to an app, in the language of the page that had it ([`of_app`]). The letter is in that
+/// language too.
+pub fn of_form(client: Client, next: Option<&Next>) -> Client {
+    let Some(next) = next else { return client };
+    let language = Language { locale: client.locale, chosen: client.chosen };
+    Client { locale: of_app(language, next.as_str()).locale, ..client }
 }
 
 /// Deletes the choice of this browser, so that it does not win over what an account has saved: at a log-in, the user who

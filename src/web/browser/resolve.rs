@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_cookies::Cookies;
@@ -20,7 +20,7 @@ use crate::gate::error::{Error, Explained};
 use crate::urls;
 
 /// Resolves a request and leaves what it found with it. A flash that a page has shown is deleted afterwards; a redirect
-/// leaves it for the page that it leads to.
+/// leaves it for the page that it leads to. A redirect to an app deletes it: a later page would say what is long past.
 pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Err(response) = resolve(&mut parts, &app).await {
@@ -31,10 +31,16 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     let response = next.run(Request::from_parts(parts, body)).await;
     // Here, only pages are `Explained`. A page that had no flash, such as a form that comes back with a problem, leaves it for
     // the next one.
-    if let (true, Some(Explained), Ok(visit)) = (has_flash, response.extensions().get(), visit) {
+    let is_over = response.extensions().get::<Explained>().is_some() || leads_away(&response);
+    if let (true, Ok(visit)) = (has_flash && is_over, visit) {
         visit.forget_flash().await;
     }
     response
+}
+
+/// Returns whether a response is a redirect to another site.
+fn leads_away(response: &Response) -> bool {
+    response.headers().get(header::LOCATION).is_some_and(|to| !to.as_bytes().starts_with(b"/"))
 }
 
 /// # Errors

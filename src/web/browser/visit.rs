@@ -18,10 +18,13 @@ use super::draft::Draft;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::locale::Translation;
+use crate::urls::Next;
 use crate::visit_store::VisitStore;
 
 /// How long a visit is kept after it was last written.
 const LIFETIME: Duration = Duration::hours(24);
+/// How long a browser knows where it goes on to, after it has asked for a letter.
+const GOES_ON_FOR: Duration = Duration::hours(1);
 
 /// Returns the layer that gives each request its visit.
 pub fn layer(app: &App) -> SessionManagerLayer<VisitStore> {
@@ -106,6 +109,17 @@ pub struct SentLetter {
     /// The time.
     #[serde(with = "time::serde::timestamp")]
     pub at: OffsetDateTime,
+    /// The page to go on to after the sign-up or the reset. It is never in the letter: a stranger may have asked for one to
+    /// this address, and must not choose where its owner goes. The previous release writes none.
+    #[serde(default)]
+    pub next: Option<Next>,
+}
+
+impl SentLetter {
+    /// Returns the page to go on to, or `None` if the letter was asked for more than an hour ago.
+    pub fn goes_on_to(&self, now: OffsetDateTime) -> Option<Next> {
+        self.next.clone().filter(|_| now - self.at < GOES_ON_FOR)
+    }
 }
 
 /// Logs a failure and goes on: a visit is read before it is changed. It is written after the answer was made, by

@@ -21,7 +21,8 @@ use crate::gate::error::{Error, Explained};
 use crate::gate::form::FieldName;
 use crate::locale::{Locale, Translation};
 use crate::look::Look;
-use crate::web::browser::identity::Resolved;
+use crate::urls::Next;
+use crate::web::browser::identity::{self, Resolved};
 use crate::web::browser::language;
 use crate::web::browser::replay;
 use crate::web::browser::visit::Flash;
@@ -72,6 +73,12 @@ impl Page {
     /// Returns the same frame for a user who is logged in.
     pub fn signed_in(self, user: &User) -> Self {
         Self { user: Some(user.username.clone()), ..self }
+    }
+
+    /// Returns the same frame for a page that remembers where to go on to. It does so in other languages too.
+    pub fn remembering(self, next: Option<&Next>) -> Self {
+        let Some(next) = next else { return self };
+        Self { in_other_languages: format!("?{}&lang=", identity::with_next(next)), ..self }
     }
 
     /// Returns what the site is, in a few words, for search engines.

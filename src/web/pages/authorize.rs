@@ -173,7 +173,7 @@ fn stranger(page: Page, words: &'static str) -> Result<Response, Error> {
 /// The app that a page leads to in the end.
 pub struct Onward {
     /// Its name.
-    pub name: String,
+    name: String,
     /// Whom the app supposes to log in.
     pub login_hint: String,
     /// The origin to which the browser goes in the end.
@@ -205,7 +205,17 @@ impl Onward {
 
     /// Returns the policy of a page with a form that leads there. Chromium applies it to all redirects after the form, and the
     /// last of them leaves the site.
-    pub fn policy(&self, app: &App) -> HeaderValue {
+    fn policy(&self, app: &App) -> HeaderValue {
         content_security_policy(app, std::slice::from_ref(&self.source))
+    }
+
+    /// Lets the form of a page lead to the app, if there is one.
+    pub fn allow(onward: Option<&Self>, app: &App, page: Response) -> Response {
+        (onward.map(|onward| [(header::CONTENT_SECURITY_POLICY, onward.policy(app))]), page).into_response()
+    }
+
+    /// Returns the name of the app, as it stands inside a sentence of a page.
+    pub fn inside(&self, page: &Page) -> String {
+        page.locale.inside(&self.name)
     }
 }

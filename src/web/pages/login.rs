@@ -1,10 +1,11 @@
 //! Logging in and out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
 use zeroize::Zeroizing;
@@ -53,14 +54,18 @@ struct LoginPage {
 impl LoginPage {
     /// Returns the page. A log-in that leads to an app ends at another origin.
     fn answer(self, app: &App, status: StatusCode) -> Result<Response, Error> {
-        let policy = self.onward.as_ref().map(|onward| [(header::CONTENT_SECURITY_POLICY, onward.policy(app))]);
-        Ok((policy, html(status, self.page.locale, &self)?).into_response())
+        Ok(Onward::allow(self.onward.as_ref(), app, html(status, self.page.locale, &self)?))
     }
 
     /// Says where the log-in leads.
     fn lead(&self) -> Option<String> {
-        let name = self.page.locale.inside(&self.onward.as_ref()?.name);
-        Some(self.page.t.log_in_to_go_on(name))
+        let onward = self.onward.as_ref()?;
+        Some(self.page.t.log_in_to_go_on(onward.inside(&self.page)))
+    }
+
+    /// Returns the address of another page, which leads there too.
+    fn to(&self, page: &'static str) -> Cow<'static, str> {
+        identity::remembering(page, self.next.as_ref())
     }
 
     fn offer_reset(&self) -> bool {
@@ -117,10 +122,7 @@ impl LoginForm {
     /// Returns the page with this form and its problems.
     async fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
         let Self { login, password: _, remember, next, misses, locale: _ } = self;
-        let mut page = Page::plain(app, locale);
-        if let Some(next) = &next {
-            page.in_other_languages = format!("?{}&lang=", identity::with_next(next));
-        }
+        let page = Page::plain(app, locale).remembering(next.as_ref());
         let onward = Onward::of(app, next.as_ref()).await?;
         let page = LoginPage { page, problems, login, remember, next, misses: misses.unwrap_or(0), onward };
         page.answer(app, StatusCode::UNPROCESSABLE_ENTITY)

@@ -101,7 +101,9 @@ pub async fn say(
     let (token, now) = (Link::NotMe.token(&cookies, &app), app.now());
     match not_me::say(&app.accounts, token.as_ref(), &client, now).await? {
         Said::Done(user) => {
-            visit.remember_reset(&SentLetter { email: user.email.to_string(), pending: None, at: now }).await;
+            visit
+                .remember_reset(&SentLetter { email: user.email.to_string(), pending: None, at: now, next: None })
+                .await;
             Ok(Redirect::to(urls::NOT_ME_DONE).into_response())
         }
         Said::Already => Ok(Redirect::to(urls::NOT_ME).into_response()),

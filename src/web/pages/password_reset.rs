@@ -1,9 +1,10 @@
 //! Getting back in: the form that asks for a link, and the form behind the link.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use tower_cookies::Cookies;
@@ -17,15 +18,17 @@ use crate::accounts::user::User;
 use crate::app::App;
 use crate::gate::error::Error;
 use crate::gate::form::{Came, Form, Query, form};
-use crate::urls;
+use crate::urls::{self, Next};
 use crate::web::browser::Browser;
 use crate::web::browser::identity::{self, CurrentUser};
+use crate::web::browser::language;
 use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
 use crate::web::browser::visit::{Flash, SentLetter, Visit};
 use crate::web::frame::mail::{self, MailWaits, SentQuery};
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
+use crate::web::pages::authorize::Onward;
 use crate::words::Words;
 
 #[derive(Template)]
@@ -34,6 +37,13 @@ struct AskPage {
     page: Page,
     problems: Problems,
     email: String,
+    next: Option<Next>,
+}
+
+impl AskPage {
+    fn log_in(&self) -> Cow<'static, str> {
+        identity::remembering(urls::LOGIN, self.next.as_ref())
+    }
 }
 
 form! {
@@ -41,6 +51,8 @@ form! {
     pub struct AskQuery {
         /// Whether the form has the address that this browser has asked with before, because the user wants to correct it.
         again: Came,
+        /// The page to go on to.
+        next: Option<Next>,
     }
 }
 
@@ -52,12 +64,14 @@ pub async fn show_ask(
     current: Option<CurrentUser>,
     page: Page,
 ) -> Result<Response, Error> {
-    let email = match (current, visit.reset().await?) {
+    let before = if query.again.0 { visit.reset().await? } else { None };
+    let next = query.next.or_else(|| before.as_ref()?.goes_on_to(app.now()));
+    let email = match (current, before) {
         (Some(current), _) => current.user.email.to_string(),
-        (None, Some(sent)) if query.again.0 => sent.email,
-        (None, _) => typed::address(&cookies, &app),
+        (None, Some(sent)) => sent.email,
+        (None, None) => typed::address(&cookies, &app),
     };
-    html(StatusCode::OK, page.locale, &AskPage { page, problems: Problems::default(), email })
+    html(StatusCode::OK, page.locale, &AskPage { page, problems: Problems::default(), email, next })
 }
 
 form! {
@@ -66,6 +80,8 @@ form! {
         email: String,
         /// Whether the email is to be sent again.
         again: bool,
+        /// The page to go on to.
+        next: Option<Next>,
     }
 }
 
@@ -74,21 +90,24 @@ pub async fn ask(
     State(app): State<Arc<App>>,
     client: Client,
     visit: Visit,
-    Form(AskForm { email: typed, again }): Form<AskForm>,
+    Form(AskForm { email: typed, again, next }): Form<AskForm>,
 ) -> Result<Response, Error> {
     let now = app.now();
+    let client = language::of_form(client, next.as_ref());
     let before = if again { visit.reset().await?.filter(|sent| sent.email == typed) } else { None };
+    let next = next.or_else(|| before.as_ref()?.goes_on_to(now));
     let just_now = before.is_some_and(|sent| now - sent.at < SEND_AGAIN_AFTER);
     if let Err(why) = password_reset::ask(&app.accounts, (&typed, just_now), &client, now).await? {
-        let page = Page::plain(&app, client.locale);
+        let page = Page::plain(&app, client.locale).remembering(next.as_ref());
         let problems = Problems::one(AskForm::email, why.words(page.t));
-        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &AskPage { page, problems, email: typed });
+        let page = AskPage { page, problems, email: typed, next };
+        return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
     }
     if again {
         visit.flash(if just_now { Flash::SentJustNow } else { Flash::SentAgain }).await;
     }
     if !just_now {
-        visit.remember_reset(&SentLetter { email: typed, pending: None, at: now }).await;
+        visit.remember_reset(&SentLetter { email: typed, pending: None, at: now, next }).await;
     }
     Ok(Redirect::to(urls::FORGOT_PASSWORD_SENT).into_response())
 }
@@ -99,6 +118,15 @@ struct SentPage {
     page: Page,
     email: Option<String>,
     waits: Option<MailWaits>,
+    /// The app that this browser goes on to.
+    onward: Option<Onward>,
+}
+
+impl SentPage {
+    fn way(&self) -> Option<String> {
+        let onward = self.onward.as_ref()?;
+        Some(self.page.t.open_here_to_go_on(onward.inside(&self.page)))
+    }
 }
 
 /// GET /forgot-password/sent
@@ -109,7 +137,9 @@ pub async fn sent(
     page: Page,
 ) -> Result<Response, Error> {
     let sent = visit.reset().await?;
-    mail::sent(&app, page, sent, &query, |page, email, waits| SentPage { page, email, waits }).await
+    let next = sent.as_ref().and_then(|sent| sent.goes_on_to(app.now()));
+    let onward = Onward::of(&app, next.as_ref()).await?;
+    mail::sent(&app, page, sent, &query, |page, email, waits| SentPage { page, email, waits, onward }).await
 }
 
 #[derive(Template)]
@@ -124,6 +154,13 @@ struct ResetPage {
 #[template(path = "password_reset/gone.html")]
 struct GonePage {
     page: Page,
+    next: Option<Next>,
+}
+
+impl GonePage {
+    fn to(&self, page: &'static str) -> Cow<'static, str> {
+        identity::remembering(page, self.next.as_ref())
+    }
 }
 
 #[derive(Template)]
@@ -139,7 +176,7 @@ struct AnotherAccountPage {
 pub async fn show(
     State(app): State<Arc<App>>,
     Query(LinkQuery { token }): Query<LinkQuery>,
-    Extension(cookies): Extension<Cookies>,
+    Browser { cookies, visit }: Browser,
     current: Option<CurrentUser>,
     mut page: Page,
 ) -> Result<Response, Error> {
@@ -163,14 +200,19 @@ pub async fn show(
                 )
             }
         },
-        None => gone(&app, &cookies, page),
+        None => gone(&app, &cookies, page, next(&app, &visit).await?),
     }
 }
 
 /// Shows the page of a link that no longer works, and deletes its cookie.
-fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+fn gone(app: &App, cookies: &Cookies, page: Page, next: Option<Next>) -> Result<Response, Error> {
     Link::Reset.forget(cookies, app);
-    html(StatusCode::GONE, page.locale, &GonePage { page })
+    html(StatusCode::GONE, page.locale, &GonePage { page, next })
+}
+
+/// Returns the page to go on to after the reset that this browser has asked for.
+async fn next(app: &App, visit: &Visit) -> Result<Option<Next>, Error> {
+    Ok(visit.reset().await?.and_then(|sent| sent.goes_on_to(app.now())))
 }
 
 /// Returns the user whose link was opened in this browser.
@@ -212,13 +254,14 @@ pub async fn reset(
                 let page = ResetPage { page, problems, email: user.email.to_string() };
                 return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
             }
-            Reset::Gone => return gone(&app, &cookies, page),
+            Reset::Gone => return gone(&app, &cookies, page, next(&app, &visit).await?),
         };
+    let next = next(&app, &visit).await?;
     Link::Reset.forget(&cookies, &app);
     visit.forget_reset().await;
     visit.rotate().await;
     visit.flash(Flash::PasswordReset).await;
     typed::remember(&cookies, &app, user.email.as_str());
     // To the log-in, and not into the account: a leaked link must not become a session.
-    Ok(Redirect::to(urls::LOGIN).into_response())
+    Ok(Redirect::to(&identity::remembering(urls::LOGIN, next.as_ref())).into_response())
 }

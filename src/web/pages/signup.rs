@@ -1,5 +1,6 @@
 //! Creating an account: the form, the page behind the link in the email, and its button.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -21,15 +22,17 @@ use crate::config::Signup;
 use crate::gate::error::Error;
 use crate::gate::form::{Came, FieldName, Form, Query, form};
 use crate::locale::Locale;
-use crate::urls;
+use crate::urls::{self, Next};
 use crate::web::browser::Browser;
 use crate::web::browser::identity::{self, CurrentUser, Guest};
+use crate::web::browser::language;
 use crate::web::browser::link::{Link, LinkQuery};
 use crate::web::browser::typed;
 use crate::web::browser::visit::{Flash, SentLetter, Visit};
 use crate::web::frame::mail::{self, MailWaits, SentQuery};
 use crate::web::frame::page::{Page, html};
 use crate::web::frame::problems::Problems;
+use crate::web::pages::authorize::Onward;
 use crate::words::Words;
 
 /// The time after which the same email can be sent again.
@@ -43,6 +46,25 @@ struct SignupPage {
     email: String,
     username: String,
     full_name: String,
+    next: Option<Next>,
+    /// The app that the sign-up leads to.
+    onward: Option<Onward>,
+}
+
+impl SignupPage {
+    /// Returns the page. On a site with open sign-up, the form leads to the app at once.
+    fn answer(self, app: &App, status: StatusCode) -> Result<Response, Error> {
+        Ok(Onward::allow(self.onward.as_ref(), app, html(status, self.page.locale, &self)?))
+    }
+
+    fn lead(&self) -> Option<String> {
+        let onward = self.onward.as_ref()?;
+        Some(self.page.t.sign_up_to_go_on(onward.inside(&self.page)))
+    }
+
+    fn log_in(&self) -> Cow<'static, str> {
+        identity::remembering(urls::LOGIN, self.next.as_ref())
+    }
 }
 
 #[derive(Template)]
@@ -61,6 +83,8 @@ form! {
     pub struct SignupQuery {
         /// Whether the form has what was typed in this browser before, because the user wants to correct it.
         again: Came,
+        /// The page to go on to.
+        next: Option<Next>,
     }
 }
 
@@ -75,13 +99,16 @@ pub async fn show(
     if app.settings.signup == Signup::Closed {
         return closed(page);
     }
-    let begun = match began(&visit).await?.filter(|_| query.again.0) {
+    let before = if query.again.0 { visit.signup().await? } else { None };
+    let next = query.next.or_else(|| before.as_ref()?.goes_on_to(app.now()));
+    let begun = match before.and_then(|sent| sent.pending) {
         Some(pending) => signup::begun(&app.db, pending, app.now()).await?,
         None => None,
     };
     let typed = begun.map(|begun| (begun.email.to_string(), begun.username, begun.full_name));
     let ((email, username, full_name), problems) = (typed.unwrap_or_default(), Problems::default());
-    html(StatusCode::OK, page.locale, &SignupPage { page, problems, email, username, full_name })
+    let onward = Onward::of(&app, next.as_ref()).await?;
+    SignupPage { page, problems, email, username, full_name, next, onward }.answer(&app, StatusCode::OK)
 }
 
 form! {
@@ -91,20 +118,24 @@ form! {
         username: String,
         full_name: String,
         password: Zeroizing<String>,
+        /// The page to go on to.
+        next: Option<Next>,
     }
 }
 
 impl SignupForm {
     fn typed(&self) -> Typed<'_> {
-        let Self { email, username, full_name, password } = self;
+        let Self { email, username, full_name, password, next: _ } = self;
         Typed { email, username, full_name, password, complete: true }
     }
 
     /// Returns the page with this form and its problems.
-    fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
-        let Self { email, username, full_name, password: _ } = self;
-        let page = SignupPage { page: Page::plain(app, locale), problems, email, username, full_name };
-        html(StatusCode::UNPROCESSABLE_ENTITY, locale, &page)
+    async fn again(self, app: &App, locale: Locale, problems: Problems) -> Result<Response, Error> {
+        let Self { email, username, full_name, password: _, next } = self;
+        let page = Page::plain(app, locale).remembering(next.as_ref());
+        let onward = Onward::of(app, next.as_ref()).await?;
+        let page = SignupPage { page, problems, email, username, full_name, next, onward };
+        page.answer(app, StatusCode::UNPROCESSABLE_ENTITY)
     }
 }
 
@@ -116,15 +147,17 @@ pub async fn ask(
     Form(form): Form<SignupForm>,
 ) -> Result<Response, Error> {
     let now = app.now();
+    let client = language::of_form(client, form.next.as_ref());
     match signup::sign_up(&app.accounts, form.typed(), SessionKind::Browser, &client, now).await? {
         SignUp::Begun(pending) => {
-            visit.remember_signup(&SentLetter { email: form.email, pending: Some(pending.id), at: now }).await;
+            let SignupForm { email, next, .. } = form;
+            visit.remember_signup(&SentLetter { email, pending: Some(pending.id), at: now, next }).await;
             Ok(Redirect::to(urls::SIGNUP_SENT).into_response())
         }
         SignUp::Created(_, logged_in) => {
             visit.rotate().await;
             welcome(&app, logged_in, &cookies, &visit).await?;
-            Ok(Redirect::to(urls::PROFILE).into_response())
+            Ok(identity::onward(form.next))
         }
         SignUp::Closed => closed(Page::plain(&app, client.locale)),
         SignUp::Invalid(invalid) => {
@@ -132,7 +165,7 @@ pub async fn ask(
             for problem in invalid {
                 problems.add(field_of(&problem), problem.words(client.locale.t()));
             }
-            form.again(&app, client.locale, problems)
+            form.again(&app, client.locale, problems).await
         }
     }
 }
@@ -162,6 +195,15 @@ struct SentPage {
     page: Page,
     email: Option<String>,
     waits: Option<MailWaits>,
+    /// The app that this browser goes on to.
+    onward: Option<Onward>,
+}
+
+impl SentPage {
+    fn way(&self) -> Option<String> {
+        let onward = self.onward.as_ref()?;
+        Some(self.page.t.open_here_to_go_on(onward.inside(&self.page)))
+    }
 }
 
 /// GET /signup/sent
@@ -172,7 +214,9 @@ pub async fn sent(
     page: Page,
 ) -> Result<Response, Error> {
     let sent = visit.signup().await?;
-    mail::sent(&app, page, sent, &query, |page, email, waits| SentPage { page, email, waits }).await
+    let next = sent.as_ref().and_then(|sent| sent.goes_on_to(app.now()));
+    let onward = Onward::of(&app, next.as_ref()).await?;
+    mail::sent(&app, page, sent, &query, |page, email, waits| SentPage { page, email, waits, onward }).await
 }
 
 /// POST /signup/resend
@@ -203,6 +247,8 @@ struct ConfirmPage {
     taken: bool,
     /// Whether the page asks for the password, because another browser began the sign-up.
     elsewhere: bool,
+    /// The app that this browser goes on to.
+    onward: Option<Onward>,
 }
 
 impl ConfirmPage {
@@ -210,7 +256,18 @@ impl ConfirmPage {
     fn new(page: Page, OpenedSignup { pending, began_here }: OpenedSignup, typed: Option<&str>) -> Self {
         let (email, taken, elsewhere) = (pending.email.to_string(), typed.is_some(), !began_here);
         let username = typed.map_or(pending.username, str::to_owned);
-        Self { page, problems: Problems::default(), email, username, taken, elsewhere }
+        Self { page, problems: Problems::default(), email, username, taken, elsewhere, onward: None }
+    }
+
+    /// Returns the page, whose form leads on to `next`.
+    async fn answer(mut self, app: &App, status: StatusCode, next: Option<&Next>) -> Result<Response, Error> {
+        self.onward = Onward::of(app, next).await?;
+        Ok(Onward::allow(self.onward.as_ref(), app, html(status, self.page.locale, &self)?))
+    }
+
+    fn way(&self) -> Option<String> {
+        let onward = self.onward.as_ref()?;
+        Some(self.page.t.then_go_on(onward.inside(&self.page)))
     }
 }
 
@@ -218,6 +275,13 @@ impl ConfirmPage {
 #[template(path = "signup/gone.html")]
 struct GonePage {
     page: Page,
+    next: Option<Next>,
+}
+
+impl GonePage {
+    fn to(&self, page: &'static str) -> Cow<'static, str> {
+        identity::remembering(page, self.next.as_ref())
+    }
 }
 
 /// GET /signup/confirm. With a token, it puts the token into a cookie and goes on to the address without it, so that it stays
@@ -232,26 +296,29 @@ pub async fn show_confirm(
     if !token.is_empty() {
         return Ok(Link::Signup.keep(&cookies, &app, &token));
     }
-    match opened(&app, &cookies, began(&visit).await?).await? {
-        Some(opened) => html(StatusCode::OK, page.locale, &ConfirmPage::new(page, opened, None)),
+    let (began, next) = began(&app, &visit).await?;
+    match opened(&app, &cookies, began).await? {
+        Some(opened) => ConfirmPage::new(page, opened, None).answer(&app, StatusCode::OK, next.as_ref()).await,
         // An old link, most often of the account that is logged in.
         None if current.is_some() => {
             Link::Signup.forget(&cookies, &app);
             Ok(Redirect::to(urls::PROFILE).into_response())
         }
-        None => gone(&app, &cookies, page),
+        None => gone(&app, &cookies, page, next),
     }
 }
 
 /// Shows the page of a link that no longer works, and deletes its cookie.
-fn gone(app: &App, cookies: &Cookies, page: Page) -> Result<Response, Error> {
+fn gone(app: &App, cookies: &Cookies, page: Page, next: Option<Next>) -> Result<Response, Error> {
     Link::Signup.forget(cookies, app);
-    html(StatusCode::GONE, page.locale, &GonePage { page })
+    html(StatusCode::GONE, page.locale, &GonePage { page, next })
 }
 
-/// Returns the ID of the sign-up that this browser began.
-async fn began(visit: &Visit) -> Result<Option<Uuid>, Error> {
-    Ok(visit.signup().await?.and_then(|sent| sent.pending))
+/// Returns the ID of the sign-up that this browser began, and the page to go on to after it.
+async fn began(app: &App, visit: &Visit) -> Result<(Option<Uuid>, Option<Next>), Error> {
+    let sent = visit.signup().await?;
+    let next = sent.as_ref().and_then(|sent| sent.goes_on_to(app.now()));
+    Ok((sent.and_then(|sent| sent.pending), next))
 }
 
 /// Returns the sign-up whose link was opened in this browser.
@@ -277,7 +344,7 @@ pub async fn confirm(
     Browser { cookies, visit }: Browser,
     Form(form): Form<ConfirmForm>,
 ) -> Result<Response, Error> {
-    let began = began(&visit).await?;
+    let (began, next) = began(&app, &visit).await?;
     let page = Page::plain(&app, client.locale);
     let token = Link::Signup.token(&cookies, &app);
     let username = Some(form.username.as_str()).filter(|typed| !typed.is_empty());
@@ -286,22 +353,22 @@ pub async fn confirm(
         Confirmed::LoggedIn(logged_in) => {
             forget(&app, &cookies, &visit).await;
             welcome(&app, Some(logged_in), &cookies, &visit).await?;
-            return Ok(Redirect::to(urls::PROFILE).into_response());
+            return Ok(identity::onward(next));
         }
         Confirmed::Created(user, device) => {
             forget(&app, &cookies, &visit).await;
             identity::set_device_cookie(&cookies, &app, device.as_ref());
             visit.flash(Flash::AccountCreated).await;
             typed::remember(&cookies, &app, user.email.as_str());
-            return Ok(Redirect::to(urls::LOGIN).into_response());
+            return Ok(Redirect::to(&identity::remembering(urls::LOGIN, next.as_ref())).into_response());
         }
-        Confirmed::Gone => return gone(&app, &cookies, page),
+        Confirmed::Gone => return gone(&app, &cookies, page, next),
         Confirmed::Closed => return closed(page),
         Confirmed::Invalid(opened, problems) => (opened, problems),
         Confirmed::UsernameTaken(opened) => {
             let problems = Problems::one(ConfirmForm::username, page.t.username_just_taken());
             let page = ConfirmPage { taken: true, problems, ..ConfirmPage::new(page, *opened, username) };
-            return html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page);
+            return page.answer(&app, StatusCode::UNPROCESSABLE_ENTITY, next.as_ref()).await;
         }
     };
     let mut page = ConfirmPage::new(page, *opened, username);
@@ -310,7 +377,7 @@ pub async fn confirm(
             if let SignupProblem::Password(_) = problem { ConfirmForm::password } else { ConfirmForm::username };
         page.problems.add(field, problem.words(page.page.t));
     }
-    html(StatusCode::UNPROCESSABLE_ENTITY, client.locale, &page)
+    page.answer(&app, StatusCode::UNPROCESSABLE_ENTITY, next.as_ref()).await
 }
 
 /// Forgets a sign-up that is confirmed. The visit gets another id, because another user may be logged in now.
