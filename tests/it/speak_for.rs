@@ -1,7 +1,8 @@
 //! One server collects the passwords of many people and asks at `/token` for each of them. It says whose address it speaks
 //! for, and shows the secret of a registered app.
 
-use latchkey::accounts::apps::{self, operate};
+use latchkey::accounts::access;
+use latchkey::accounts::apps;
 use latchkey::accounts::limit::clients::{Action, Source};
 use reqwest::RequestBuilder;
 use reqwest::header::WWW_AUTHENTICATE;
@@ -176,7 +177,7 @@ async fn an_app_that_is_removed_speaks_for_nobody() {
     let wiki = Wiki::register(&app, |_| {}).await;
     assert_eq!(for_person(&app, &wiki, "203.0.113.9", ("sam", OTTER)).await, 200);
     let row = apps::by_id(app.app.db.read(), wiki.id.parse().unwrap()).await.unwrap().unwrap();
-    operate::remove(&app.app.db, &row, app.app.now()).await.unwrap();
+    access::remove_app(&app.app.db, &row, app.app.now()).await.unwrap();
     assert_eq!(for_person(&app, &wiki, "203.0.113.9", ("sam", OTTER)).await, 401);
 }
 
