@@ -76,7 +76,7 @@ impl Drop for Chromedriver {
 }
 
 fn link_to(path: &str) -> String {
-    format!("a[href='{path}'], a[href*='{path}?token=']")
+    format!("a[href='{path}'], a[href*='{path}?token='], a[href^='{path}?next=']")
 }
 
 pub fn button_of(action: &str) -> String {
