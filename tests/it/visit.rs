@@ -94,7 +94,7 @@ async fn a_sweep_leaves_the_newest_visits_and_lets_others_write_meanwhile() {
     const TOO_MANY: u64 = 30_000;
     let app = TestApp::start().await;
     let inner = app.app.clone();
-    app.stop().await; // its own sweeper, which would take a part of the rows
+    let _folder = app.stop().await; // without its own sweeper, which would take a part of the rows
     let (db, now) = (&inner.db, inner.now());
     let row = |n: u64| visit_store::ActiveModel {
         id: Set(format!("visit {n}")),
