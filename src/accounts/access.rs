@@ -1,4 +1,4 @@
-//! The apps that see an account, for its owner, who takes access away.
+//! The apps that see an account. Its owner looks at them, and takes their access away.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub struct Access {
     pub scopes: Scopes,
     /// Since when.
     pub since: OffsetDateTime,
-    /// When it was opened, or has got other tokens, last.
+    /// The last time that the user opened it, or that it refreshed its tokens.
     pub last_used_at: OffsetDateTime,
 }
 
@@ -53,7 +53,7 @@ pub async fn all(conn: &impl ConnectionTrait, user: &User) -> Result<Vec<Access>
     Ok(access)
 }
 
-/// Takes an app's access to the account away: its tokens end, and it has to ask again. Nothing is said of an app that has none.
+/// Takes an app's access to the account away: its tokens end, and it has to ask again. For an app that has none, nothing changes.
 ///
 /// # Errors
 /// [`Fault::TooMany`](crate::accounts::Fault::TooMany): each call writes.

@@ -28,8 +28,12 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Returns what the user lets the app see.
-pub(super) async fn find(conn: &impl ConnectionTrait, user: Uuid, app: Uuid) -> Result<Option<Model>> {
+/// Returns the scopes that the user lets the app see.
+pub(super) async fn scopes(conn: &impl ConnectionTrait, user: Uuid, app: Uuid) -> Result<Scopes> {
+    Ok(find(conn, user, app).await?.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default())
+}
+
+async fn find(conn: &impl ConnectionTrait, user: Uuid, app: Uuid) -> Result<Option<Model>> {
     Ok(Entity::find().filter(Column::UserId.eq(user)).filter(Column::AppId.eq(app)).one(conn).await?)
 }
 

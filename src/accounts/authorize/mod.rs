@@ -20,7 +20,6 @@ use crate::accounts::user::{self, User};
 use crate::accounts::{Accounts, Asked, Client, Result};
 use crate::clock::APART;
 use request::{Params, Read, Refusal, Request, Stranger};
-use scope::Scopes;
 
 /// What the browser does next.
 #[derive(Debug)]
@@ -104,8 +103,7 @@ pub async fn authorize(
     if is_other && meant != Meant::Unknown {
         return refuse("login_required");
     }
-    let granted = grant::find(accounts.db.read(), user.id, request.app.id).await?;
-    let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
+    let granted = grant::scopes(accounts.db.read(), user.id, request.app.id).await?;
     // Any program on the user's machine can take the scheme or the port of a public app, and nobody sees which one asks. So an
     // answer is given to it only when the user says so now (RFC 8252, 8.6).
     let is_unsure = request.app.public && !request.redirect_uri.starts_with("https:");
@@ -129,8 +127,7 @@ pub async fn authorize(
     }
     // Once more, with the user's row locked: the user may be taking the app's access away at this moment, and must not find that
     // the app has given it back to itself.
-    let granted = grant::find(&tx, user.id, request.app.id).await?;
-    let granted = granted.map(|grant| Scopes::parse(&grant.scopes)).unwrap_or_default();
+    let granted = grant::scopes(&tx, user.id, request.app.id).await?;
     if decision.is_none() && !request.app.trusted && !granted.cover(&request.scopes) {
         return if request.prompt.none { refuse("consent_required") } else { Ok(Step::Ask { request, user: user.id }) };
     }

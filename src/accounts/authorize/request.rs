@@ -29,9 +29,9 @@ impl Params {
         if pairs.next().is_some() { Self::default() } else { params }
     }
 
-    /// Returns parameters that came in a form.
+    /// Returns parameters that came in a form, which has bounded their number.
     pub fn of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(pairs.take(Self::MOST).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     /// Returns a parameter. One without a value is as one that is not there (RFC 6749, 3.1).

@@ -117,8 +117,6 @@ pub struct Notice {
 /// Takes the next notices that are due, `most` of them and one of each app, for [`LEASE`]: no other node gets them meanwhile.
 /// `busy` apps are left out.
 pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) -> Result<Vec<Notice>> {
-    use sea_orm::sea_query::ExprTrait; // here, because it gives every time a `max` of its own
-
     let due = Condition::all()
         .add(Column::DoneAt.is_null())
         .add(Condition::any().add(Column::NextAttemptAt.is_null()).add(Column::NextAttemptAt.lte(now)));
@@ -138,10 +136,7 @@ pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) 
     let told: HashMap<_, _> =
         told.filter_map(|app| app.backchannel_uri.clone().map(|uri| (app.id, (app, uri)))).collect();
     if rows.iter().any(|row| !told.contains_key(&row.app_id)) {
-        let nobody = Column::DoneAt.is_null().and(Column::AppId.is_not_in(told.keys().copied()));
-        let done = Entity::update_many().col_expr(Column::DoneAt, Expr::value(now)).filter(nobody);
-        let seen = Func::coalesce([Expr::col(Column::SeenAt), Expr::value(now)]);
-        done.col_expr(Column::SeenAt, seen.into()).exec(db.write()).await?;
+        end_untold(db, told.keys().copied(), now).await?;
     }
     let mut notices: Vec<Notice> = vec![];
     for row in rows {
@@ -149,18 +144,32 @@ pub async fn take(db: &Db, (most, busy): (usize, &[Uuid]), now: OffsetDateTime) 
         let Some((app, uri)) = told.get(&row.app_id).filter(|_| is_first && notices.len() < most).cloned() else {
             continue;
         };
-        let leased = Entity::update_many()
-            .col_expr(Column::NextAttemptAt, Expr::value(now + LEASE))
-            .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-            .filter(Column::Id.eq(row.id))
-            .filter(Column::Attempts.eq(row.attempts)) // another node may have taken it
-            .filter(due.clone());
-        if leased.exec(db.write()).await?.rows_affected == 1 {
+        if lease(db, &row, due.clone(), now).await? {
             let row = Model { attempts: row.attempts + 1, seen_at: row.seen_at.or(Some(now)), ..row };
             notices.push(Notice { row, app, uri });
         }
     }
     Ok(notices)
+}
+
+/// Ends the notices of apps that are not among those that are told.
+async fn end_untold(db: &Db, told: impl Iterator<Item = Uuid>, now: OffsetDateTime) -> Result<()> {
+    let untold = Condition::all().add(Column::DoneAt.is_null()).add(Column::AppId.is_not_in(told));
+    let seen = Func::coalesce([Expr::col(Column::SeenAt), Expr::value(now)]);
+    let done = Entity::update_many()
+        .col_expr(Column::DoneAt, Expr::value(now))
+        .col_expr(Column::SeenAt, seen.into())
+        .filter(untold);
+    done.exec(db.write()).await?;
+    Ok(())
+}
+
+/// Takes a notice that is still due, for [`LEASE`]. Returns `false` if another node has taken it.
+async fn lease(db: &Db, row: &Model, due: Condition, now: OffsetDateTime) -> Result<bool> {
+    let leased =
+        ActiveModel { attempts: Set(row.attempts + 1), next_attempt_at: Set(Some(now + LEASE)), ..Default::default() };
+    let unchanged = due.add(Column::Id.eq(row.id)).add(Column::Attempts.eq(row.attempts));
+    Ok(Entity::update_many().set(leased).filter(unchanged).exec(db.write()).await?.rows_affected == 1)
 }
 
 /// Returns the token that tells an app of the end of a session (OpenID Connect Back-Channel Logout 1.0, 2.4).

@@ -47,24 +47,24 @@ pub async fn read(
         return Ok(Err(Refused::Address));
     }
     let hint = match params.get("id_token_hint") {
-        Some(hint) => Some(signed_token::hint(accounts, hint, issuer, now).await?),
         None => None,
+        Some(token) => match signed_token::hint(accounts, token, issuer, now).await? {
+            None => return Ok(Err(Refused::App)),
+            hint => hint,
+        },
     };
-    let Some(hint) = hint.map_or(Some(None), |hint| hint.map(Some)) else { return Ok(Err(Refused::App)) };
-    let named = params.get("client_id").map(|_| params.client_id());
-    let id = match (&hint, named) {
-        (_, Some(None)) => return Ok(Err(Refused::App)),
-        (Some(hint), Some(Some(id))) if hint.aud != id => return Ok(Err(Refused::App)),
-        (Some(hint), _) => Some(hint.aud),
-        (None, named) => named.flatten(),
-    };
-    let app = match id {
-        Some(id) => apps::by_id(accounts.db.read(), id).await?,
-        None => None,
-    };
-    if id.is_some() && app.is_none() {
-        return Ok(Err(Refused::App)); // the operator has removed it
+    let named = params.client_id();
+    let is_no_id = named.is_none() && params.get("client_id").is_some();
+    if is_no_id || hint.as_ref().is_some_and(|hint| named.is_some_and(|named| named != hint.aud)) {
+        return Ok(Err(Refused::App));
     }
+    let app = match hint.as_ref().map(|hint| hint.aud).or(named) {
+        None => None,
+        Some(id) => match apps::by_id(accounts.db.read(), id).await? {
+            None => return Ok(Err(Refused::App)), // the operator has removed it
+            app => app,
+        },
+    };
     let to = match (params.get("post_logout_redirect_uri"), &app) {
         (Some(uri), Some(app)) if app.logout_uris.have(uri) => Some(uri),
         (Some(_), Some(_)) => return Ok(Err(Refused::Address)),

@@ -152,9 +152,8 @@ pub(in crate::accounts) async fn end_since(conn: &impl ConnectionTrait, user: Uu
 
 /// Ends every session of the user but this one, which gets another id: a copy of its cookie then opens nothing (OWASP ASVS
 /// 5.0, 7.2.4), and neither does what an app has got in it. Its time of log-in stays, so that an attacker cannot prolong it in
-/// this way. Returns the session and how
-/// many others have ended, or `None` if it has ended meanwhile. Call it with the user's row locked. Otherwise two sessions
-/// that end each other would wait for each other.
+/// this way. Returns the session and how many others have ended, or `None` if it has ended meanwhile. Call it with the user's row
+/// locked. Otherwise two sessions that end each other would wait for each other.
 pub(in crate::accounts) async fn keep_only(
     conn: &impl ConnectionTrait,
     session: &Session,
