@@ -78,7 +78,8 @@ impl Destination {
         }
         let host: AppHost = authority.parse().ok()?;
         let url = Url::parse(text).ok()?;
-        let alone = Url::parse(&format!("{}{authority}", scheme(https))).ok()?;
+        // By the host that we have read, so that a port which we take for the usual one is the usual one of this scheme.
+        let alone = Url::parse(&format!("{}{host}", scheme(https))).ok()?;
         let same = url.origin() == alone.origin() && url.username().is_empty() && url.password().is_none();
         same.then(|| Self { url: text.to_owned(), host })
     }
@@ -179,6 +180,7 @@ mod tests {
             "https://wiki%2eexample.com/",
             "https://wiki.example.com:x/",
             "https://wiki.example.com:/",
+            "https://wiki.example.com:80/",
             "https://wiki.example.com /",
             "https://wiki.example.com/a b",
             "https://wiki.example.com/\u{8d44}",
@@ -191,6 +193,7 @@ mod tests {
             assert_eq!(Destination::parse(text, true), None, "{text:?}");
         }
         assert!(Destination::parse("http://wiki.localhost:80/", false).is_some());
+        assert!(Destination::parse("http://wiki.localhost:443/", false).is_none());
     }
 
     proptest! {
