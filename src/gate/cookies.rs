@@ -24,9 +24,16 @@ pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
+/// What may stand around the name and the value of a cookie (RFC 6265, 4.2.1).
+///
+/// No other blank is taken away. Browsers let a host below our domain plant a cookie whose name begins with U+2000, because that is
+/// not the prefix `__Host-`. Without its blank, it would pass for ours.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Returns the name and the value of each cookie of a request, as they were sent.
 pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(axum::http::header::COOKIE).iter();
     let all = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()).flat_map(|line| line.split(';'));
-    all.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
+    all.filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.trim_matches(BLANKS), value.trim_matches(BLANKS)))
 }
