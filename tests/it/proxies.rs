@@ -439,6 +439,25 @@ async fn works(kind: Proxy) {
     let mut said = [0; 5];
     timeout(Duration::from_secs(20), stream.read_exact(&mut said)).await.expect("an echo").unwrap();
     assert_eq!(&said, b"hello");
+    // No other tunnel: what goes through it would be asked about once, and cleaned never.
+    for upgrade in ["h2c", "websocket, h2c", "h2c, websocket"] {
+        let h2c = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", upgrade), ("HTTP2-Settings", "AAMAAABk")];
+        let mut stream = behind.connect("GET /", &[&h2c[..], &own].concat(), "").await;
+        let (head, body) = read_head(&mut stream).await;
+        let seen = String::from_utf8_lossy(&body).to_lowercase();
+        assert!(
+            head.starts_with("HTTP/1.1 400") || head.starts_with("HTTP/1.1 403") || head.starts_with("HTTP/1.1 200"),
+            "{upgrade}: {head}"
+        );
+        assert!(!seen.contains("\r\nupgrade: "), "{upgrade}: {seen}");
+    }
+    // A client names headers that a proxy has to take away. Those that Latchkey has set are not among them.
+    let hop = [own[0], ("Connection", "close, Remote-User, Remote-Id")];
+    let answer = behind.send("GET /", &hop, "").await;
+    if answer.status != 400 {
+        let seen: Vec<_> = answer.seen().into_iter().map(|(name, _)| name.to_lowercase()).collect();
+        assert!(["remote-user", "remote-id"].iter().all(|name| seen.iter().any(|seen| seen == name)), "{seen:?}");
+    }
 
     assert_eq!(behind.process.run(&["user", "log-out", "sam"]).code, Some(0));
     assert_eq!(behind.send("GET /", &[own[0], NAVIGATES], "").await.status, 302, "logged out");
