@@ -20,7 +20,7 @@ fn insert(distinct: &str) -> String {
          SELECT {distinct} id, app_id, user_id, coalesce(sid, session_id) FROM authorizations
          WHERE session_id = OLD.id AND code_used_at IS NOT NULL
          ON CONFLICT (app_id, sid) DO UPDATE
-         SET id = excluded.id, seen_at = NULL, done_at = NULL, attempts = 0, next_attempt_at = NULL, last_error = NULL"
+         SET id = excluded.id, whole = TRUE, seen_at = NULL, done_at = NULL, attempts = 0, next_attempt_at = NULL, last_error = NULL"
     )
 }
 
@@ -44,6 +44,7 @@ impl MigrationTrait for Migration {
             .col(uuid("app_id"))
             .col(uuid("user_id"))
             .col(uuid("sid"))
+            .col(boolean("whole").default(true))
             .col(time_null("seen_at"))
             .col(time_null("done_at"))
             .col(integer("attempts").default(0))

@@ -17,19 +17,22 @@ use crate::recent::Recent;
 /// How long the hosts of apps are kept in memory. Each request to an app asks for one, so none is read from the database.
 const KEPT: Duration = Duration::from_secs(1);
 
+/// How long a failure is kept. Otherwise each of the requests that wait would fail by itself, one after the other.
+const FAILURE_KEPT: Duration = Duration::from_millis(250);
+
 type ByHost = Arc<HashMap<AppHost, Arc<Application>>>;
 
 /// Finds apps by their hosts.
 pub struct Hosts {
     db: Db,
-    /// The words of a failure are not kept.
+    /// Or the words of a failure.
     recent: Recent<Result<ByHost, String>>,
 }
 
 impl Hosts {
     /// Returns the hosts of the apps in this database.
     pub fn new(db: Db) -> Self {
-        Self { db, recent: Recent::new(|read| if read.is_ok() { KEPT } else { Duration::ZERO }) }
+        Self { db, recent: Recent::new(|read| if read.is_ok() { KEPT } else { FAILURE_KEPT }) }
     }
 
     /// Returns the app at this host, as of a second ago at most.

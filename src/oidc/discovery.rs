@@ -11,7 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use time::Duration;
 
 use crate::accounts::apps;
 use crate::accounts::authorize::scope::Scope;
@@ -60,24 +59,26 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "request_uri_parameter_supported": false,
         "claims_parameter_supported": false,
     });
-    kept("application/json", &document, LONG, &headers)
+    kept("application/json", &document, &seldom(), &headers)
 }
 
 /// GET /.well-known/jwks.json (RFC 7517, 5)
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
     let in_use = apps::algorithms(app.db.read()).await?;
     let keys = app.accounts.signing.published(&in_use, app.now()).await?;
-    kept("application/jwk-set+json", &json!({ "keys": keys }), LONG, &headers)
+    kept("application/jwk-set+json", &json!({ "keys": keys }), &seldom(), &headers)
 }
 
-/// How long a reader keeps what seldom changes.
-const LONG: Duration = PUBLISHED_KEPT;
+/// Says how long a reader keeps what seldom changes.
+fn seldom() -> String {
+    format!("public, max-age={}", PUBLISHED_KEPT.whole_seconds())
+}
 
-/// Answers with a document that its reader may keep for this time, or says that the one it has is still the same (RFC 9110, 13).
+/// Answers with a document that its reader may keep as `cache` says, or says that the one it has is still the same (RFC 9110, 13).
 pub(super) fn kept(
     media_type: &'static str,
     document: &impl Serialize,
-    time: Duration,
+    cache: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let body = Bytes::from(serde_json::to_vec(document).map_err(Error::internal)?);
@@ -86,7 +87,7 @@ pub(super) fn kept(
     let is_known = known
         .flat_map(|line| line.split(','))
         .any(|known| ["*", &tag].contains(&known.trim().trim_start_matches("W/")));
-    let about = [(header::CACHE_CONTROL, format!("public, max-age={}", time.whole_seconds())), (header::ETAG, tag)];
+    let about = [(header::CACHE_CONTROL, cache.to_owned()), (header::ETAG, tag)];
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }

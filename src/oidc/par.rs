@@ -21,7 +21,7 @@ pub async fn push(State(app): State<Arc<App>>, headers: HeaderMap, Form(form): F
     if caller.public {
         return Err(Problem::Unknown(false));
     }
-    match pushed::push(&app.db, &caller, &Params::of(form.iter()), app.now()).await? {
+    match pushed::push(&app.accounts, &caller, &Params::of(form.iter()), app.now()).await? {
         Ok(uri) => {
             let body = json!({ "request_uri": uri, "expires_in": pushed::LIVES.whole_seconds() });
             Ok((StatusCode::CREATED, Json(body)).into_response())

@@ -1,18 +1,20 @@
 //! Which sessions have ended, for those who look at tokens without asking us.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde_json::{Value, json};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
+use super::client;
 use super::discovery::kept;
 use super::error::Problem;
 use crate::accounts::logout;
 use crate::app::App;
-use crate::gate::form::{Query, form};
+use crate::gate::form::{Fields, Query, form};
 
 form! {
     /// The query.
@@ -22,19 +24,34 @@ form! {
     }
 }
 
-/// GET /oauth/revocations: the sessions of apps that have ended while access tokens of theirs may still be valid. An id of a session says
-/// nothing to whoever has no token of it, so everybody may read them.
+/// GET /oauth/revocations: what has ended while access tokens of it may still be valid.
+///
+/// Everybody may read which sessions have ended: an id of a session says nothing to whoever has no token of it. Only an app with its
+/// secret reads what has ended of itself. The id of a session is the same in all apps, so an app would find out by others' entries
+/// which apps its users use.
 pub async fn show(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     Query(SinceQuery { since }): Query<SinceQuery>,
 ) -> Result<Response, Problem> {
+    let caller = match headers.contains_key(header::AUTHORIZATION) {
+        true => Some(client::authenticate(&app, &headers, &Fields::default()).await?),
+        false => None,
+    };
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
     let ended = logout::ended(&app.db, since.unwrap_or(OffsetDateTime::UNIX_EPOCH), app.now()).await?;
-    let entry = |row: logout::Model| {
-        let at = row.seen_at.map(OffsetDateTime::unix_timestamp);
-        json!({ "client_id": row.app_id, "sid": row.sid, "at": at })
+    let at = |row: &logout::Model| row.seen_at.map(OffsetDateTime::unix_timestamp);
+    let (entries, cache): (Vec<Value>, _) = match caller {
+        Some(caller) => {
+            let own = ended.iter().filter(|row| row.app_id == caller.id);
+            let entry = |row: &logout::Model| json!({ "client_id": caller.id, "sid": row.sid, "at": at(row) });
+            (own.map(entry).collect(), "private, max-age=1")
+        }
+        None => {
+            let whole: BTreeMap<_, _> = ended.iter().filter(|row| row.whole).map(|row| (row.sid, at(row))).collect();
+            let entry = |(sid, at)| json!({ "sid": sid, "at": at });
+            (whole.into_iter().map(entry).collect(), "public, max-age=1")
+        }
     };
-    let ended: Vec<Value> = ended.into_iter().map(entry).collect();
-    Ok(kept("application/json", &json!({ "revocations": ended }), Duration::SECOND, &headers)?)
+    Ok(kept("application/json", &json!({ "revocations": entries }), cache, &headers)?)
 }

@@ -223,11 +223,7 @@ async fn those_who_verify_tokens_themselves_ask_which_sessions_have_ended() {
     assert_eq!(refresh(&app, &wiki, &got["refresh_token"]).await.0, 400);
     let (tag, said) = ask("").await;
     let entries = said["revocations"].as_array().unwrap();
-    assert_eq!(
-        (entries.len(), &entries[0]["sid"], &entries[0]["client_id"]),
-        (1, &known["sid"], &json!(wiki.id)),
-        "{said}"
-    );
+    assert_eq!((entries.len(), &entries[0]["sid"], entries[0].get("client_id")), (1, &known["sid"], None), "{said}");
     assert!((at..=at + 10).contains(&entries[0]["at"].as_i64().unwrap()), "{said}");
     assert_eq!(ask(&format!("?since={at}")).await.1["revocations"].as_array().unwrap().len(), 1);
     assert_eq!(ask(&format!("?since={}", at + 60)).await.1, json!({ "revocations": [] }));
@@ -237,4 +233,36 @@ async fn those_who_verify_tokens_themselves_ask_which_sessions_have_ended() {
     // Once all its access tokens have expired, nobody needs to know.
     app.app.clock.advance(time::Duration::minutes(11));
     assert_eq!(ask("").await.1, json!({ "revocations": [] }));
+}
+
+/// An app does not find out which other apps its users use, and one app's end is not that of the session.
+#[tokio::test]
+async fn an_app_reads_what_has_ended_of_itself() {
+    let app = TestApp::start().await;
+    let register =
+        async |name: &str| Wiki::register(&app, |new| (new.name, new.trusted) = (name.parse().unwrap(), true)).await;
+    let (wiki, bank) = (register("Wiki").await, register("Bank").await);
+    let mut sam = app.user("sam", OTTER).await;
+    let known = opened(&app, &wiki, &mut sam).await;
+    assert_eq!(opened(&app, &bank, &mut sam).await["sid"], known["sid"]);
+    let ask = async |caller: Option<(&str, &str)>| {
+        let mut request = reqwest::Client::new().get(format!("{}/oauth/revocations", app.url));
+        if let Some((id, secret)) = caller {
+            request = request.basic_auth(id, Some(secret));
+        }
+        let answer = request.send().await.unwrap();
+        let cache = answer.headers()["cache-control"].to_str().unwrap().to_owned();
+        let said: Value = answer.json().await.unwrap();
+        let entries = said["revocations"].as_array().cloned().unwrap_or_default();
+        (cache, entries.iter().map(|entry| (entry["client_id"].clone(), entry["sid"].clone())).collect::<Vec<_>>())
+    };
+    let own = |wiki: &Wiki| (json!(wiki.id), known["sid"].clone());
+    sam.post("/profile/apps", &[("app", &wiki.id)]).await;
+    assert_eq!(ask(None).await, ("public, max-age=1".to_owned(), vec![]), "the session goes on");
+    assert_eq!(ask(Some((&wiki.id, &wiki.secret))).await, ("private, max-age=1".to_owned(), vec![own(&wiki)]));
+    assert_eq!(ask(Some((&bank.id, &bank.secret))).await.1, []);
+    sam.log_out().await;
+    assert_eq!(ask(None).await.1, [(Value::Null, known["sid"].clone())], "once, and of no app");
+    assert_eq!(ask(Some((&bank.id, &bank.secret))).await.1, [own(&bank)]);
+    assert_eq!(ask(Some((&bank.id, &wiki.secret))).await, ("no-store".to_owned(), vec![]));
 }

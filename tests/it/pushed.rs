@@ -1,5 +1,6 @@
 //! An app sends its request ahead of its user (RFC 9126).
 
+use latchkey::accounts::limit::clients::{Action, Source};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -124,6 +125,8 @@ async fn what_could_not_be_answered_is_refused_at_once() {
         let (status, said) = push(&app, caller, &[]).await;
         assert_eq!((status, &said["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_client")));
     }
+    let long = "s".repeat(4096);
+    assert_eq!(push(&app, &wiki, &[("state", &long)]).await.0, StatusCode::BAD_REQUEST);
     // The secret may be in the form too, and is not kept.
     let fields = [
         ("client_id", wiki.id.as_str()),
@@ -140,4 +143,43 @@ async fn what_could_not_be_answered_is_refused_at_once() {
     use sea_orm::EntityTrait;
     let rows = Entity::find().all(app.app.db.read()).await.unwrap();
     assert_eq!((rows.len(), rows[0].parameters.contains(&wiki.secret)), (1, false), "{rows:?}");
+}
+
+/// A botnet that clicks on an app's log-in makes the app send requests. It fills no table, and other apps go on.
+#[tokio::test]
+async fn an_app_sends_no_more_than_so_many() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let bank = Wiki::register(&app, |new| new.name = "Bank".parse().unwrap()).await;
+    let own = Source { ip: None, via: Some(wiki.id.parse().unwrap()) };
+    let clients = &app.app.accounts.limits.clients;
+    let mut refused = 0;
+    for _ in 0..20 {
+        while clients.take(Action::Push, own, app.app.now()).is_ok() {}
+        refused = push(&app, &wiki, &[]).await.0.as_u16();
+        if refused == 429 {
+            break; // else another one had come, which takes 50 ms
+        }
+    }
+    assert_eq!(refused, 429);
+    assert_eq!(push(&app, &bank, &[]).await.0, StatusCode::CREATED);
+    app.app.clock.advance(time::Duration::seconds(1));
+    assert_eq!(push(&app, &wiki, &[]).await.0, StatusCode::CREATED);
+}
+
+/// Two browsers come with one request at the same moment.
+#[tokio::test]
+async fn one_request_gets_one_code() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let sam = app.user("sam", OTTER).await;
+    for _ in 0..4 {
+        let path = at(&wiki.id, &pushed(&app, &wiki, &[]).await);
+        let opened = (0..4).map(|_| {
+            let (mut sam, path) = (sam.clone(), path.clone());
+            async move { open(&mut sam, &path).await.is_err() }
+        });
+        let codes = futures_util::future::join_all(opened).await;
+        assert_eq!(codes.into_iter().filter(|code| *code).count(), 1);
+    }
 }

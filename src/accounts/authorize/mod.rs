@@ -132,8 +132,10 @@ pub async fn authorize(
         return if request.prompt.none { refuse("consent_required") } else { Ok(Step::Ask { request, user: user.id }) };
     }
     grant::give(&tx, (user.id, request.app.id), &request.scopes, now).await?;
+    if !pushed::use_up(&tx, params).await? {
+        return Ok(Step::Stranger(Stranger::Pushed));
+    }
     let code = authorization::begin(&tx, session, &request, now).await?;
-    pushed::forget(&tx, params).await?;
     if !granted.cover(&request.scopes) {
         event::record(&tx, EventKind::AppAllowed, Some(user.id), &Asked::new(client, now)).await?;
     }

@@ -9,11 +9,12 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::request::{self, Params, Read, Refusal, Stranger};
-use crate::accounts::Result;
 use crate::accounts::apps::Application;
+use crate::accounts::limit::clients::{Action, Source};
 use crate::accounts::token::{Token, TokenDigest};
+use crate::accounts::{Accounts, Result};
 use crate::chance;
-use crate::db::{Db, delete_in_batches};
+use crate::db::delete_in_batches;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "pushed_requests")]
@@ -35,12 +36,23 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// How long a pushed request works: long enough to log in, and to reset a password first.
 pub const LIVES: Duration = Duration::minutes(10);
+/// The longest request, in bytes as a query.
+const LONGEST: usize = 4096;
 /// What the address of a pushed request begins with (RFC 9126, 2.2).
 const URN: &str = "urn:ietf:params:oauth:request_uri:";
 
 /// Keeps a request of this app, and returns the address by which its user's browser names it. Only a request that could be answered
 /// is kept.
-pub async fn push(db: &Db, app: &Application, params: &Params, now: OffsetDateTime) -> Result<Result<String, Refusal>> {
+///
+/// # Errors
+/// [`Fault::TooMany`](crate::accounts::Fault::TooMany) when the app has sent too many.
+pub async fn push(
+    Accounts { db, limits, .. }: &Accounts,
+    app: &Application,
+    params: &Params,
+    now: OffsetDateTime,
+) -> Result<Result<String, Refusal>> {
+    limits.clients.take(Action::Push, Source { ip: None, via: Some(app.id) }, now)?;
     let refuse = |description| Ok(Err(Refusal { error: "invalid_request", description }));
     if params.get("request_uri").is_some() {
         return refuse("a pushed request has no request_uri"); // RFC 9126, 2.1
@@ -50,6 +62,9 @@ pub async fn push(db: &Db, app: &Application, params: &Params, now: OffsetDateTi
     }
     // The secret is for this server only.
     let own = params.with("client_secret", &[("client_id", &app.id.to_string())]);
+    if own.len() > LONGEST {
+        return refuse("the request is longer than 4096 characters");
+    }
     match request::read(db.read(), &Params::parse(&own)).await? {
         Read::Valid(_) => {}
         Read::Refused(_, refusal) => return Ok(Err(refusal)),
@@ -80,12 +95,11 @@ pub async fn resolve<'a>(
     Ok(of_app.map(|row| Cow::Owned(Params::parse(&row.parameters))))
 }
 
-/// Deletes the pushed request, if it is one, with the code that it got: it works once (RFC 9126, 7.3).
-pub(super) async fn forget(conn: &impl ConnectionTrait, params: &Params) -> Result<()> {
-    if let Some(digest) = digest(params) {
-        Entity::delete_many().filter(Column::UriDigest.eq(digest)).exec(conn).await?;
-    }
-    Ok(())
+/// Deletes the pushed request, if it is one, with the code that it got: it works once (RFC 9126, 7.3). Returns `false` if another
+/// browser has used it meanwhile.
+pub(super) async fn use_up(conn: &impl ConnectionTrait, params: &Params) -> Result<bool> {
+    let Some(digest) = digest(params) else { return Ok(true) };
+    Ok(Entity::delete_many().filter(Column::UriDigest.eq(digest)).exec(conn).await?.rows_affected == 1)
 }
 
 fn digest(params: &Params) -> Option<TokenDigest> {

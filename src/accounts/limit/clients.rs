@@ -26,6 +26,9 @@ pub enum Action {
     /// [`Action::LogIn`]: wrong passwords that come from the address of a server must not shut out the people for whom it
     /// speaks, and the people at one server may log in at the same moment.
     Secret,
+    /// A request that an app sends ahead of its user. It is counted by the app. A visitor who has not logged in makes the app
+    /// send one.
+    Push,
     /// A form that asks for an account, or for its email once more.
     SignUp,
     /// A form that asks for an email.
@@ -50,6 +53,9 @@ impl Action {
             Self::LogIn | Self::Link | Self::Draft => Rate { burst: 30, every: Duration::seconds(20) },
             Self::KnownLogIn | Self::Secret => Rate { burst: 300, every: Duration::seconds(1) },
             Self::Replay => Rate { burst: 60, every: Duration::seconds(1) },
+            // A row lives for ten minutes, is deleted a quarter of an hour later at the latest, and has 4 KB at most: 31 000 rows at most
+            // for each app.
+            Self::Push => Rate { burst: 1000, every: Duration::milliseconds(50) },
             Self::Note => Rate { burst: 5, every: Duration::seconds(60) },
             Self::SignUp | Self::Letter | Self::OwnLetter => Rate { burst: 30, every: Duration::seconds(120) },
         }
@@ -69,7 +75,9 @@ impl Action {
             Self::Letter | Self::Draft => Some(Rate { burst: 10_000, every: Duration::milliseconds(20) }),
             // A row lives for 15 seconds at most, so there are 7000 of them at most, of 2 KB.
             Self::Replay => Some(Rate { burst: 4000, every: Duration::milliseconds(5) }),
-            Self::LogIn | Self::KnownLogIn | Self::Secret | Self::Link | Self::OwnLetter | Self::Note => None,
+            Self::LogIn | Self::KnownLogIn | Self::Secret | Self::Push | Self::Link | Self::OwnLetter | Self::Note => {
+                None
+            }
         }
     }
 }

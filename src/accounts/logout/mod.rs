@@ -29,6 +29,7 @@ pub struct Model {
     pub app_id: Uuid,
     pub user_id: Uuid,
     pub sid: Uuid,
+    pub whole: bool,
     pub seen_at: Option<OffsetDateTime>,
     pub done_at: Option<OffsetDateTime>,
     pub attempts: i32,
@@ -52,6 +53,7 @@ pub(super) async fn of_app(conn: &impl ConnectionTrait, of: (Uuid, Uuid)) -> Res
             app_id: Set(app),
             user_id: Set(user),
             sid: Set(sid),
+            whole: Set(false),
             seen_at: Set(None),
             done_at: Set(None),
             attempts: Set(0),
@@ -59,8 +61,15 @@ pub(super) async fn of_app(conn: &impl ConnectionTrait, of: (Uuid, Uuid)) -> Res
             last_error: Set(None),
         };
         // Another id, so that a node that tells of the last end now does not note that this one is told.
-        let again =
-            [Column::Id, Column::SeenAt, Column::DoneAt, Column::Attempts, Column::NextAttemptAt, Column::LastError];
+        let again = [
+            Column::Id,
+            Column::Whole,
+            Column::SeenAt,
+            Column::DoneAt,
+            Column::Attempts,
+            Column::NextAttemptAt,
+            Column::LastError,
+        ];
         let insert = Entity::insert(row);
         insert
             .on_conflict(OnConflict::columns([Column::AppId, Column::Sid]).update_columns(again).to_owned())
