@@ -126,6 +126,13 @@ async fn signing_up(sam: &mut Critic, app: &TestApp) {
     sam.presses("/signup/confirm").await;
     sam.shows("signup-confirm-elsewhere-errors", "#errors").await;
 
+    let forum = Wiki::register(app, |new| new.name = "Forum".parse().unwrap()).await;
+    let request = form_urlencoded::byte_serialize(forum.request(&[]).as_bytes()).collect::<String>();
+    sam.opens(&format!("/signup?next={request}")).await;
+    sam.shows("signup-for-app", "main .card > p").await;
+    sam.opens("/auth/enter?to=elsewhere").await;
+    sam.shows("forward-stranger", "main .card p").await;
+
     sam.opens("/signup").await;
     sam.shows("signup", "form[action='/signup']").await;
     sam.types("email", "sam@").await;
