@@ -5,9 +5,9 @@
 //! ```text
 //! 4   main
 //! 3   cli > server                          runs one command; serves until it is stopped
-//! 2   web  api  oidc  mail                  the doors and the postman; none imports another
+//! 2   web  api  oidc  forward  mail         the doors and the postman; none imports another
 //! 1¾  gate                                  what every request passes, at each door
-//! 1½  app > visit_store replay_store nodes  the shared state; the tables of visits, of answers to forms, of servers
+//! 1½  app > visit_store replay_store nodes  the shared state; the tables of visits, of replays, of nodes
 //! 1¼  words                                 texts for errors; names of browsers
 //! 1   accounts                              what is true of accounts: sea-orm, argon2; no axum, askama, lettre
 //! 0   look > config > keys seal > secret    the site's files and colours; the settings; the keys; the secret

@@ -375,7 +375,7 @@ authorize-too-long = The app that sent you here has sent more than this site can
 apps = Apps
 apps-with-access = Apps with access
 apps-none = No app has access to your account.
-apps-lead = You log in to these apps with your account. If you take access away, the app is logged out, and asks again the next time.
+apps-lead = You use your account to log in to these apps. If you take access away, the app can no longer see your account. It may ask you again the next time you open it.
 # $at (Element)
 apps-since = Since { $at }
 apps-sees = It sees:
@@ -391,7 +391,7 @@ logout-lead = This logs you out of { $site }, and of the apps that you opened wi
 logout-lead-of-app = { $app } asks to log you out of { $site }, and of the apps that you opened with it.
 logout-stay = Stay logged in
 logout-refused = You were not logged out
-logout-unknown-app = The app that sent you here is not the one that it says, or is not registered at this site.
+logout-unknown-app = This request to log you out does not come from an app that is registered at this site.
 logout-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 event-app-allowed = App allowed to see your account
 
@@ -403,11 +403,11 @@ forward-in-circles = { $app } does not see that you are logged in
 # $app (String)
 forward-in-circles-lead = You are logged in here, and { $app } has sent you back several times. Either your browser does not keep this site’s cookies, or they do not reach the app.
 # $host (String)
-forward-in-circles-tell = If your browser allows cookies, tell the people who run the app: the proxy at { $host } has to hand the cookies of a request on when it asks who is there.
+forward-in-circles-tell = If your browser allows cookies, tell the people who run the app: the proxy at { $host } must pass on the cookies of a request when it asks who is logged in.
 forward-try-again = Try again
 forward-logged-out = You have been logged out
 # $app (String)
 forward-nothing-lost = What you have sent has not reached { $app } yet, and it is not lost:
-forward-step-log-in = Log in in another tab.
+forward-step-log-in = Open another tab and log in there.
 forward-step-reload = Come back to this tab and reload it. The browser asks whether to send the form again: say yes.
-forward-log-in = Log in in another tab
+forward-log-in = Open the log-in in a new tab

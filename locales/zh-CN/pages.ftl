@@ -305,7 +305,7 @@ authorize-too-long = 把你带到这里的应用发送的内容过长，登录�
 apps = 应用
 apps-with-access = 有访问权限的应用
 apps-none = 没有应用可以访问你的账号。
-apps-lead = 你用自己的账号登录这些应用。撤销权限后，该应用会退出登录，下次需要重新征得你的同意。
+apps-lead = 你用自己的账号登录这些应用。撤销权限后，该应用无法再访问你的账号；下次打开时，可能需要重新征得你的同意。
 apps-since = 自{ $at }起
 apps-sees = 它能看到：
 apps-end = 撤销权限
@@ -317,7 +317,7 @@ logout-lead = 这会让你退出{ $site }以及你通过它打开的应用。
 logout-lead-of-app = { $app }请求让你退出{ $site }以及你通过它打开的应用。
 logout-stay = 保持登录
 logout-refused = 你没有退出登录
-logout-unknown-app = 把你带到这里的应用与它声称的不符，或者没有在本网站登记。
+logout-unknown-app = 这个退出登录的请求不是来自在本网站登记的应用。
 logout-unknown-address = 把你带到这里的应用要求前往一个未登记的地址，因此你仍留在本网站。联系该应用的管理者。
 event-app-allowed = 允许应用查看账号
 

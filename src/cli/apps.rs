@@ -196,7 +196,7 @@ fn check_hosts(config: &mut Config, hosts: &[AppHost]) -> anyhow::Result<()> {
     let site = config.recall_public_url().cloned();
     let Some(domain) = config.recall_gate_domain() else {
         anyhow::bail!(
-            "--host needs LATCHKEY_GATE_DOMAIN, a domain that the app and this site share, such as example.com; set it for the server, restart it, and come again"
+            "--host needs LATCHKEY_GATE_DOMAIN, a domain that the app and this site share, such as example.com; set it, restart the server, and run this command again"
         );
     };
     for host in hosts {

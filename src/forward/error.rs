@@ -12,7 +12,9 @@ use crate::locale::Locale;
 pub fn text(_: &App, _: Locale, request_id: &str, error: &Error) -> Response {
     let status = error.kind.status();
     let words = match error.kind {
-        ErrorKind::Busy | ErrorKind::Unavailable => "Who is there cannot be found out at the moment. Try again soon.",
+        ErrorKind::Busy | ErrorKind::Unavailable => {
+            "The server cannot check who is logged in at the moment. Try again soon."
+        }
         ErrorKind::Internal => "Something went wrong.",
         _ => status.canonical_reason().unwrap_or_default(),
     };

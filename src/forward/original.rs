@@ -92,14 +92,14 @@ impl Original {
     }
 }
 
-const NO_HOST: &str = "The proxy names no host, or two.";
+const NO_HOST: &str = "The proxy sends no host, or two hosts.";
 
 /// Returns the value of a header that came once at most.
 fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, &'static str> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (line, None) => Ok(line.map(|line| line.as_bytes())),
-        _ => Err("A header of the proxy came twice."),
+        _ => Err("The proxy sent an X-Forwarded-… header twice."),
     }
 }
 

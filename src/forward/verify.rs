@@ -21,7 +21,7 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Result<Res
     let (parts, _) = request.into_parts();
     let no = |words| Ok(refused(StatusCode::FORBIDDEN, words));
     if app.settings.gate_domain.is_none() {
-        return no("LATCHKEY_GATE_DOMAIN is not set, so no app shares its users' log-ins.");
+        return no("LATCHKEY_GATE_DOMAIN is not set, so no proxy may ask who is logged in.");
     }
     let original = match Original::of(&parts, &app) {
         Ok(original) => original,

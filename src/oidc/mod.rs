@@ -6,7 +6,7 @@ pub mod backchannel;
 mod client;
 mod discovery;
 mod error;
-mod par;
+mod pushed;
 mod revocations;
 mod shown_token;
 mod token;
@@ -34,7 +34,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::OAUTH_METADATA, get(discovery::configuration))
         .route(urls::JWKS, get(discovery::jwks))
         .route(urls::OAUTH_TOKEN, post(token::redeem))
-        .route(urls::PUSHED, post(par::push))
+        .route(urls::PUSHED, post(pushed::push))
         .route(urls::REVOKE, post(shown_token::revoke))
         .route(urls::INTROSPECT, post(shown_token::introspect))
         .route(urls::REVOCATIONS, get(revocations::show))

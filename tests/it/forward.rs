@@ -229,7 +229,7 @@ async fn only_a_proxy_of_ours_and_for_a_registered_host_is_answered() {
         "wiki.example.localhost:8080/",
         "a@wiki.example.localhost:8080",
     ] {
-        no(host, "names no host").await;
+        no(host, "sends no host").await;
     }
     for host in ["WIKI.example.localhost:8080", "wiki.example.localhost.:8080"] {
         assert_eq!(remote(&ask(&sam, host, "/", &OPENS).await)[0], "sam", "{host}");
@@ -378,7 +378,7 @@ async fn a_proxy_that_hands_no_cookie_on_is_told_and_not_gone_through_for_ever()
     let page = open(&mut sam, &to("/a")).await.expect("a page that says so");
     page.assert_framed(400);
     assert_eq!(page.heading(), "Wiki does not see that you are logged in");
-    assert!(page.html.contains("the proxy at wiki.example.localhost:8080 has to"), "{}", page.html);
+    assert!(page.html.contains("the proxy at wiki.example.localhost:8080 must pass on"), "{}", page.html);
     assert!(open(&mut sam, &to("/a")).await.is_err(), "the user may try again");
     for number in 0..9 {
         assert!(open(&mut sam, &to(&format!("/{number}"))).await.is_err(), "a browser that restores its tabs");

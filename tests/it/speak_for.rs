@@ -160,7 +160,7 @@ async fn the_header_is_one_address() {
     for odd in ["", "x", "203.0.113.9, 10.0.0.1", "203.0.113.9:80", "[::1]", "203.0.113.0/24", "fe80::1%eth0"] {
         let asked = |request: RequestBuilder| request.basic_auth(&wiki.id, Some(&wiki.secret)).header(HEADER, odd);
         let (status, challenge, body) = log_in(&app, ("sam", OTTER), asked).await;
-        let detail = "X-Latchkey-Client-IP needs one IP address";
+        let detail = "X-Latchkey-Client-IP must be exactly one IP address";
         let expected = json!({"detail": detail, "error": "invalid_request"});
         assert_eq!((status, challenge, body), (400, None, expected), "{odd}");
     }

@@ -1,4 +1,4 @@
-//! Where an app gets its answers.
+//! Addresses that are registered for an app: where its codes go, and where it is told of log-outs.
 
 use std::str::FromStr;
 

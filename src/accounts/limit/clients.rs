@@ -35,7 +35,7 @@ pub enum Action {
     Letter,
     /// A form that asks for an email, from a browser that the account of the address knows.
     OwnLetter,
-    /// A form behind a link in an email, and the logging out of a device.
+    /// A form behind a link in an email, the logging out of a device, and taking an app's access away.
     Link,
     /// A form whose session has ended, which is kept until the next log-in.
     Draft,
