@@ -21,6 +21,7 @@ mod m20261128_000015_email_proven;
 mod m20261128_000016_app_hosts;
 mod m20261128_000017_logouts;
 mod m20261128_000018_pushed_requests;
+mod m20261128_000019_app_keys;
 
 /// Runs the steps in order.
 pub struct Migrator;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000016_app_hosts::Migration),
             Box::new(m20261128_000017_logouts::Migration),
             Box::new(m20261128_000018_pushed_requests::Migration),
+            Box::new(m20261128_000019_app_keys::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@
 pub mod access;
 mod admit;
 pub mod apps;
+pub mod assertion;
 pub mod authorize;
 mod client;
 mod context;

@@ -18,7 +18,7 @@ use crate::accounts::password::Password;
 use crate::accounts::policy::Lasting;
 use crate::accounts::speak_for::speak_for;
 use crate::app::App;
-use crate::gate::app_secret::{Shown, Unclear};
+use crate::gate::app_secret::{Proof, Shown, Unclear};
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form};
 use crate::keys::Pointer;
@@ -91,11 +91,11 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
     let shown = match Shown::read(headers, form) {
         Ok(shown) => shown,
         Err(Unclear::NotBasic) => return Err(Problem::UnknownApp(locale, true)),
-        Err(Unclear::TwoSecrets | Unclear::TwoIds) => {
+        Err(Unclear::TwoProofs | Unclear::TwoIds | Unclear::NotJwt) => {
             return Err(Problem::Token("invalid_request", t.api_two_secrets().into()));
         }
     };
-    let Some(secret) = shown.secret else { return Ok(server) };
+    let Proof::Secret(secret) = shown.proof else { return Ok(server) };
     // Two addresses are none, as in a list of hops that is passed on as it came: anyone may have written the first one.
     let address = address.to_str().ok().filter(|_| sent.next().is_none()).and_then(|text| text.parse::<IpAddr>().ok());
     let address = address.ok_or_else(|| Problem::Token("invalid_request", t.api_client_ip().into()))?;

@@ -9,6 +9,7 @@ use super::open::open_db;
 use super::proxy::{self, Proxy};
 use crate::accounts::access;
 use crate::accounts::apps::host::AppHost;
+use crate::accounts::apps::key_set::KeySet;
 use crate::accounts::apps::operate::{self, Changes, NewApp, Taken};
 use crate::accounts::apps::redirect_uri::{BackchannelUri, RedirectUri};
 use crate::accounts::apps::{self, AppName, Application};
@@ -88,6 +89,9 @@ pub(super) struct Add {
     /// It runs in a browser or on a phone, where everybody could read a secret, so it gets none.
     #[arg(long)]
     public: bool,
+    /// It signs who it is (private_key_jwt), so it gets no secret. A file with its public keys, as a JWK set.
+    #[arg(long, value_name = "FILE", value_parser = key_set, conflicts_with = "public")]
+    jwks: Option<KeySet>,
     /// It is yours: users are not asked whether it may see their name and address.
     #[arg(long)]
     trusted: bool,
@@ -125,6 +129,16 @@ pub(super) struct Edit {
     /// Where it stands behind a proxy that asks who is there, in place of all before. May come several times.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Option<Vec<AppHost>>,
+    /// It signs who it is (private_key_jwt). A file with its public keys, in place of all before, as a JWK set. Its secrets work too,
+    /// until --no-secret.
+    #[arg(long, value_name = "FILE", value_parser = key_set)]
+    jwks: Option<KeySet>,
+    /// It has no keys any more.
+    #[arg(long, conflicts_with = "jwks")]
+    no_jwks: bool,
+    /// Its secrets stop working: it signs who it is.
+    #[arg(long, conflicts_with = "no_jwks")]
+    no_secret: bool,
     /// It stands behind no such proxy any more.
     #[arg(long, conflicts_with = "hosts")]
     no_host: bool,
@@ -145,6 +159,10 @@ pub(super) struct Edit {
 fn algorithm(name: &str) -> Result<SigningAlgorithm, String> {
     SigningAlgorithm::try_from_value(&name.to_owned())
         .map_err(|_| format!("must be one of {}", algorithms().join(", ")))
+}
+
+fn key_set(path: &str) -> Result<KeySet, String> {
+    std::fs::read_to_string(path).map_err(|why| format!("cannot be read: {why}"))?.parse()
 }
 
 pub(super) async fn run(config: Config, command: AppCommand) -> anyhow::Result<()> {
@@ -227,6 +245,7 @@ async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
         algorithm: typed.algorithm,
         backchannel_uri: typed.backchannel_uri,
         backchannel_private: typed.backchannel_private,
+        key_set: typed.jwks,
     };
     let name = new.name.as_str().to_owned();
     let (app, secret) = operate::add(db, new, Clock::default().now()).await?.map_err(|why| taken(&name, why))?;
@@ -246,7 +265,7 @@ async fn add(mut config: Config, db: &Db, typed: Add) -> anyhow::Result<()> {
     if let Some(issuer) = issuer {
         out(format!("issuer:        {issuer}"))?;
     }
-    if !app.public {
+    if app.secret_digest.is_some() {
         out("The secret is not shown again; `latchkey app secret` makes another.")?;
     }
     if !app.pkce {
@@ -264,6 +283,15 @@ async fn edit(mut config: Config, db: &Db, typed: Edit) -> anyhow::Result<()> {
     if app.public && typed.pkce == Some(false) {
         anyhow::bail!("{} has no secret, so it cannot do without PKCE", app.name);
     }
+    if app.public && typed.jwks.is_some() {
+        anyhow::bail!("{} is public, so it has no keys: everybody could read their private halves", app.name);
+    }
+    if typed.no_jwks && app.secret_digest.is_none() {
+        anyhow::bail!("{0} has no secret; make one first: latchkey app secret '{0}'", app.name);
+    }
+    if typed.no_secret && typed.jwks.as_ref().or(app.key_set.as_ref()).is_none() {
+        anyhow::bail!("{} has no keys; name a file with them too: --jwks FILE", app.name);
+    }
     let name = typed.name.as_ref().map_or(app.name.clone(), |name| name.as_str().to_owned());
     let changes = Changes {
         name: typed.name,
@@ -275,6 +303,8 @@ async fn edit(mut config: Config, db: &Db, typed: Edit) -> anyhow::Result<()> {
         algorithm: typed.algorithm,
         backchannel_uri: typed.backchannel_uri,
         backchannel_private: typed.backchannel_private,
+        key_set: typed.jwks.map(Some).or(typed.no_jwks.then_some(None)),
+        no_secret: typed.no_secret,
     };
     if changes == Changes::default() {
         anyhow::bail!("nothing was named to change; `latchkey app edit --help` lists what can be");

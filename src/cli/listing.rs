@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::accounts::apps::Application;
+use crate::accounts::apps::key_set::KeySet;
 use crate::accounts::event::Event;
 use crate::accounts::outbox::{LetterState, OutboxRow};
 use crate::accounts::session::{Session, SessionKind};
@@ -122,6 +123,7 @@ pub(super) fn app_object(app: &Application) -> Value {
         "pkce": app.pkce,
         "algorithm": app.algorithm.to_value(),
         "secrets": secrets,
+        "keys": app.key_set.as_ref().map(KeySet::names).unwrap_or_default(),
         "created_at": rfc3339(app.created_at),
     })
 }
@@ -135,10 +137,11 @@ pub(super) fn app(app: &Application, json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&app_object(app));
     }
-    let kind = match (app.public, &app.old_secret_digest) {
-        (true, _) => "none, because it is public",
-        (false, None) => "one",
-        (false, Some(_)) => "two: the newest, and the one before it",
+    let kind = match (app.public, &app.secret_digest, &app.old_secret_digest) {
+        (true, ..) => "none, because it is public",
+        (false, None, _) => "none",
+        (false, Some(_), None) => "one",
+        (false, Some(_), Some(_)) => "two: the newest, and the one before it",
     };
     let consent = if app.trusted { "is not asked for, because it is trusted" } else { "is asked for" };
     let pkce = if app.pkce { "needed" } else { "not needed" };
@@ -150,6 +153,8 @@ pub(super) fn app(app: &Application, json: bool) -> anyhow::Result<()> {
         ("PKCE:", pkce.to_owned()),
         ("Signatures:", app.algorithm.to_value()),
     ];
+    let keys = app.key_set.iter().flat_map(KeySet::names);
+    lines.extend(keys.map(|name| ("Key:", name.unwrap_or("without a name").to_owned())));
     lines.extend(app.redirect_uris.0.iter().map(|uri| ("Redirect URI:", uri.as_str().to_owned())));
     lines.extend(app.logout_uris.0.iter().map(|uri| ("Log-out URI:", uri.as_str().to_owned())));
     lines.extend(app.backchannel_uri.iter().map(|uri| ("Back channel:", uri.clone())));

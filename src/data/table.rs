@@ -24,6 +24,7 @@ pub(super) const TABLES: &[&str] = &[
     "authorizations",
     "logouts",
     "pushed_requests",
+    "assertions",
 ];
 
 /// The tables that are left out on purpose: the steps, which the migrations write into every database themselves, and what

@@ -1,5 +1,4 @@
-//! What an app shows of itself (RFC 6749, 2.3; OpenID Connect Core, 9). Whether the secret is the app's is for the door to find
-//! out.
+//! What an app shows of itself (RFC 6749, 2.3; OpenID Connect Core, 9). Whether it is the app's is for the door to find out.
 
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -7,46 +6,69 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::form::Fields;
+use crate::accounts::assertion;
 
 /// What an app has sent.
 pub struct Shown {
     /// Its `client_id`, empty if there is none.
     pub id: String,
-    /// Its secret, if it sent one.
-    pub secret: Option<Zeroizing<String>>,
+    /// By what it shows that it is this app.
+    pub proof: Proof,
     /// Whether it came in `Authorization`, which a refusal has to name then.
     pub basic: bool,
 }
 
+/// By what an app shows who it is.
+pub enum Proof {
+    /// By nothing: it has only named itself.
+    Nothing,
+    /// By its secret.
+    Secret(Zeroizing<String>),
+    /// By a token that it has signed (RFC 7523).
+    Assertion(String),
+}
+
+/// The only type of assertion (RFC 7523, 2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// Why it is not clear what an app shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclear {
-    /// Its secret came in two ways at once, which are refused (RFC 6749, 2.3).
-    TwoSecrets,
+    /// It showed itself in two ways at once, which are refused (RFC 6749, 2.3).
+    TwoProofs,
     /// It named itself twice, and differently.
     TwoIds,
     /// `Authorization` is not what `Basic` means.
     NotBasic,
+    /// `client_assertion_type` is not that of a JWT.
+    NotJwt,
 }
 
 impl Shown {
-    /// Reads `client_secret_basic` or `client_secret_post`, or the name alone.
+    /// Reads `client_secret_basic`, `client_secret_post` or `private_key_jwt`, or the name alone.
     ///
     /// # Errors
     /// When it is not clear what the app shows.
     pub fn read(headers: &HeaderMap, form: &Fields) -> Result<Self, Unclear> {
         let in_form = form.once("client_secret").filter(|secret| !secret.is_empty());
-        let Some((id, secret)) = basic(headers)? else {
-            let secret = in_form.map(|secret| Zeroizing::new(secret.to_owned()));
-            return Ok(Self { id: form.text("client_id").to_owned(), secret, basic: false });
+        let assertion = form.once("client_assertion").filter(|assertion| !assertion.is_empty());
+        let basic = basic(headers)?;
+        let is_basic = basic.is_some();
+        let (id, proof) = match (basic, in_form, assertion) {
+            (Some((id, secret)), None, None) => (Some(id), Proof::Secret(secret)),
+            (None, Some(secret), None) => (None, Proof::Secret(Zeroizing::new(secret.to_owned()))),
+            (None, None, Some(_)) if form.text("client_assertion_type") != JWT_BEARER => return Err(Unclear::NotJwt),
+            (None, None, Some(jwt)) => {
+                (assertion::named(jwt).map(|id| id.to_string()), Proof::Assertion(jwt.to_owned()))
+            }
+            (None, None, None) => (None, Proof::Nothing),
+            _ => return Err(Unclear::TwoProofs),
         };
-        if in_form.is_some() {
-            return Err(Unclear::TwoSecrets);
+        let in_form = form.text("client_id");
+        match id {
+            Some(id) if form.came("client_id") && in_form != id => Err(Unclear::TwoIds),
+            id => Ok(Self { id: id.unwrap_or_else(|| in_form.to_owned()), proof, basic: is_basic }),
         }
-        if form.came("client_id") && form.text("client_id") != id {
-            return Err(Unclear::TwoIds);
-        }
-        Ok(Self { id, secret: Some(secret), basic: true })
     }
 }
 

@@ -4,32 +4,53 @@ use axum::http::HeaderMap;
 
 use super::error::Problem;
 use crate::accounts::apps::{self, Application};
+use crate::accounts::assertion;
 use crate::app::App;
-use crate::gate::app_secret::{Shown, Unclear};
+use crate::gate::app_secret::{Proof, Shown, Unclear};
 use crate::gate::form::Fields;
+use crate::urls;
 
-/// Returns the app that sends a request: by `client_secret_basic`, by `client_secret_post`, or, if it has no secret, by its
-/// name alone.
+/// Returns the app that sends a request: by `client_secret_basic`, `client_secret_post` or `private_key_jwt`, or, if it is public, by
+/// its name alone.
 ///
 /// # Errors
-/// When no app is named, when it has another secret, or when it shows two.
+/// When no app is named, when it shows something else than its own, or two things.
 pub async fn authenticate(app: &App, headers: &HeaderMap, form: &Fields) -> Result<Application, Problem> {
-    let Shown { id, secret, basic } = Shown::read(headers, form)?;
+    let Shown { id, proof, basic } = Shown::read(headers, form)?;
     let unknown = || Problem::Unknown(basic);
     let found = apps::by_id(app.db.read(), id.parse().map_err(|_| unknown())?).await?.ok_or_else(unknown)?;
-    let shown = match secret {
-        Some(secret) => found.has_secret(&secret),
-        None => found.public,
-    };
-    if shown { Ok(found) } else { Err(unknown()) }
+    match proof {
+        Proof::Assertion(jwt) => {
+            let done = assertion::accept(&app.db, &found, &jwt, &audiences(app), app.now()).await?;
+            done.map(|()| found).map_err(Problem::NotProven)
+        }
+        Proof::Secret(secret) if found.has_secret(&secret) => Ok(found),
+        Proof::Nothing if found.public => Ok(found),
+        Proof::Secret(_) | Proof::Nothing => Err(unknown()),
+    }
+}
+
+/// Returns for whom an app may make its assertion: libraries name the issuer, the token endpoint, or the address that they ask
+/// (RFC 7523, 3; RFC 9126, 2). All are ours, and each assertion works once.
+fn audiences(app: &App) -> Vec<String> {
+    let asked = [urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT];
+    let asked = asked.iter().map(|path| app.public_url.at(path).to_string());
+    asked.chain([app.public_url.origin().to_owned()]).collect()
 }
 
 impl From<Unclear> for Problem {
     fn from(unclear: Unclear) -> Self {
         match unclear {
-            Unclear::TwoSecrets => Self::Refused("invalid_request", "client_secret came in two ways"),
-            Unclear::TwoIds => Self::Refused("invalid_request", "client_id is another one than in Authorization"),
+            Unclear::TwoProofs => {
+                Self::Refused("invalid_request", "send one client_secret or client_assertion, in one way")
+            }
+            Unclear::TwoIds => {
+                Self::Refused("invalid_request", "client_id is another one than in Authorization or client_assertion")
+            }
             Unclear::NotBasic => Self::Unknown(true),
+            Unclear::NotJwt => {
+                Self::NotProven("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            }
         }
     }
 }

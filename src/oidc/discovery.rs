@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::accounts::apps;
+use crate::accounts::apps::{self, key_set::key_algorithms};
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::signing_key::{PUBLISHED_KEPT, algorithms};
 use crate::accounts::tokens;
@@ -21,9 +21,13 @@ use crate::gate::error::Error;
 use crate::locale::Locale;
 use crate::urls;
 
+/// How an app that is not public shows who it is.
+const PROOFS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
+
 /// GET /.well-known/openid-configuration (OpenID Connect Discovery, 4) and /.well-known/oauth-authorization-server (RFC 8414)
 pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
     let at = |path| app.public_url.at(path);
+    let with_none = [PROOFS, &["none"]].concat();
     let document = json!({
         "issuer": app.public_url.origin(),
         "authorization_endpoint": at(urls::AUTHORIZE),
@@ -43,9 +47,12 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms(),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": with_none,
+        "token_endpoint_auth_signing_alg_values_supported": key_algorithms(),
+        "revocation_endpoint_auth_methods_supported": with_none,
+        "revocation_endpoint_auth_signing_alg_values_supported": key_algorithms(),
+        "introspection_endpoint_auth_methods_supported": PROOFS,
+        "introspection_endpoint_auth_signing_alg_values_supported": key_algorithms(),
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

@@ -24,6 +24,8 @@ pub enum Problem {
     Refused(&'static str, &'static str),
     /// It is not known which app asks. `true` if it has sent `Authorization`, which the answer has to name then.
     Unknown(bool),
+    /// What an app has signed does not show who it is, for this reason.
+    NotProven(&'static str),
     /// An access token opens nothing here, for this reason. Without a token there is none (RFC 6750, 3.1).
     NoAccess(Option<&'static str>),
 }
@@ -45,6 +47,7 @@ impl IntoResponse for Problem {
                 let body = body("invalid_client", "no app has this client_id and client_secret");
                 (StatusCode::UNAUTHORIZED, challenge, body).into_response()
             }
+            Self::NotProven(words) => (StatusCode::UNAUTHORIZED, body("invalid_client", words)).into_response(),
             Self::NoAccess(None) => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response(),
             Self::NoAccess(Some(error)) => {
                 let status =

@@ -9,7 +9,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::accounts::authorize::pushed;
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
 use crate::accounts::session::{self, device};
-use crate::accounts::{Fault, event, limit, logout, outbox};
+use crate::accounts::{Fault, assertion, event, limit, logout, outbox};
 use crate::app::App;
 use crate::db::{Alone, within};
 use crate::visit_store;
@@ -39,6 +39,7 @@ enum Table {
     Authorizations,
     Logouts,
     PushedRequests,
+    Assertions,
 }
 
 /// Sweeps every table again and again, without end.
@@ -84,6 +85,7 @@ async fn sweep(app: &App) -> Result<(), Fault> {
             Table::Authorizations => {} // they end with their sessions
             Table::Logouts => sessions += logout::sweep(conn, now).await?,
             Table::PushedRequests => sessions += pushed::sweep(conn, now).await?,
+            Table::Assertions => sessions += assertion::sweep(conn, now).await?,
             Table::Nodes | Table::Replays => {} // the heartbeat deletes them; on SQLite there are none
         }
     }

@@ -1,9 +1,12 @@
 //! The JSON door as the tools of others use it. They know only `/openapi.json`, OAuth 2 and README.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::OTTER;
@@ -48,6 +51,19 @@ impl Workshop {
         let added = self.server.done(&[&["app", "add", name, "--json"], more].concat());
         let app: Value = serde_json::from_str(&added).unwrap();
         ["client_id", "client_secret"].map(|name| app[name].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Makes an RSA key. Returns its private half as PEM, and the path of a file with its public half as JWK.
+    pub fn key(&self) -> (String, String) {
+        let pem = self.run("openssl", &["genrsa", "2048"]);
+        let file = self.dir.path().join("key.pem");
+        fs::write(&file, &pem).unwrap();
+        let der = ["rsa", "-traditional", "-outform", "DER", "-in", file.to_str().unwrap()];
+        let der = self.command("openssl", &der).output().unwrap().stdout;
+        let jwk = Jwk::from_encoding_key(&EncodingKey::from_rsa_der(&der), Algorithm::RS256).unwrap();
+        let public = self.dir.path().join("jwks.json");
+        fs::write(&public, json!({ "keys": [jwk] }).to_string()).unwrap();
+        (pem, public.to_str().unwrap().to_owned())
     }
 
     /// Creates Sam's account and returns a token of it.
@@ -102,7 +118,11 @@ async fn an_openid_client_logs_a_user_in_by_the_whole_way() {
     workshop.server.user("sam", OTTER).await;
     let callback = "http://127.0.0.1:8000/callback";
     let [id, secret] = workshop.register("Wiki", &["--redirect-uri", callback]);
-    workshop.run("python", &[&ours("oidc.py"), &workshop.server.url, &id, &secret, callback, "sam", OTTER]);
+    let (key, public) = workshop.key();
+    let [signing, _] = workshop.register("Signing", &["--redirect-uri", callback, "--jwks", &public]);
+    for (id, shown) in [(&id, &secret), (&signing, &key)] {
+        workshop.run("python", &[&ours("oidc.py"), &workshop.server.url, id, shown, callback, "sam", OTTER]);
+    }
 }
 
 #[tokio::test]

@@ -212,6 +212,9 @@ async fn the_whole_way(script: &str) {
         workshop
             .run("node", &[&script, &workshop.server.url, &id, &secret, algorithm, callback, afterwards, "sam", OTTER]);
     }
+    let (key, public) = workshop.key();
+    let [id, _] = workshop.register("Signing", &[&registered, &["RS256", "--jwks", &public][..]].concat());
+    workshop.run("node", &[&script, &workshop.server.url, &id, &key, "RS256", callback, afterwards, "sam", OTTER]);
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ impl Wiki {
             algorithm: SigningAlgorithm::Rs256,
             backchannel_uri: None,
             backchannel_private: false,
+            key_set: None,
         };
         change(&mut new);
         let (app, secret) = operate::add(&app.app.db, new, app.app.now()).await.unwrap().unwrap();

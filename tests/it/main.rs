@@ -8,6 +8,7 @@ mod api_tools;
 mod app;
 mod apps;
 mod apps_of_strangers;
+mod assertion;
 mod authorize;
 mod backchannel;
 mod backup;

@@ -3,6 +3,7 @@
 //! OAuth calls an app a client (RFC 6749, 1.1). Here a client is whoever sends a request.
 
 pub mod host;
+pub mod key_set;
 pub mod operate;
 pub mod redirect_uri;
 
@@ -20,6 +21,7 @@ use crate::accounts::signing_key::SigningAlgorithm;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::db::Transaction;
 use host::AppHost;
+use key_set::KeySet;
 use redirect_uri::RedirectUri;
 
 /// A registered app. It is not called `App`, which is the shared state of the server.
@@ -46,6 +48,7 @@ pub struct Model {
     pub backchannel_uri: Option<String>,
     pub backchannel_private: bool,
     pub hosts: Option<AppHosts>,
+    pub key_set: Option<KeySet>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,6 +4,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Query
 use time::OffsetDateTime;
 
 use super::host::AppHost;
+use super::key_set::KeySet;
 use super::redirect_uri::{BackchannelUri, RedirectUri};
 use super::{ActiveModel, AppHosts, AppName, Application, Column, Entity, RedirectUris};
 use crate::accounts::event::{self, EventKind};
@@ -36,6 +37,8 @@ pub struct NewApp {
     pub backchannel_uri: Option<BackchannelUri>,
     /// Whether the host of that address may be on a private network.
     pub backchannel_private: bool,
+    /// The keys with which it signs who it is. Then it gets no secret.
+    pub key_set: Option<KeySet>,
 }
 
 /// What the operator changes of an app. `None` leaves it as it is.
@@ -59,6 +62,10 @@ pub struct Changes {
     pub backchannel_uri: Option<BackchannelUri>,
     /// Whether the host of that address may be on a private network.
     pub backchannel_private: Option<bool>,
+    /// These keys in place of all before, or none.
+    pub key_set: Option<Option<KeySet>>,
+    /// Whether its secrets stop working.
+    pub no_secret: bool,
 }
 
 /// What belongs to another app.
@@ -72,7 +79,7 @@ pub enum Taken {
 
 /// Registers an app. Returns it with its secret, which nobody can read again.
 pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Application, Option<Token>), Taken>> {
-    let secret = (!new.public).then(Token::random);
+    let secret = (!new.public && new.key_set.is_none()).then(Token::random);
     let app = Application {
         id: chance::id(),
         name_canonical: new.name.canonical(),
@@ -89,6 +96,7 @@ pub async fn add(db: &Db, new: NewApp, now: OffsetDateTime) -> Result<Result<(Ap
         backchannel_uri: new.backchannel_uri.map(|uri| uri.as_str().to_owned()),
         backchannel_private: new.backchannel_private,
         hosts: Some(AppHosts(new.hosts)),
+        key_set: new.key_set,
     };
     let tx = db.begin().await?;
     if let Some(taken) = taken_host(&tx, &app).await? {
@@ -138,6 +146,12 @@ pub async fn edit(
     }
     if let Some(private) = changes.backchannel_private {
         row.backchannel_private = Set(private);
+    }
+    if let Some(keys) = changes.key_set {
+        row.key_set = Set(keys);
+    }
+    if changes.no_secret {
+        (row.secret_digest, row.old_secret_digest) = (Set(None), Set(None));
     }
     if is_taken(Entity::update_many().set(row).filter(Column::Id.eq(app.id)).exec(&tx).await)? {
         return Ok(Err(Taken::Name));

@@ -177,5 +177,6 @@ fn again(
         return None;
     }
     let is_old = request.max_age.is_some_and(|most| now - session.authenticated_at > most);
-    (request.prompt.login || is_old || is_other).then(|| params.with("", &[(SINCE, &now.unix_timestamp().to_string())]))
+    (request.prompt.login || is_old || is_other)
+        .then(|| params.with(&[], &[(SINCE, &now.unix_timestamp().to_string())]))
 }

@@ -60,8 +60,9 @@ pub async fn push(
     if params.client_id().is_some_and(|id| id != app.id) {
         return refuse("client_id is another one than the app that sends the request");
     }
-    // The secret is for this server only.
-    let own = params.with("client_secret", &[("client_id", &app.id.to_string())]);
+    // What the app shows of itself is for this server only.
+    let own = params
+        .with(&["client_secret", "client_assertion", "client_assertion_type"], &[("client_id", &app.id.to_string())]);
     if own.len() > LONGEST {
         return refuse("the request is longer than 4096 characters");
     }

@@ -69,9 +69,12 @@ impl Params {
         self.0.iter().enumerate().any(|(at, (name, _))| self.0[..at].iter().any(|(before, _)| before == name))
     }
 
-    /// Returns the same parameters as a query, without one of them and with others.
-    pub fn with(&self, without: &str, more: &[(&str, &str)]) -> String {
-        let kept = self.0.iter().filter(|(name, _)| name != without && more.iter().all(|(new, _)| new != name));
+    /// Returns the same parameters as a query, without some of them and with others.
+    pub fn with(&self, without: &[&str], more: &[(&str, &str)]) -> String {
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, _)| !without.contains(&name.as_str()) && more.iter().all(|(new, _)| new != name));
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept.chain(more.iter().copied())).finish()
     }

@@ -115,7 +115,7 @@ pub async fn post(request: Request) -> Result<Response, Error> {
 pub async fn as_get(request: Request, path: &str) -> Result<Response, Error> {
     let (_, body) = body::take(request).await?;
     let query = std::str::from_utf8(&body).map_err(|_| ErrorKind::BadRequest)?;
-    let query = Params::parse(query).with("", &[]);
+    let query = Params::parse(query).with(&[], &[]);
     Ok(Redirect::to(&format!("{path}?{query}")).into_response())
 }
 

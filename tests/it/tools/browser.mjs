@@ -1,3 +1,9 @@
+/** Reads a private RSA key, as openssl writes it. */
+export async function readKey(pem) {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----/g, ''), 'base64');
+  return crypto.subtle.importKey('pkcs8', der, { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }, false, ['sign']);
+}
+
 // A browser without a screen, for clients that have no page: it follows redirects, and fills in the forms of Latchkey.
 export class Browser {
   #cookies = new Map();

@@ -1,17 +1,21 @@
 // The whole way of an app by oauth4webapi, which checks every answer to the letter: the code with PKCE, the ID token, the
 // access token (RFC 9068), userinfo, a refresh, introspection, and a log-out or a revocation.
 //
-// Usage: oauth4webapi.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
+// Usage: oauth4webapi.mjs SITE CLIENT_ID SECRET_OR_KEY ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
 import assert from 'node:assert/strict';
 import * as oauth from 'oauth4webapi';
-import { Browser } from './browser.mjs';
+import { Browser, readKey } from './browser.mjs';
 
 const [address, id, secret, algorithm, callback, afterwards, ...user] = process.argv.slice(2);
 const loopback = { [oauth.allowInsecureRequests]: true }; // plain http, on loopback
 const issuer = new URL(address);
 const browser = new Browser(address);
 const app = { client_id: id, id_token_signed_response_alg: algorithm, require_auth_time: true };
-const ways = secret ? [oauth.ClientSecretBasic(secret), oauth.ClientSecretPost(secret)] : [oauth.None()];
+const ways = secret.startsWith('-----BEGIN')
+  ? [oauth.PrivateKeyJwt(await readKey(secret))]
+  : secret
+    ? [oauth.ClientSecretBasic(secret), oauth.ClientSecretPost(secret)]
+    : [oauth.None()];
 for (const [way, kind] of ways.flatMap((way) => [[way, 'oidc'], [way, 'oauth2']])) {
   const site = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, { ...loopback, algorithm: kind }));
   const [verifier, state, nonce] = [oauth.generateRandomCodeVerifier(), oauth.generateRandomState(), oauth.generateRandomNonce()];

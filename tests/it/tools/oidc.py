@@ -1,6 +1,6 @@
 """The whole way of an app, by authlib: the code with PKCE, the ID token, userinfo, a refresh, a log-out.
 
-Usage: oidc.py SITE CLIENT_ID CLIENT_SECRET CALLBACK USERNAME PASSWORD
+Usage: oidc.py SITE CLIENT_ID SECRET_OR_KEY CALLBACK USERNAME PASSWORD
 """
 
 import os
@@ -12,6 +12,7 @@ import requests  # noqa: E402
 from authlib.common.security import generate_token  # noqa: E402
 from authlib.integrations.base_client import OAuthError  # noqa: E402
 from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
+from authlib.oauth2.rfc7523 import PrivateKeyJWT  # noqa: E402
 from authlib.oidc.core import CodeIDToken  # noqa: E402
 from joserfc import jwt  # noqa: E402
 from joserfc.jwk import KeySet  # noqa: E402
@@ -38,7 +39,8 @@ def sends(page, action, **fields):
     return goes_on(browser.post(SITE + action, data=hidden | fields, allow_redirects=False))
 
 
-for method in ["client_secret_basic", "client_secret_post"]:
+signs = CLIENT_SECRET.startswith("-----BEGIN")
+for method in ["private_key_jwt"] if signs else ["client_secret_basic", "client_secret_post"]:
     app = OAuth2Session(
         CLIENT_ID,
         CLIENT_SECRET,
@@ -47,6 +49,7 @@ for method in ["client_secret_basic", "client_secret_post"]:
         token_endpoint_auth_method=method,
         code_challenge_method="S256",
     )
+    app.register_client_auth_method(PrivateKeyJWT(site["token_endpoint"]))
     verifier, nonce = generate_token(48), generate_token()
     url, state = app.create_authorization_url(site["authorization_endpoint"], code_verifier=verifier, nonce=nonce)
     answer = goes_on(browser.get(url, allow_redirects=False))

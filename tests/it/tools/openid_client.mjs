@@ -1,13 +1,17 @@
 // The whole way of an app by openid-client: the code with PKCE, the ID token, userinfo, a refresh, a log-out.
 //
-// Usage: openid_client.mjs SITE CLIENT_ID CLIENT_SECRET ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
+// Usage: openid_client.mjs SITE CLIENT_ID SECRET_OR_KEY ALGORITHM CALLBACK AFTERWARDS USERNAME PASSWORD
 import assert from 'node:assert/strict';
 import * as client from 'openid-client';
-import { Browser } from './browser.mjs';
+import { Browser, readKey } from './browser.mjs';
 
 const [site, id, secret, algorithm, callback, afterwards, ...user] = process.argv.slice(2);
 const browser = new Browser(site);
-const ways = secret ? [client.ClientSecretBasic(secret), client.ClientSecretPost(secret)] : [client.None()];
+const ways = secret.startsWith('-----BEGIN')
+  ? [client.PrivateKeyJwt(await readKey(secret))]
+  : secret
+    ? [client.ClientSecretBasic(secret), client.ClientSecretPost(secret)]
+    : [client.None()];
 for (const way of ways) {
   const config = await client.discovery(new URL(site), id, { id_token_signed_response_alg: algorithm }, way, {
     execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks], // plain http, on loopback; signatures

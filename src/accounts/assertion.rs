@@ -1,0 +1,142 @@
+//! `assertions`: an app shows who it is by a token that it has signed (`private_key_jwt`; RFC 7523, 3; OpenID Connect Core, 9).
+//!
+//! Latchkey has the public key only. So a copy of the database is worth nothing to a thief, and a request that was read on its way
+//! works no second time.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Validation;
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use sea_orm::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::accounts::Result;
+use crate::accounts::apps::Application;
+use crate::db::{Db, delete_in_batches};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "assertions")]
+#[expect(missing_docs, reason = "the columns are described in ARCHITECTURE.md")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub expires_at: OffsetDateTime,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+#[expect(missing_docs, reason = "generated")]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// How far the clock of an app may be off.
+const SKEW: Duration = Duration::minutes(1);
+/// How long an app may make its assertions valid. Its row stays as long.
+const LONGEST: Duration = Duration::hours(1);
+
+/// What an assertion says.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    /// The times may have fractions (RFC 7519, 2).
+    exp: f64,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    jti: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    All(Vec<String>),
+}
+
+/// Returns which app says that it has signed this. It is a name to look up, and proves nothing.
+pub fn named(assertion: &str) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Named {
+        sub: Uuid,
+    }
+    insecure_decode_claims::<Named>(assertion).ok().map(|named| named.sub)
+}
+
+/// Looks whether this app has signed the assertion for one of these audiences, and lets it do so once. Returns why not, for the
+/// developer of the app.
+pub async fn accept(
+    db: &Db,
+    app: &Application,
+    assertion: &str,
+    audiences: &[String],
+    now: OffsetDateTime,
+) -> Result<Result<(), &'static str>> {
+    let Some(claims) = signed(app, assertion) else {
+        return Ok(Err("no key of this app has signed client_assertion, or it lacks iss, sub, aud, exp or jti"));
+    };
+    if let Err(why) = claims.check(app, audiences, now) {
+        return Ok(Err(why));
+    }
+    // Two apps may have the same jti. All nodes see the row.
+    let id = URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(app.id).chain_update(&claims.jti).finalize());
+    let row = ActiveModel { id: Set(id), expires_at: Set(now + LONGEST + SKEW * 2) };
+    let once = OnConflict::column(Column::Id).do_nothing().to_owned();
+    let kept = Entity::insert(row).on_conflict(once).exec_without_returning(db.write()).await?;
+    Ok(if kept == 1 { Ok(()) } else { Err("client_assertion was used before; each needs a jti of its own") })
+}
+
+/// Returns what an assertion says, if a key of this app has signed it.
+fn signed(app: &Application, assertion: &str) -> Option<Claims> {
+    let header = jsonwebtoken::decode_header(assertion).ok()?;
+    // Another kind of token that the app signs must not pass for this one (RFC 8725, 3.11).
+    let typ = header.typ.as_deref().unwrap_or("JWT");
+    if header.crit.is_some() || !["JWT", "client-authentication+jwt"].iter().any(|own| own.eq_ignore_ascii_case(typ)) {
+        return None;
+    }
+    let mut rules = Validation::new(header.alg);
+    rules.set_required_spec_claims::<&str>(&[]);
+    (rules.validate_exp, rules.validate_nbf, rules.validate_aud) = (false, false, false); // compared below, with our clock
+    let mut keys = app.key_set.iter().flat_map(|keys| keys.of(&header));
+    keys.find_map(|key| jsonwebtoken::decode::<Claims>(assertion, &key, &rules).ok()).map(|token| token.claims)
+}
+
+impl Claims {
+    fn check(&self, app: &Application, audiences: &[String], now: OffsetDateTime) -> Result<(), &'static str> {
+        let (now, skew) = (now.unix_timestamp() as f64, SKEW.as_seconds_f64());
+        let id = app.id.to_string();
+        if self.iss != id || self.sub != id {
+            return Err("iss and sub of client_assertion must be the client_id");
+        }
+        let named = match &self.aud {
+            Audience::One(one) => std::slice::from_ref(one),
+            Audience::All(all) => all.as_slice(),
+        };
+        // Whoever else is named could use the assertion here, as the app.
+        if named.is_empty() || !named.iter().all(|named| audiences.contains(named)) {
+            return Err("aud of client_assertion must be the issuer or the address of this endpoint, and nothing else");
+        }
+        if self.exp <= now - skew {
+            return Err("client_assertion has expired");
+        }
+        if self.exp > now + LONGEST.as_seconds_f64() + skew {
+            return Err("client_assertion must expire within an hour");
+        }
+        if [self.nbf, self.iat].into_iter().flatten().any(|from| from > now + skew) {
+            return Err("client_assertion is not valid yet");
+        }
+        if self.jti.is_empty() {
+            return Err("client_assertion needs a jti");
+        }
+        Ok(())
+    }
+}
+
+/// Deletes what has expired. Returns how many.
+pub async fn sweep(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<u64> {
+    Ok(delete_in_batches::<Entity>(conn, Column::ExpiresAt.lte(now)).await?)
+}
