@@ -13,7 +13,9 @@ use crate::{HERON, OTTER};
 async fn follow(browser: &mut Browser, page: &Page, text: &str) -> Result<Page, Url> {
     let links = page.links();
     let link = links.iter().find(|(words, _)| words == text).unwrap_or_else(|| panic!("no “{text}”: {links:?}"));
-    open(browser, &link.1).await
+    let here = page.path.split('?').next().unwrap();
+    let to = if link.1.starts_with('?') { format!("{here}{}", link.1) } else { link.1.clone() };
+    open(browser, &to).await
 }
 
 /// Comes from an app and signs up. Returns the page that says where the letter is.
@@ -284,4 +286,31 @@ async fn the_language_that_an_app_asks_for_goes_along() {
     press(&mut sam, page.form("/signup").fill("password", OTTER)).await.expect("where the letter is");
     let letter = app.letters_to("sam@example.com", 1).await.remove(0);
     assert!(letter.subject.contains("验证"), "{}", letter.subject);
+}
+
+/// Libraries make long requests: this one has a `state` of 500 bytes.
+#[tokio::test]
+async fn another_language_loses_no_long_way() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    app.user("sam", OTTER).await;
+    let mut sam = app.browser();
+    let state = "a/+=&".repeat(100);
+    let page = open(&mut sam, &wiki.request(&[("state", &state)])).await.expect("the log-in");
+    let page = follow(&mut sam, &page, "简体中文").await.expect("the same in Chinese");
+    assert!(page.html.contains("登录后继续前往 Wiki"), "{}", page.html);
+    let back = log_in(&mut sam, &page, "sam", OTTER).await.expect_err("the app");
+    assert_eq!(parameters(&back)["state"], state);
+}
+
+#[tokio::test]
+async fn a_site_that_is_closed_leads_from_the_sign_up_to_the_log_in_for_the_app() {
+    let app = TestApp::start_with(&["--signup", "closed"]).await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let mut sam = app.browser();
+    let request: String = url::form_urlencoded::byte_serialize(wiki.request(&[]).as_bytes()).collect();
+    let page = sam.open(&format!("/signup?next={request}")).await;
+    page.assert_framed(403);
+    let page = follow(&mut sam, &page, "Log in").await.expect("the log-in");
+    assert!(page.html.contains("Log in to go on to Wiki."), "{}", page.html);
 }

@@ -20,9 +20,9 @@ use crate::urls::{self, Next};
 /// How long a browser remembers its choice.
 const KEPT: Duration = Duration::days(365);
 
-/// The longest query that is carried along when the language changes, in bytes. No page of ours has a longer one. It stands
-/// in every link to another language, and as `Location` it is up to three times as long, before anything is limited.
-pub const QUERY_MAX: usize = 1024;
+/// The longest query that is carried along when the language changes, in bytes: the log-in's has the whole request of an app in it
+/// ([`Next`]). It stands in every link to another language, and in `Location`, before anything is limited.
+pub const QUERY_MAX: usize = 4096;
 
 /// Returns the language for a browser in which no user is known yet.
 pub fn of_browser(app: &App, headers: &HeaderMap) -> Language {

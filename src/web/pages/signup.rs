@@ -71,11 +71,14 @@ impl SignupPage {
 #[template(path = "signup/closed.html")]
 struct ClosedPage {
     page: Page,
+    /// The log-in, which leads to the page to go on to.
+    log_in: Cow<'static, str>,
 }
 
 /// Returns the page of a site that accepts no sign-ups.
-fn closed(page: Page) -> Result<Response, Error> {
-    html(StatusCode::FORBIDDEN, page.locale, &ClosedPage { page })
+fn closed(page: Page, next: Option<&Next>) -> Result<Response, Error> {
+    let log_in = identity::remembering(urls::LOGIN, next);
+    html(StatusCode::FORBIDDEN, page.locale, &ClosedPage { page, log_in })
 }
 
 form! {
@@ -97,7 +100,7 @@ pub async fn show(
     page: Page,
 ) -> Result<Response, Error> {
     if app.settings.signup == Signup::Closed {
-        return closed(page);
+        return closed(page, query.next.as_ref());
     }
     let before = if query.again.0 { visit.signup().await? } else { None };
     let next = query.next.or_else(|| before.as_ref()?.goes_on_to(app.now()));
@@ -159,7 +162,7 @@ pub async fn ask(
             welcome(&app, logged_in, &cookies, &visit).await?;
             Ok(identity::onward(form.next))
         }
-        SignUp::Closed => closed(Page::plain(&app, client.locale)),
+        SignUp::Closed => closed(Page::plain(&app, client.locale), form.next.as_ref()),
         SignUp::Invalid(invalid) => {
             let mut problems = Problems::default();
             for problem in invalid {
@@ -363,7 +366,7 @@ pub async fn confirm(
             return Ok(Redirect::to(&identity::remembering(urls::LOGIN, next.as_ref())).into_response());
         }
         Confirmed::Gone => return gone(&app, &cookies, page, next),
-        Confirmed::Closed => return closed(page),
+        Confirmed::Closed => return closed(page, next.as_ref()),
         Confirmed::Invalid(opened, problems) => (opened, problems),
         Confirmed::UsernameTaken(opened) => {
             let problems = Problems::one(ConfirmForm::username, page.t.username_just_taken());
