@@ -1,11 +1,12 @@
 //! Forward-auth with real proxies and several nodes.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use latchkey::accounts::{operator, user};
 use reqwest::{Client, redirect};
@@ -163,10 +164,11 @@ impl Proxy {
                 command
             }
             Self::Caddy => {
-                write("proxy.conf", &format!("{{\n\tadmin off\n\tskip_install_trust\n}}\n{text}"));
+                // An example has options of its own.
+                let own = if text.contains("\tadmin off\n") { "" } else { "{\n\tadmin off\n\tskip_install_trust\n}\n" };
+                write("Caddyfile", &format!("{own}{text}"));
                 let mut command = Command::new("caddy");
-                command.arg(if check { "validate" } else { "run" });
-                command.args(["--adapter", "caddyfile", "--config"]).arg(dir.join("proxy.conf"));
+                command.arg(if check { "validate" } else { "run" }).arg("--config").arg(dir.join("Caddyfile"));
                 command.env("HOME", dir).env("XDG_DATA_HOME", dir).env("XDG_CONFIG_HOME", dir);
                 command
             }
@@ -209,6 +211,8 @@ struct Behind {
     dir: TempDir,
     process: Process,
     proxy: Child,
+    /// Where the app stands, without the port.
+    name: String,
     port: u16,
 }
 
@@ -257,6 +261,11 @@ impl Behind {
 
     /// As [`Behind::start`], with another configuration.
     async fn start_with(kind: Proxy, change: impl FnOnce(String) -> String) -> Self {
+        Self::start_as("Wiki", kind, change).await
+    }
+
+    /// As [`Behind::start_with`], with another app.
+    async fn start_as(app: &str, kind: Proxy, change: impl FnOnce(String) -> String) -> Self {
         crate::needs("a proxy");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap());
@@ -270,8 +279,9 @@ impl Behind {
             ("LATCHKEY_SIGNUP", "open"),
         ])
         .await;
-        process.done(&["app", "add", "Wiki", "--host", &format!("wiki.{DOMAIN}:{port}")]);
-        let printed = process.done(&["app", "proxy", "wiki", "--for", kind.name(), "--upstream", &upstream]);
+        let name = format!("{}.{DOMAIN}", app.to_lowercase());
+        process.done(&["app", "add", app, "--host", &format!("{name}:{port}")]);
+        let printed = process.done(&["app", "proxy", app, "--for", kind.name(), "--upstream", &upstream]);
         let printed = change(printed);
         let dir = tempfile::tempdir().unwrap();
         make_certificate(dir.path());
@@ -279,7 +289,7 @@ impl Behind {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let proxy = command.spawn().unwrap();
-        let mut behind = Self { dir, process, proxy, port };
+        let mut behind = Self { dir, process, proxy, name, port };
         until("the proxy answers", async || {
             let log = || fs::read_to_string(behind.dir.path().join("log")).unwrap();
             assert!(behind.proxy.try_wait().unwrap().is_none(), "it ended: {}\n{printed}", log());
@@ -290,7 +300,7 @@ impl Behind {
     }
 
     fn host(&self) -> String {
-        format!("wiki.{DOMAIN}:{}", self.port)
+        format!("{}:{}", self.name, self.port)
     }
 
     /// Sends a request through the proxy.
@@ -567,4 +577,117 @@ async fn a_user_of_chromium_goes_through_the_log_in_to_the_app() {
     sam.sees("form[action='/login']").await;
     sam.driver.goto(&page).await.unwrap();
     sam.sees("form[action='/login']").await;
+}
+
+/// Returns what stands in `examples/apps/static_site`, with the addresses of this test, and its pages in this folder. All but
+/// the files is what is printed for an app there.
+fn static_site(printed: &str, pages: &Path) -> String {
+    let between = |text: &str, start: &str, end: &str| {
+        let rest = text.split(start).nth(1).unwrap_or_else(|| panic!("no {start:?}: {text}"));
+        rest.split(end).next().unwrap().to_owned()
+    };
+    let addresses = [
+        (":8080", format!(":{}", between(printed, "http://handbook.example.localhost:", " {"))),
+        (":3000", format!(":{}", between(printed, "forward_auth 127.0.0.1:", " {"))),
+        ("root * examples/apps/static_site/pages\n", format!("root * {}\n", pages.display())),
+    ];
+    let here = |text: String| addresses.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours));
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/apps/static_site");
+    for page in fs::read_dir(example.join("pages")).unwrap() {
+        let (from, name) = page.map(|page| (page.path(), page.file_name())).unwrap();
+        let mut copy = File::create(pages.join(name)).unwrap();
+        copy.write_all(here(fs::read_to_string(from).unwrap()).as_bytes()).unwrap();
+        // A very old file, of which a browser thinks that it stays as it is (RFC 9111, 4.2.2).
+        copy.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    }
+    let ours = here(fs::read_to_string(example.join("Caddyfile")).unwrap());
+    let site = |text: &str| text[text.find("\nhttp://").expect("a site")..].to_owned();
+    let files = format!("\t\t# A browser{}\t\tfile_server\n", between(&ours, "\t\t# A browser", "\t\tfile_server\n"));
+    let app = format!("\t\treverse_proxy {}\n", between(printed, "\t\treverse_proxy ", "\n"));
+    assert_eq!(site(&ours).replace(&files, &app), site(printed), "the example is not what is printed any more");
+    ours
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_static_site_of_the_examples_is_for_users_only() {
+    let pages = tempfile::tempdir().unwrap();
+    let behind = Behind::start_as("Handbook", Proxy::Caddy, |printed| static_site(&printed, pages.path())).await;
+    let mut sam = behind.browser();
+    let form = sam.open("/signup").await.form("/signup").fill("email", "sam@example.com").fill("username", "sam");
+    let name = "Sam <b id=eve>史密斯</b> & {{env \"HOME\"}}";
+    assert_eq!(sam.submit(form.fill("full_name", name).fill("password", OTTER)).await.path, "/profile");
+    let gate = format!("latchkey_gate={}", sam.cookies["latchkey_gate"]);
+
+    let has_a_page = |answer: &Answer| answer.body.to_lowercase().contains("holidays");
+    let ways = ["/", "/index.html", "/holidays.html", "//holidays.html", "/x/%2e%2e/holidays.html", "/holidays.html?a"];
+    for way in ways {
+        let answer = behind.send(&format!("GET {way}"), &[("Cookie", &gate), NAVIGATES], "").await;
+        assert!(matches!(answer.status, 200 | 308), "{way}: {answer:?}");
+        assert!(answer.status == 308 || has_a_page(&answer), "{way}: {answer:?}");
+        let more =
+            [("Remote-User", "eve"), ("Range", "bytes=0-"), ("If-None-Match", "*"), ("Cookie", "latchkey_gate=x")];
+        for headers in [&[NAVIGATES][..], &[&more[..], &[NAVIGATES]].concat()] {
+            let answer = behind.send(&format!("GET {way}"), headers, "").await;
+            assert!(answer.status == 302 && !has_a_page(&answer), "{way}: {answer:?}");
+            let to = &answer.header("location")[0];
+            assert!(to.starts_with(&format!("{}/auth/enter?to=", behind.process.url)), "{to}");
+        }
+        for method in ["GET", "HEAD", "POST", "OPTIONS", "PROPFIND"] {
+            let answer = behind.send(&format!("{method} {way}"), &more, "").await;
+            assert!(answer.status == 401 && !has_a_page(&answer), "{method} {way}: {answer:?}");
+        }
+    }
+    let answer = behind.send("GET /", &[("Cookie", &gate), ("Remote-Name", "eve")], "").await;
+    let escaped = "<p>Sam &lt;b id=eve&gt;史密斯&lt;/b&gt; &amp; {{env &#34;HOME&#34;}} is here.";
+    assert!(answer.body.contains(escaped), "{answer:?}");
+    assert_eq!(answer.header("etag").len(), 0, "the page of one user is not that of another");
+    for way in ["/Caddyfile", "/../Caddyfile", "/pages/", "/Cargo.toml"] {
+        let answer = behind.send(&format!("GET {way}"), &[("Cookie", &gate)], "").await;
+        assert!(matches!(answer.status, 400 | 404), "{way}: {answer:?}");
+    }
+
+    let visitor = Visitor::on(&behind.process.url, "en", (DESK, Script::On), &[]).await;
+    let site = format!("http://{}", behind.host());
+    visitor.driver.goto(format!("{site}/holidays.html")).await.unwrap();
+    visitor.types("login", "sam").await;
+    visitor.types("password", OTTER).await;
+    visitor.presses("/login").await;
+    until("the page that was asked for", async || {
+        (visitor.driver.current_url().await.unwrap().as_str() == format!("{site}/holidays.html")).then_some(())
+    })
+    .await;
+    visitor.takes("a[href='/']").await;
+    assert!(visitor.driver.source().await.unwrap().contains("Sam &lt;b id=eve&gt;史密斯"), "the name is a name");
+    visitor.takes("a[href='holidays.html']").await;
+    visitor.takes("a[href='/']").await;
+    visitor.takes("a[href$='/oauth/logout']").await;
+    visitor.presses("/oauth/logout/confirm").await;
+    visitor.finds("form[action='/login']").await;
+    // Over the question of the log-out, to the handbook.
+    visitor.driver.execute("history.go(-2)", vec![]).await.unwrap();
+    until("it is not shown", async || {
+        let url = visitor.driver.current_url().await.unwrap();
+        url.query().is_some_and(|query| query.contains("handbook")).then_some(())
+    })
+    .await;
+    visitor.finds("form[action='/login']").await;
+    for page in ["/holidays.html", "/"] {
+        visitor.driver.goto(format!("{site}{page}")).await.unwrap();
+        visitor.finds("form[action='/login']").await;
+    }
+}
+
+/// A newcomer types what stands in README, and copies what stands in the page about forward-auth.
+#[test]
+fn what_is_written_about_the_static_site_is_what_stands_in_it() {
+    let example = include_str!("../../examples/apps/static_site/Caddyfile");
+    let commands = example.lines().skip(2).map_while(|line| line.strip_prefix("# ")).collect::<Vec<_>>().join("\n");
+    assert!(commands.contains("latchkey app add Handbook") && commands.contains("caddy run"), "{commands}");
+    assert!(include_str!("../../README.md").contains(&format!("\n```sh\n{commands}\n```\n")), "{commands}");
+    let copied =
+        include_str!("../../docs/forward-auth.md").split("```caddy\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(
+        copied.lines().count() > 3 && copied.lines().all(|line| example.contains(&format!("{line}\n"))),
+        "{copied}"
+    );
 }
