@@ -12,16 +12,21 @@
 //! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
 //!   `bare`) that renders a page of the same size, with no layers and no database. For signed-in pages it verifies the JWT in
 //!   the cookie first;
-//! - the yardstick of `/auth/verify` is a handler that does nothing. `figures verify` measures this alone.
+//! - the yardstick of `/auth/verify` is a handler that does nothing, during log-ins the same beside raw argon2id. `figures verify`
+//!   measures this alone, in a minute;
+//! - the yardstick of `/oauth/token` is what an answer consists of: two RSA signatures, one thread per core, or the commit, if
+//!   that is slower. `figures tokens` measures this alone, in a minute.
 //!
 //! A figure and its yardstick are measured in turns, because machines are noisy, and a ratio is the median over the turns. A
 //! value is the median of its runs with the minimum and the maximum. The program only reports: a missed aim is not an error.
-//! It takes about two minutes.
+//! It takes about four minutes.
 
 #![expect(clippy::print_stdout, reason = "the program prints a table")]
 
+mod forward;
 mod measured;
 mod served;
+mod tokens;
 
 use std::env;
 use std::path::Path;
@@ -29,7 +34,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -45,7 +50,7 @@ use uuid::Uuid;
 use measured::{
     Run, Runs, Table, cores, device, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up,
 };
-use served::{Server, binary, cookies, fetch, free_port, with};
+use served::{Server, cookies, fetch, free_port, with};
 
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
@@ -70,19 +75,29 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let run = Run::begin("cargo run --release --example figures")?;
+    let what = env::args().nth(1);
+    let words: Vec<_> = ["cargo run --release --example figures"].into_iter().chain(what.as_deref()).collect();
+    let run = Run::begin(&words.join(" "))?;
 
-    let dir = tempfile::tempdir()?;
-    if env::args().nth(1).as_deref() == Some("verify") {
-        sign_up(Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await?).await?;
-        let mut table = Table::default();
-        questions(dir.path(), &mut table).await?;
-        table.print();
-        return run.end();
+    let (dir, mut table) = (tempfile::tempdir()?, Table::default());
+    sign_up(Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await?).await?;
+    match what.as_deref() {
+        None => {
+            site(dir.path(), &mut table).await?;
+            forward::measure(dir.path(), &mut table).await?;
+            tokens::measure(dir.path(), &mut table).await?;
+        }
+        Some("verify") => forward::measure(dir.path(), &mut table).await?,
+        Some("tokens") => tokens::measure(dir.path(), &mut table).await?,
+        Some(other) => bail!("{other} is none of `verify` and `tokens`"),
     }
-    let latchkey = async || Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await;
-    sign_up(latchkey().await?).await?;
-    let mut table = Table::default();
+    table.print();
+    run.end()
+}
+
+/// Measures what visitors and users of the site meet.
+async fn site(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
+    let latchkey = async || Server::latchkey(dir, &[("LATCHKEY_SIGNUP", "open")]).await;
     let mut starts = Runs::default();
     for _ in 0..STARTS {
         let server = latchkey().await?;
@@ -90,22 +105,24 @@ async fn measure() -> anyhow::Result<()> {
         server.stop()?;
     }
     table.row("start to first answer", [&starts.show("ms"), "", "", "< 150 ms", met(starts.median() < 150.0)]);
-    let raw = logins(latchkey().await?, &mut table).await?;
-    bursts(latchkey, raw, &mut table).await?;
-    pages(latchkey().await?, dir.path(), &mut table).await?;
-    questions(dir.path(), &mut table).await?;
-    table.print();
-    run.end()
+    let raw = logins(latchkey().await?, table).await?;
+    bursts(latchkey, raw, table).await?;
+    pages(latchkey().await?, dir, table).await
+}
+
+/// Returns log-ins in browsers that the accounts know: others cost an email.
+async fn known_browsers(server: &Server) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut requests = vec![];
+    for user in 0..LOGINS_AT_ONCE {
+        let jar = cookies(server.connect().await?.ask(&log_in(user)).await?.text);
+        requests.push(with(&log_in(user), device(&jar)));
+    }
+    Ok(requests)
 }
 
 /// Measures log-ins per second in turns with raw argon2. Returns the hashes per second of raw argon2.
 async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
-    let mut requests = vec![];
-    for user in 0..LOGINS_AT_ONCE {
-        // In a browser that the account knows: others cost an email.
-        let jar = cookies(server.connect().await?.ask(&log_in(user)).await?.text);
-        requests.push(with(&log_in(user), device(&jar)));
-    }
+    let requests = known_browsers(&server).await?;
     let [mut rate, mut cost, mut raw_rate, mut raw_cost, mut ratios] = [const { Runs(Vec::new()) }; 5];
     for _ in 0..LOGIN_TURNS {
         let (a, before) = (server.load(&requests, 303, LOGINS_FOR).await?, processor_time(std::process::id())?);
@@ -235,31 +252,6 @@ async fn in_turns(
     table.row("  processor time of one", [&cost.show("µs"), &yardstick, &ratio, "", ""]);
     table.row("  the client's share of a core (bare)", [&client.show("%"), "", "", "", ""]);
     Ok(())
-}
-
-/// Measures how often a second a proxy may ask who is there, in turns with a handler that does nothing.
-async fn questions(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
-    let settings = [
-        ("LATCHKEY_SIGNUP", "open"),
-        ("LATCHKEY_PUBLIC_URL", "http://accounts.example.localhost"),
-        ("LATCHKEY_GATE_DOMAIN", "example.localhost"),
-        ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1"),
-    ];
-    let ours = Server::latchkey(dir, &settings).await?;
-    let mut command = Command::new(binary()?);
-    command.args(["app", "add", "Wiki", "--host", "wiki.example.localhost"]).env_clear().envs(settings);
-    ensure!(command.env("LATCHKEY_DATA_DIR", dir).output()?.status.success(), "no app was added");
-    let jar = cookies(ours.connect().await?.ask(&log_in(0)).await?.text);
-    let gate = jar.split("; ").find(|cookie| cookie.starts_with("latchkey_gate=")).unwrap_or_default();
-    let path = "/auth/verify HTTP/1.1\r\nX-Forwarded-Host: wiki.example.localhost\r\nX-Forwarded-Uri: /a?b=c\r\n";
-    let request = with(format!("GET {path}Host: localhost\r\n\r\n").as_bytes(), gate);
-    sleep(Duration::from_millis(1100)).await; // an app is seen within a second
-    ensure!(ours.connect().await?.ask(&request).await?.status == 200, "the user is not there");
-    let bare = Server::bare(dir, [0, 0]).await?;
-    let bare_request = String::from_utf8(request.clone())?.replace("/auth/verify", "/empty").into_bytes();
-    in_turns((&ours, request), (&bare, bare_request), ("`/auth/verify` a second", 60.0), table).await?;
-    ours.stop()?;
-    bare.stop()
 }
 
 /// Returns the size of the body in bytes.
