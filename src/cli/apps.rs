@@ -126,6 +126,9 @@ pub(super) struct Edit {
     /// Whether the host of that address is on a private network, though its name is not one.
     #[arg(long, value_name = "BOOL")]
     backchannel_private: Option<bool>,
+    /// It is told of no log-out any more.
+    #[arg(long, conflicts_with_all = ["backchannel_uri", "backchannel_private"])]
+    no_backchannel: bool,
     /// Where it stands behind a proxy that asks who is there, in place of all before. May come several times.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Option<Vec<AppHost>>,
@@ -301,8 +304,9 @@ async fn edit(mut config: Config, db: &Db, typed: Edit) -> anyhow::Result<()> {
         trusted: typed.trusted,
         pkce: typed.pkce,
         algorithm: typed.algorithm,
-        backchannel_uri: typed.backchannel_uri,
-        backchannel_private: typed.backchannel_private,
+        backchannel_uri: typed.backchannel_uri.map(Some).or(typed.no_backchannel.then_some(None)),
+        // A host on a private network is allowed for the address that goes, and for no later one.
+        backchannel_private: typed.backchannel_private.or(typed.no_backchannel.then_some(false)),
         key_set: typed.jwks.map(Some).or(typed.no_jwks.then_some(None)),
         no_secret: typed.no_secret,
     };

@@ -93,6 +93,27 @@ async fn an_app_changes_and_what_is_not_named_stays() {
 }
 
 #[tokio::test]
+async fn the_back_channel_is_taken_away() {
+    let process = Process::serving(&[]).await;
+    let back = ["--backchannel-uri", "https://wiki.example.com/back", "--backchannel-private"];
+    let added = json(&process.run(&[&["app", "add", "Wiki", "--redirect-uri", WIKI, "--json"][..], &back].concat()));
+    let of = |app: &Value| (app["backchannel_uri"].clone(), app["backchannel_private"].clone());
+    assert_eq!(of(&added), ("https://wiki.example.com/back".into(), true.into()));
+    for also in [&back[..2], &["--backchannel-private", "true"]] {
+        refused(&process.run(&[&["app", "edit", "Wiki", "--no-backchannel"], also].concat()), "--no-backchannel");
+    }
+    let shown = process.run(&["app", "show", "Wiki"]);
+    assert!(shown.out.contains("Back channel:"), "{shown:?}");
+    let without = json(&process.run(&["app", "edit", "Wiki", "--no-backchannel", "--json"]));
+    // Another address later is not on a private network unless the operator says so again.
+    assert_eq!(of(&without), (Value::Null, false.into()));
+    let shown = process.run(&["app", "show", "Wiki"]);
+    assert!(!shown.out.contains("Back channel:"), "{shown:?}");
+    let again = json(&process.run(&[&["app", "edit", "Wiki", "--json"], &back[..2]].concat()));
+    assert_eq!(of(&again), ("https://wiki.example.com/back".into(), false.into()));
+}
+
+#[tokio::test]
 async fn a_secret_changes_while_the_one_before_still_works() {
     let process = Process::serving(&[]).await;
     let first = json(&process.run(&["app", "add", "Wiki", "--redirect-uri", WIKI, "--json"]));

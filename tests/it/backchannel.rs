@@ -7,6 +7,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use latchkey::accounts::apps;
+use latchkey::accounts::apps::operate::{self, Changes};
 use latchkey::accounts::logout::{self, Entity};
 use latchkey::accounts::operator;
 use latchkey::accounts::user;
@@ -181,6 +183,26 @@ async fn an_app_that_does_not_answer_is_told_again() {
     app.app.clock.advance(time::Duration::hours(25));
     receiver.next().await;
     until("the row", async || (open().await.is_none()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_app_whose_back_channel_was_taken_away_is_told_no_more() {
+    let app = TestApp::start().await;
+    let mut receiver = Receiver::start().await;
+    let wiki = receiver.wiki(&app).await;
+    let mut sam = app.user("sam", OTTER).await;
+    opened(&app, &wiki, &mut sam).await;
+    *receiver.status.lock().unwrap() = StatusCode::INTERNAL_SERVER_ERROR;
+    sam.log_out().await;
+    receiver.next().await;
+    let row = async || Entity::find().one(app.app.db.read()).await.unwrap().expect("a row");
+    until("the row", async || row().await.last_error.is_some().then_some(())).await;
+    let registered = apps::by_id(app.app.db.read(), wiki.id.parse().unwrap()).await.unwrap().unwrap();
+    let changes = Changes { backchannel_uri: Some(None), ..Changes::default() };
+    operate::edit(&app.app.db, &registered, changes, app.app.now()).await.unwrap().unwrap();
+    app.app.clock.advance(time::Duration::hours(1));
+    until("the row is done", async || row().await.done_at.map(drop)).await;
+    assert!(receiver.got.try_recv().is_err() && row().await.attempts == 1);
 }
 
 /// Two nodes look at the same moment.

@@ -58,8 +58,8 @@ pub struct Changes {
     pub pkce: Option<bool>,
     /// How its tokens are signed.
     pub algorithm: Option<SigningAlgorithm>,
-    /// Another address where it is told of log-outs.
-    pub backchannel_uri: Option<BackchannelUri>,
+    /// Another address where it is told of log-outs, or none any more.
+    pub backchannel_uri: Option<Option<BackchannelUri>>,
     /// Whether the host of that address may be on a private network.
     pub backchannel_private: Option<bool>,
     /// These keys in place of all before, or none.
@@ -142,7 +142,7 @@ pub async fn edit(
         row.algorithm = Set(algorithm);
     }
     if let Some(uri) = changes.backchannel_uri {
-        row.backchannel_uri = Set(Some(uri.as_str().to_owned()));
+        row.backchannel_uri = Set(uri.map(|uri| uri.as_str().to_owned()));
     }
     if let Some(private) = changes.backchannel_private {
         row.backchannel_private = Set(private);
