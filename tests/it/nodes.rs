@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow};
+use latchkey::accounts::signing_key::SigningAlgorithm;
 use latchkey::accounts::user;
 use latchkey::chance;
 use latchkey::db::{Alone, Db};
@@ -17,10 +18,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::app::TestApp;
+use crate::authorize::Wiki;
 use crate::browser::{Browser, Form, Page};
 use crate::cluster::{Cluster, SECRET, count};
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
 use crate::smtp::MailServer;
+use crate::tokens::{made_up, tokens, userinfo};
 use crate::{HERON, OTTER, changes};
 
 /// Two servers and their load balancer.
@@ -482,6 +485,24 @@ async fn there(app: &TestApp, browser: &Browser) -> Browser {
 async fn no_node_shows_a_session_after_the_answer_to_one_of_a_thousand_log_outs() {
     let cluster = Cluster::start().await;
     changes::log_out_at_once(apps::<2>(&cluster).await.into(), 8, 125).await;
+}
+
+/// The first app with another algorithm makes keys at the node that it asks. It may ask any other node next.
+#[tokio::test]
+async fn a_token_is_verified_by_a_node_that_has_not_seen_its_key() {
+    let cluster = Cluster::start().await;
+    let [here, other] = apps(&cluster).await;
+    let mut sam = here.user("sam", OTTER).await;
+    // Both have read the keys that there are.
+    for node in [&here, &other] {
+        assert_eq!(userinfo(node, &made_up("none")).await.0, 401);
+    }
+    let wiki = Wiki::register(&here, |new| (new.trusted, new.algorithm) = (true, SigningAlgorithm::Es256)).await;
+    let got = tokens(&here, &wiki, &mut sam).await;
+    let access = got["access_token"].as_str().unwrap();
+    assert_eq!(userinfo(&here, access).await.0, 200);
+    // The made-up token of a moment ago may have been the one look of this second.
+    until("the other node knows the key", async || (userinfo(&other, access).await.0 == 200).then_some(())).await;
 }
 
 #[tokio::test]

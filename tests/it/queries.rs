@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Instant;
 
 use latchkey::accounts::user;
 use latchkey::db::Db;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::TestApp;
 use crate::database::sqlite_only;
-use crate::{OTTER, changes, forward};
+use crate::{OTTER, changes, forward, tokens};
 
 /// SeaORM binds the 1 of `LIMIT ?`, and SQLite looks at the value to plan. Without the guarantee that plans do not depend on
 /// values, it would prepare the statement anew each time.
@@ -119,6 +120,20 @@ async fn requests_ask_no_more_than_they_need() {
         "INSERT events, INSERT limits, INSERT limits, SELECT devices, SELECT limits, SELECT limits, SELECT users",
         app.browser().post("/login", &[("login", "nobody"), ("password", "wrong")]).await.status == 422
     );
+}
+
+#[tokio::test]
+async fn keys_that_strangers_make_up_are_looked_for_once_in_a_second() {
+    sqlite_only!("SQLite's own table of statements");
+    let app = TestApp::start().await;
+    let looks = async || asked(&app.app.db).await.0.get("SELECT signing_keys").copied().unwrap_or(0);
+    assert_eq!(tokens::userinfo(&app, &tokens::made_up("first")).await.0, 401);
+    let (before, began) = (looks().await, Instant::now());
+    for n in 0..50 {
+        assert_eq!(tokens::userinfo(&app, &tokens::made_up(&format!("stranger{n}"))).await.0, 401);
+    }
+    let (looked, seconds) = (looks().await - before, began.elapsed().as_secs());
+    assert!(looked <= i64::try_from(seconds).unwrap() + 1, "{looked} looks in {seconds} s");
 }
 
 #[tokio::test]

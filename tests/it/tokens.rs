@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use latchkey::accounts::signing_key::SigningAlgorithm;
@@ -55,6 +57,13 @@ pub async fn userinfo(app: &TestApp, token: &str) -> (StatusCode, String, Value)
         reqwest::Client::new().get(format!("{}/oauth/userinfo", app.url)).bearer_auth(token).send().await.unwrap();
     let challenge = answer.headers().get("www-authenticate").map(|text| text.to_str().unwrap().to_owned());
     (answer.status(), challenge.unwrap_or_default(), answer.json().await.unwrap_or_default())
+}
+
+/// Returns an access token of nobody, signed by a key with this name.
+pub fn made_up(kid: &str) -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let head = json!({ "typ": "at+jwt", "alg": "RS256", "kid": kid });
+    format!("{}.{}.{}", part(head), part(json!({})), "A".repeat(342))
 }
 
 /// Verifies a token as an app does: by the keys that discovery names.

@@ -73,6 +73,9 @@ const SIGNS_FOR: Duration = Duration::days(90);
 /// How long a node goes without a look at the table. A key that another node or a command has made is published before it
 /// signs, so nothing depends on this but how soon `keys rotate` is heard of.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a node goes at least between two looks for keys that tokens name and that it does not know. Any stranger can make
+/// names up.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A key that signs now, or is known to apps.
 pub struct SigningKey {
@@ -125,6 +128,11 @@ impl Ring {
         self.of(algorithm).rev().find(|key| key.signs_from <= now && key.sign.is_some())
     }
 
+    /// Returns the key with this name.
+    fn named(&self, id: &str) -> Option<&Arc<SigningKey>> {
+        self.0.iter().find(|key| key.id == id)
+    }
+
     /// Returns whether there is a key that signs, and one that will.
     fn is_complete(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> bool {
         let next = self.of(algorithm).any(|key| key.signs_from > now && key.sign.is_some());
@@ -138,7 +146,8 @@ pub struct SigningKeys {
     /// Newest first. Keys are sealed with the first, and all open.
     seals: Vec<Seals>,
     ring: RwLock<Option<(Instant, Ring)>>,
-    looking: Mutex<()>,
+    /// One look at a time. It has the time of the last look for an unknown key.
+    looking: Mutex<Option<Instant>>,
 }
 
 impl SigningKeys {
@@ -164,26 +173,49 @@ impl SigningKeys {
         Ok(ring.0.iter().map(|key| key.public.clone()).collect())
     }
 
-    /// Returns the key with this name, by which one of our own tokens is verified.
+    /// Returns the key with this name, by which one of our own tokens is verified. Another node may have made it a moment ago.
     pub async fn verifier(&self, id: &str, now: OffsetDateTime) -> Result<Option<(Algorithm, DecodingKey)>> {
         let ring = self.ring(SigningAlgorithm::Rs256, now).await?;
-        let key = ring.0.iter().find(|key| key.id == id);
+        let key = match ring.named(id) {
+            Some(key) => Some(key.clone()),
+            None => self.ring_with(id, now).await?.named(id).cloned(),
+        };
         Ok(key.and_then(|key| Some((pair::in_jwts(key.algorithm), key.verify.clone()?))))
     }
 
     async fn ring(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> Result<Ring> {
-        let recent = || {
-            let last = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            let recent = last.as_ref().filter(|(at, _)| at.elapsed() < LOOK_EVERY);
-            recent.map(|(_, ring)| ring).filter(|ring| ring.is_complete(algorithm, now)).cloned()
-        };
-        if let Some(ring) = recent() {
+        if let Some(ring) = self.recent(algorithm, now) {
             return Ok(ring);
         }
         let _looking = self.looking.lock().await; // a thousand requests at once look once
-        if let Some(ring) = recent() {
+        if let Some(ring) = self.recent(algorithm, now) {
             return Ok(ring);
         }
+        self.look(algorithm, now).await
+    }
+
+    /// Returns the keys after a look for one that this node does not know. The look is left out if the last one was a moment ago.
+    /// All that ask meanwhile wait for the same look: the first tokens of a new key come at once.
+    async fn ring_with(&self, id: &str, now: OffsetDateTime) -> Result<Ring> {
+        let mut looked = self.looking.lock().await;
+        let recent = self.recent(SigningAlgorithm::Rs256, now);
+        let is_soon = looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN);
+        if let Some(ring) = recent.filter(|ring| is_soon || ring.named(id).is_some()) {
+            return Ok(ring);
+        }
+        let ring = self.look(SigningAlgorithm::Rs256, now).await?;
+        *looked = Some(Instant::now());
+        Ok(ring)
+    }
+
+    /// Returns the keys as they were in the last minute, if they have all that this algorithm needs.
+    fn recent(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> Option<Ring> {
+        let last = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let recent = last.as_ref().filter(|(at, _)| at.elapsed() < LOOK_EVERY);
+        recent.map(|(_, ring)| ring).filter(|ring| ring.is_complete(algorithm, now)).cloned()
+    }
+
+    async fn look(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> Result<Ring> {
         let mut ring = self.read(self.db.read()).await?;
         if !ring.is_complete(algorithm, now) {
             ring = self.make(algorithm, now).await?;
