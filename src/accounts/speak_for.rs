@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use time::OffsetDateTime;
+use tracing::Span;
 
 use crate::accounts::apps;
 use crate::accounts::limit::clients::Action;
@@ -27,5 +28,8 @@ pub async fn speak_for(
     let app = apps::by_id(accounts.db.read(), id).await?;
     let Some(app) = app.filter(|app| app.has_secret(secret)) else { return Ok(None) };
     accounts.limits.clients.give_back(Action::Secret, server);
+    // Each line about this request has the address of the person, which is the app's word. So it names the app too.
+    let span = Span::current();
+    span.record("app", &app.name).record("peer", server.ip.map(tracing::field::display));
     Ok(Some(Client { ip: Some(person.to_canonical()), via: Some(app.id), ..server.clone() }))
 }

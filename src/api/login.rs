@@ -98,9 +98,17 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
     let Proof::Secret(secret) = shown.proof else { return Ok(server) };
     // Two addresses are none, as in a list of hops that is passed on as it came: anyone may have written the first one.
     let address = address.to_str().ok().filter(|_| sent.next().is_none()).and_then(|text| text.parse::<IpAddr>().ok());
+    let address = address.filter(is_of_a_client);
     let address = address.ok_or_else(|| Problem::Token("invalid_request", t.api_client_ip().into()))?;
     let person = speak_for(&app.accounts, (&shown.id, &secret), (&server, address), app.now()).await?;
     person.ok_or(Problem::UnknownApp(locale, shown.basic))
+}
+
+/// Returns whether a person can have this address. A program that does not know whose request it is may fill in an address of
+/// nobody, and then all of its people would be one person.
+fn is_of_a_client(ip: &IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_unspecified() && !ip.is_multicast()
 }
 
 /// Get a token

@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
 
 use crate::app::App;
@@ -70,7 +71,9 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     request.extensions_mut().insert(RequestId(id.clone()));
     // A path of an app is not ours to log: it may be a token too.
     let path = if gate.elsewhere { urls::VERIFY } else { cut(request.uri().path()) };
-    let span = info_span!("request", id, method = %request.method(), path);
+    // An app that speaks for a person, and its address, are known later.
+    let (app, peer) = (Empty, Empty);
+    let span = info_span!("request", id, method = %request.method(), path, app, peer);
     // A path that is not routed has none, so no path that a client makes up becomes a label of a metric.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, version) = (request.method().clone(), request.version());

@@ -11,6 +11,7 @@ use time::Duration;
 
 use crate::app::TestApp;
 use crate::authorize::Wiki;
+use crate::process::Process;
 use crate::{HERON, OTTER};
 
 const HEADER: &str = "X-Latchkey-Client-IP";
@@ -157,7 +158,10 @@ async fn the_header_is_one_address() {
     let app = TestApp::start().await;
     app.user("sam", OTTER).await;
     let wiki = Wiki::register(&app, |_| {}).await;
-    for odd in ["", "x", "203.0.113.9, 10.0.0.1", "203.0.113.9:80", "[::1]", "203.0.113.0/24", "fe80::1%eth0"] {
+    let texts = ["", "x", "203.0.113.9, 10.0.0.1", "203.0.113.9:80", "[::1]", "203.0.113.0/24", "fe80::1%eth0"];
+    // Nobody has these addresses. A program that does not know the address of a person fills them in.
+    let nobodys = ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "239.1.2.3", "ff02::1", "::ffff:224.0.0.1"];
+    for odd in texts.into_iter().chain(nobodys) {
         let asked = |request: RequestBuilder| request.basic_auth(&wiki.id, Some(&wiki.secret)).header(HEADER, odd);
         let (status, challenge, body) = log_in(&app, ("sam", OTTER), asked).await;
         let detail = "X-Latchkey-Client-IP must be exactly one IP address";
@@ -168,6 +172,29 @@ async fn the_header_is_one_address() {
         request.basic_auth(&wiki.id, Some(&wiki.secret)).header(HEADER, "203.0.113.9").header(HEADER, "203.0.113.9")
     };
     assert_eq!(log_in(&app, ("sam", OTTER), twice).await.0, 400);
+}
+
+/// An operator who looks into what a person did finds whose word the address of the person is.
+#[tokio::test]
+async fn the_log_names_the_app_that_spoke_and_its_own_address() {
+    let process = Process::serving(&[]).await;
+    process.user("sam", OTTER).await;
+    let ran = process.run(&["app", "add", "Wiki", "--redirect-uri", "https://wiki.example.com/cb", "--json"]);
+    let wiki: Value = serde_json::from_str(&ran.out).unwrap();
+    let request = reqwest::Client::new().post(format!("{}/token", process.url));
+    let request = request.basic_auth(wiki["client_id"].as_str().unwrap(), wiki["client_secret"].as_str());
+    let form = [("username", "sam"), ("password", OTTER)];
+    assert_eq!(request.header(HEADER, "203.0.113.9").form(&form).send().await.unwrap().status(), 200);
+    let log = process.log();
+    let line = log.lines().rfind(|line| line.contains("ip=\"203.0.113.9\"")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("app=\"Wiki\"") && line.contains("peer=127.0.0.1"), "{line}");
+    // A request without an app has neither.
+    let form = [("username", "sam"), ("password", OTTER)];
+    let plain = reqwest::Client::new().post(format!("{}/token", process.url)).form(&form).send().await.unwrap();
+    assert_eq!(plain.status(), 200);
+    let log = process.log();
+    let line = log.lines().rfind(|line| line.contains("/token")).unwrap();
+    assert!(!line.contains("app=") && !line.contains("peer="), "{line}");
 }
 
 #[tokio::test]
