@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 use time::OffsetDateTime;
 use tracing::warn;
 
+use crate::accounts::apps::lately::Lately;
 use crate::accounts::forward::Hosts;
 use crate::accounts::limit::Limits;
 use crate::accounts::outbox::Queue;
@@ -68,6 +69,8 @@ pub struct App {
     pub doctor_keys: Keys,
     /// The hosts of apps.
     pub hosts: Hosts,
+    /// The apps, within the last second.
+    pub apps: Lately,
     /// The context of the verbs.
     pub accounts: Accounts,
     /// Whether the database answered, within the last second.
@@ -139,6 +142,7 @@ impl App {
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             doctor_keys: Keys::new(&secret, Use::DOCTOR, public_url.origin()),
             hosts: Hosts::new(db.clone()),
+            apps: Lately::new(db.clone()),
             readiness: Recent::new(|_| READINESS_KEPT),
             mail_queue: Recent::new(mail_queue_kept),
             clock: Clock::default(),

@@ -2,7 +2,8 @@
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
 //! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`],
-//! [`authorize`], [`forward`], [`password_reset`], [`profile`], [`security`], [`speak_for`], [`not_me`], [`operator`].
+//! [`authorize`], [`app_secret`], [`forward`], [`password_reset`], [`profile`], [`security`], [`speak_for`], [`not_me`],
+//! [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
 //! event, the letter and the ring for the postman. Hashing stays outside of the transaction. A door decodes a request, calls
@@ -10,6 +11,7 @@
 
 pub mod access;
 mod admit;
+pub mod app_secret;
 pub mod apps;
 pub mod assertion;
 pub mod authorize;

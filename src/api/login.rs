@@ -100,7 +100,7 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
     let address = address.to_str().ok().filter(|_| sent.next().is_none()).and_then(|text| text.parse::<IpAddr>().ok());
     let address = address.filter(is_of_a_client);
     let address = address.ok_or_else(|| Problem::Token("invalid_request", t.api_client_ip().into()))?;
-    let person = speak_for(&app.accounts, (&shown.id, &secret), (&server, address), app.now()).await?;
+    let person = speak_for(&app.accounts, &app.apps, (&shown.id, &secret), (&server, address), app.now()).await?;
     person.ok_or(Problem::UnknownApp(locale, shown.basic))
 }
 

@@ -3,8 +3,8 @@
 use axum::http::HeaderMap;
 
 use super::error::Problem;
-use crate::accounts::apps::{self, Application};
-use crate::accounts::assertion;
+use crate::accounts::apps::Application;
+use crate::accounts::{Client, app_secret, assertion};
 use crate::app::App;
 use crate::gate::app_secret::{Proof, Shown, Unclear};
 use crate::gate::form::Fields;
@@ -14,11 +14,44 @@ use crate::urls;
 /// its name alone.
 ///
 /// # Errors
-/// When no app is named, when it shows something else than its own, or two things.
-pub async fn authenticate(app: &App, headers: &HeaderMap, form: &Fields) -> Result<Application, Problem> {
+/// When no app is named, when it shows something else than its own, or two things. When this client has failed too often.
+pub async fn authenticate(
+    app: &App,
+    client: &Client,
+    headers: &HeaderMap,
+    form: &Fields,
+) -> Result<Application, Problem> {
+    counted(app, client, identify(app, client, headers, form).await).await
+}
+
+/// As [`authenticate`], for what a public app may not do.
+///
+/// # Errors
+/// As [`authenticate`], and when the app is public.
+pub async fn with_secret(
+    app: &App,
+    client: &Client,
+    headers: &HeaderMap,
+    form: &Fields,
+) -> Result<Application, Problem> {
+    let found = identify(app, client, headers, form).await;
+    let found = found.and_then(|found| if found.public { Err(Problem::Unknown(false)) } else { Ok(found) });
+    counted(app, client, found).await
+}
+
+/// Counts a client that is no app, or that tries what an app without a secret has got.
+pub async fn counted<T>(app: &App, client: &Client, found: Result<T, Problem>) -> Result<T, Problem> {
+    if let Err(Problem::Unknown(_) | Problem::NotProven(_) | Problem::Refused("invalid_grant", _)) = found {
+        app_secret::failed(&app.accounts, client, app.now()).await?;
+    }
+    found
+}
+
+async fn identify(app: &App, client: &Client, headers: &HeaderMap, form: &Fields) -> Result<Application, Problem> {
     let Shown { id, proof, basic } = Shown::read(headers, form)?;
     let unknown = || Problem::Unknown(basic);
-    let found = apps::by_id(app.db.read(), id.parse().map_err(|_| unknown())?).await?.ok_or_else(unknown)?;
+    let id = id.parse().map_err(|_| unknown())?;
+    let found = app_secret::named(&app.accounts, &app.apps, id, client, app.now()).await?.ok_or_else(unknown)?;
     match proof {
         Proof::Assertion(jwt) => {
             let done = assertion::accept(&app.db, &found, &jwt, &audiences(app), app.now()).await?;

@@ -10,17 +10,20 @@ use serde_json::json;
 
 use super::client;
 use super::error::Problem;
+use crate::accounts::Client;
 use crate::accounts::authorize::pushed;
 use crate::accounts::authorize::request::Params;
 use crate::app::App;
 use crate::gate::form::Form;
 
 /// POST /oauth/par (RFC 9126), for apps with a secret: everybody else could fill the table.
-pub async fn push(State(app): State<Arc<App>>, headers: HeaderMap, Form(form): Form) -> Result<Response, Problem> {
-    let caller = client::authenticate(&app, &headers, &form).await?;
-    if caller.public {
-        return Err(Problem::Unknown(false));
-    }
+pub async fn push(
+    State(app): State<Arc<App>>,
+    client: Client,
+    headers: HeaderMap,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let caller = client::with_secret(&app, &client, &headers, &form).await?;
     match pushed::push(&app.accounts, &caller, &Params::of(form.iter()), app.now()).await? {
         Ok(uri) => {
             let body = json!({ "request_uri": uri, "expires_in": pushed::LIVES.whole_seconds() });

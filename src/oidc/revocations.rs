@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::client;
 use super::discovery::kept;
 use super::error::Problem;
-use crate::accounts::logout;
+use crate::accounts::{Client, logout};
 use crate::app::App;
 use crate::gate::form::{Fields, Query, form};
 
@@ -31,11 +31,12 @@ form! {
 /// which apps its users use.
 pub async fn show(
     State(app): State<Arc<App>>,
+    client: Client,
     headers: HeaderMap,
     Query(SinceQuery { since }): Query<SinceQuery>,
 ) -> Result<Response, Problem> {
     let caller = match headers.contains_key(header::AUTHORIZATION) {
-        true => Some(client::authenticate(&app, &headers, &Fields::default()).await?),
+        true => Some(client::authenticate(&app, &client, &headers, &Fields::default()).await?),
         false => None,
     };
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());

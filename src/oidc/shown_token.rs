@@ -9,13 +9,18 @@ use axum::response::{IntoResponse, Response};
 
 use super::client;
 use super::error::Problem;
-use crate::accounts::shown_token;
+use crate::accounts::{Client, shown_token};
 use crate::app::App;
 use crate::gate::form::{Fields, Form};
 
 /// POST /oauth/revoke (RFC 7009). The answer is the same for any token, or else it would tell which one is whose.
-pub async fn revoke(State(app): State<Arc<App>>, headers: HeaderMap, Form(form): Form) -> Result<StatusCode, Problem> {
-    let caller = client::authenticate(&app, &headers, &form).await?;
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    client: Client,
+    headers: HeaderMap,
+    Form(form): Form,
+) -> Result<StatusCode, Problem> {
+    let caller = client::authenticate(&app, &client, &headers, &form).await?;
     shown_token::revoke(&app.accounts, &caller, token(&form)?, app.public_url.origin(), app.now()).await?;
     Ok(StatusCode::OK)
 }
@@ -23,13 +28,11 @@ pub async fn revoke(State(app): State<Arc<App>>, headers: HeaderMap, Form(form):
 /// POST /oauth/introspect (RFC 7662), for apps with a secret: without one, anybody could try tokens here.
 pub async fn introspect(
     State(app): State<Arc<App>>,
+    client: Client,
     headers: HeaderMap,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let caller = client::authenticate(&app, &headers, &form).await?;
-    if caller.public {
-        return Err(Problem::Unknown(false));
-    }
+    let caller = client::with_secret(&app, &client, &headers, &form).await?;
     let (token, issuer) = (token(&form)?, app.public_url.origin());
     Ok(Json(shown_token::introspect(&app.accounts, &caller, token, issuer, app.now()).await?).into_response())
 }

@@ -12,6 +12,7 @@ use super::client;
 use super::error::Problem;
 use crate::accounts::apps::Application;
 use crate::accounts::tokens::{self, Code, Refreshed, Tokens};
+use crate::accounts::{Client, app_secret};
 use crate::app::App;
 use crate::gate::form::{Fields, Form};
 
@@ -30,13 +31,19 @@ struct TokensOut {
 }
 
 /// POST /oauth/token
-pub async fn redeem(State(app): State<Arc<App>>, headers: HeaderMap, Form(form): Form) -> Result<Response, Problem> {
-    let caller = client::authenticate(&app, &headers, &form).await?;
+pub async fn redeem(
+    State(app): State<Arc<App>>,
+    client: Client,
+    headers: HeaderMap,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let caller = client::authenticate(&app, &client, &headers, &form).await?;
     let parameters = ["grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope"];
     if parameters.iter().any(|name| form.came(name) && form.once(name).is_none()) {
         return Err(Problem::Refused("invalid_request", "a parameter came more than once"));
     }
     let got = match form.text("grant_type") {
+        "authorization_code" | "refresh_token" if caller.public => by_name(&app, &client, &caller, &form).await?,
         "authorization_code" => by_code(&app, &caller, &form).await?,
         "refresh_token" => by_refresh_token(&app, &caller, &form).await?,
         "" => return Err(Problem::Refused("invalid_request", "grant_type is missing")),
@@ -54,6 +61,17 @@ pub async fn redeem(State(app): State<Arc<App>>, headers: HeaderMap, Form(form):
         refresh_token: got.refresh_token.map(|token| token.to_string()),
     };
     Ok(([(header::PRAGMA, "no-cache")], Json(body)).into_response())
+}
+
+/// For an app without a secret, which everybody can name. So failures are the client's. Those of an app with a secret are not
+/// counted: any visitor can have it send codes that were made up.
+async fn by_name(app: &App, client: &Client, caller: &Application, form: &Fields) -> Result<Tokens, Problem> {
+    if form.text("grant_type") == "refresh_token" {
+        // It is looked up only if it is one of ours, which it shows by itself.
+        return client::counted(app, client, by_refresh_token(app, caller, form).await).await;
+    }
+    app_secret::may_try(&app.accounts, client, app.now())?;
+    client::counted(app, client, by_code(app, caller, form).await).await
 }
 
 async fn by_code(app: &App, caller: &Application, form: &Fields) -> Result<Tokens, Problem> {

@@ -1,14 +1,21 @@
 //! The limits of attempts at an account, of attempts of a client, and of letters to an address. They never lock the owner out.
 
+use std::time::Instant;
+
 use futures_util::{StreamExt, stream};
+use latchkey::accounts::event::{self, EventKind};
 use latchkey::accounts::limit::clients::Action;
 use latchkey::accounts::password::Password;
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
+use sea_orm::EntityTrait;
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::app::TestApp;
+use crate::authorize::{CALLBACK, CHALLENGE, Wiki};
 use crate::browser::{Browser, Page};
 use crate::process::until;
+use crate::tokens::{code, form};
 use crate::{HERON, OTTER};
 
 /// Guesses until the response is no longer “wrong”. Returns how many guesses were checked.
@@ -716,4 +723,129 @@ async fn an_ipv6_network_is_one_client_when_it_has_letters_of_sign_ups_sent_to_o
     }
     app.outbox_is_done().await;
     assert_eq!(app.letters_to("new@example.com", 3).await.len(), 3);
+}
+
+/// The doors at which an app shows its secret.
+const OF_APPS: [&str; 4] = ["/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect"];
+
+/// Sends a form of an app, from this address.
+async fn as_app(app: &TestApp, path: &str, ip: &str, wiki: (&str, &str), form: &[(&str, &str)]) -> Response {
+    let request = reqwest::Client::new().post(format!("{}{path}", app.url)).header("x-forwarded-for", ip);
+    let (id, secret) = wiki;
+    let request = if secret.is_empty() {
+        request.form(&[form, &[("client_id", id)]].concat())
+    } else {
+        request.basic_auth(id, Some(secret)).form(form)
+    };
+    request.send().await.unwrap()
+}
+
+/// Asserts that a client has to wait, and is told so as OAuth has it.
+async fn has_to_wait(answer: Response) {
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u32 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let body: Value = answer.json().await.unwrap();
+    assert!((1..=2).contains(&wait) && body["error"] == "temporarily_unavailable", "{wait} {body}");
+}
+
+/// Does the same until it has to wait. Returns how often it did not have to.
+async fn until_too_many(mut once: impl AsyncFnMut(usize) -> Response, expected: StatusCode) -> usize {
+    for n in 0..2000 {
+        let answer = once(n).await;
+        if answer.status() != expected {
+            has_to_wait(answer).await;
+            return n;
+        }
+    }
+    panic!("nothing stops it")
+}
+
+/// Returns how many are looked at. One more comes with each second that the test takes.
+fn most(began: Instant) -> usize {
+    302 + usize::try_from(began.elapsed().as_secs()).unwrap()
+}
+
+#[tokio::test]
+async fn who_tries_secrets_of_an_app_has_to_wait_and_the_app_has_not() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.1"]).await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let (stranger, made_up) = ("203.0.113.9", "A".repeat(43));
+    let wrong = async |n: usize| {
+        let id = if n.is_multiple_of(3) { "no id at all" } else { &wiki.id };
+        as_app(&app, OF_APPS[n % 4], stranger, (id, &made_up), &[("token", "x")]).await
+    };
+    let began = Instant::now();
+    let tried = until_too_many(wrong, StatusCode::UNAUTHORIZED).await;
+    assert!((300..).contains(&tried) && tried <= most(began), "{tried}");
+    for n in 0..OF_APPS.len() {
+        until_too_many(async |_| wrong(n).await, StatusCode::UNAUTHORIZED).await;
+    }
+    let events = event::Entity::find().all(app.app.db.read()).await.unwrap();
+    let noted = events.iter().filter(|event| event.kind == EventKind::LimitHit && event.ip == stranger).count();
+    assert!((1..=6).contains(&noted), "{noted} events");
+
+    // The app goes on, from another address and from that of the stranger: many servers share the address of a provider.
+    for ip in ["203.0.113.10", stranger] {
+        let own = (wiki.id.as_str(), wiki.secret.as_str());
+        let code = code(&wiki, &mut sam, &[]).await;
+        assert_eq!(as_app(&app, "/oauth/token", ip, own, &form(&code)).await.status(), 200, "{ip}");
+        let asks = as_app(&app, "/oauth/introspect", ip, own, &[("token", "x")]).await;
+        assert_eq!(asks.json::<Value>().await.unwrap(), json!({ "active": false }), "{ip}");
+        assert_eq!(as_app(&app, "/oauth/revoke", ip, own, &[("token", "x")]).await.status(), 200, "{ip}");
+        let request = [("redirect_uri", CALLBACK), ("response_type", "code"), ("code_challenge", CHALLENGE)];
+        let request = [&request[..], &[("code_challenge_method", "S256"), ("scope", "openid")]].concat();
+        assert_eq!(as_app(&app, "/oauth/par", ip, own, &request).await.status(), 201, "{ip}");
+    }
+    until_too_many(async |_| wrong(1).await, StatusCode::UNAUTHORIZED).await;
+    assert_eq!(as_app(&app, "/oauth/revoke", "203.0.113.10", (&wiki.id, &made_up), &[]).await.status(), 401);
+    app.app.clock.advance(Duration::seconds(2));
+    assert_eq!(wrong(1).await.status(), 401, "one comes back in a second");
+}
+
+#[tokio::test]
+async fn an_app_with_its_secret_is_never_limited_by_its_address() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.1"]).await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let own = (wiki.id.as_str(), wiki.secret.as_str());
+    let made_up = "A".repeat(43);
+    // Any visitor can make it send a code that was made up, at the address where it gets its codes.
+    let ask = |n: usize| {
+        let (path, form) = if n.is_multiple_of(2) {
+            ("/oauth/token", form(&made_up))
+        } else {
+            ("/oauth/introspect", vec![("token", "x")])
+        };
+        let app = &app;
+        async move { as_app(app, path, "203.0.113.9", own, &form).await.status().as_u16() }
+    };
+    let answers: Vec<u16> = stream::iter(0..800).map(ask).buffer_unordered(8).collect().await;
+    assert!(answers.iter().all(|status| [200, 400].contains(status)), "{answers:?}");
+}
+
+#[tokio::test]
+async fn who_tries_codes_of_an_app_without_a_secret_has_to_wait() {
+    let app = TestApp::start_with(&["--trusted-proxies", "127.0.0.1"]).await;
+    let phone = Wiki::register(&app, |new| (new.trusted, new.public) = (true, true)).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = code(&phone, &mut sam, &[("scope", "openid offline_access")]).await;
+    let (stranger, own, made_up) = ("203.0.113.9", (phone.id.as_str(), ""), "A".repeat(43));
+    let answer = as_app(&app, "/oauth/token", stranger, own, &form(&got)).await;
+    let got: Value = answer.json().await.unwrap();
+    let refresh = |token: &str| [("grant_type", "refresh_token".to_owned()), ("refresh_token", token.to_owned())];
+    let send = async |ip: &str, fields: [(&str, String); 2]| {
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        as_app(&app, "/oauth/token", ip, own, &fields).await
+    };
+    let guess = async |n: usize| match n % 2 {
+        0 => as_app(&app, "/oauth/token", stranger, own, &form(&made_up)).await,
+        _ => send(stranger, refresh("made up")).await,
+    };
+    let began = Instant::now();
+    let tried = until_too_many(guess, StatusCode::BAD_REQUEST).await;
+    assert!((300..).contains(&tried) && tried <= most(began), "{tried}");
+    // Its users at that address go on: their refresh tokens say by themselves that they are ours.
+    let answer = send(stranger, refresh(got["refresh_token"].as_str().unwrap())).await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert_eq!(as_app(&app, "/oauth/token", "203.0.113.10", own, &form(&made_up)).await.status(), 400);
 }

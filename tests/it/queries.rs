@@ -1,15 +1,18 @@
 //! What requests ask the database.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Instant;
 
+use latchkey::accounts::limit::clients::{Action, Source};
 use latchkey::accounts::user;
 use latchkey::db::Db;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, QueryTrait, Statement};
 use uuid::Uuid;
 
 use crate::app::TestApp;
+use crate::authorize::Wiki;
 use crate::database::sqlite_only;
 use crate::{OTTER, changes, forward, tokens};
 
@@ -134,6 +137,25 @@ async fn keys_that_strangers_make_up_are_looked_for_once_in_a_second() {
     }
     let (looked, seconds) = (looks().await - before, began.elapsed().as_secs());
     assert!(looked <= i64::try_from(seconds).unwrap() + 1, "{looked} looks in {seconds} s");
+}
+
+#[tokio::test]
+async fn a_flood_of_wrong_secrets_asks_for_the_apps_once_in_a_second() {
+    sqlite_only!("SQLite's own table of statements");
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |_| {}).await;
+    let wrong = async || tokens::post(&app, &[], |request| request.basic_auth(&wiki.id, Some("wrong"))).await.0;
+    // The test uses the attempts up itself.
+    let (clients, ip) = (&app.app.accounts.limits.clients, Source::from(Some(Ipv4Addr::LOCALHOST.into())));
+    while clients.take(Action::Secret, ip, app.app.now()).is_ok() {}
+    let looks = async || asked(&app.app.db).await.0.get("SELECT apps").copied().unwrap_or(0);
+    let (before, began) = (looks().await, Instant::now());
+    for _ in 0..50 {
+        assert!([401, 429].contains(&wrong().await.as_u16()));
+    }
+    // One attempt comes back in a second, and the apps are kept for one.
+    let (looked, seconds) = (looks().await - before, began.elapsed().as_secs());
+    assert!(looked <= 2 * (i64::try_from(seconds).unwrap() + 1), "{looked} looks in {seconds} s");
 }
 
 #[tokio::test]

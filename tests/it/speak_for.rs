@@ -138,12 +138,11 @@ async fn a_wrong_secret_is_refused_and_counted() {
     // The test uses the attempts up itself.
     let (clients, ip) = (&app.app.accounts.limits.clients, Source::from(Some(std::net::Ipv4Addr::LOCALHOST.into())));
     while clients.take(Action::Secret, ip, app.app.now()).is_ok() {}
-    assert_eq!(for_person(&app, &wiki, "203.0.113.9", ("sam", OTTER)).await, 429);
     assert_eq!(log_in(&app, ("sam", OTTER), |request| request).await.0, 200, "log-ins are counted by themselves");
-    app.app.clock.advance(Duration::seconds(1));
     for _ in 0..3 {
-        assert_eq!(for_person(&app, &wiki, "203.0.113.9", ("sam", OTTER)).await, 200, "a right one is given back");
+        assert_eq!(for_person(&app, &wiki, "203.0.113.9", ("sam", OTTER)).await, 200, "a right one is not counted");
     }
+    app.app.clock.advance(Duration::seconds(1));
     let wrong = Wiki { id: wiki.id.clone(), secret: made_up };
     let mut answers = vec![];
     for _ in 0..10 {

@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod key_set;
+pub mod lately;
 pub mod operate;
 pub mod redirect_uri;
 

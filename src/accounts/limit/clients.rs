@@ -22,9 +22,9 @@ pub enum Action {
     /// A password in a browser that the account knows, also a right one. Otherwise an attacker with many accounts of their
     /// own in one browser could keep the hashing threads busy.
     KnownLogIn,
-    /// A secret of an app that speaks for a person, if it is wrong. The attempt of a right one is given back. It is no
-    /// [`Action::LogIn`]: wrong passwords that come from the address of a server must not shut out the people for whom it
-    /// speaks, and the people at one server may log in at the same moment.
+    /// What a client shows as an app and is not right: a secret, or a code of an app without one. What is right is not counted: one
+    /// server asks for thousands of users. It is no [`Action::LogIn`]: wrong passwords that come from the address of a server must
+    /// not shut out the people for whom it speaks.
     Secret,
     /// A request that an app sends ahead of its user. It is counted by the app. A visitor who has not logged in makes the app
     /// send one.
@@ -155,6 +155,19 @@ impl ClientLimits {
         self.lock().take(action, source.into(), in_ms(now))
     }
 
+    /// Looks whether the client has an attempt left, and takes none.
+    ///
+    /// # Errors
+    /// How long the client has to wait.
+    pub(in crate::accounts) fn look(
+        &self,
+        action: Action,
+        source: impl Into<Source>,
+        now: OffsetDateTime,
+    ) -> Result<(), TooMany> {
+        if self.on { self.lock().look(action, source.into(), in_ms(now)) } else { Ok(()) }
+    }
+
     /// Gives an attempt back.
     pub(in crate::accounts) fn give_back(&self, action: Action, source: impl Into<Source>) {
         self.lock().give_back(action, source.into());
@@ -229,6 +242,14 @@ impl Buckets {
         }
         self.apps.extend(of_app);
         Ok(Admission { last })
+    }
+
+    fn look(&self, action: Action, Source { ip, via }: Source, now: i64) -> Result<(), TooMany> {
+        for (network, clients) in networks(address(ip)) {
+            let before = self.networks.get(&(action, via, network)).map_or(0, |counter| counter.refilled_at);
+            self.rate(action, clients).take_in_ms(0, before, now).map_err(TooMany::Client)?;
+        }
+        Ok(())
     }
 
     /// Returns what this node lets a network do that has room for so many clients.

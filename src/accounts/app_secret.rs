@@ -1,0 +1,47 @@
+//! What apps show of themselves, and strangers who try what apps have.
+//!
+//! A secret has 256 bits, so guesses are hopeless: this is about the load. Failures are counted by the address of the client.
+//! What is right is never counted, because one server asks for thousands of users. So it goes on also while strangers fail, at
+//! whichever address: many servers of a provider have the same one.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::accounts::apps::lately::Lately;
+use crate::accounts::apps::{self, Application};
+use crate::accounts::limit::clients::Action;
+use crate::accounts::{Accounts, Client, Fault, Result};
+
+/// Returns the app that a client names. Whether the client has its secret is still to be seen.
+///
+/// Once the failures of the client are used up, the app is the one in memory. So a flood costs no statements, and the app that
+/// has the same address gets in all the same.
+pub async fn named(
+    accounts: &Accounts,
+    lately: &Lately,
+    id: Uuid,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Result<Option<Application>> {
+    if accounts.limits.clients.look(Action::Secret, client, now).is_ok() {
+        apps::by_id(accounts.db.read(), id).await
+    } else {
+        lately.by_id(id).await
+    }
+}
+
+/// Counts what a client has shown that is not right.
+///
+/// # Errors
+/// [`Fault::TooMany`] if its failures were used up.
+pub async fn failed(accounts: &Accounts, client: &Client, now: OffsetDateTime) -> Result<()> {
+    accounts.admit(Action::Secret, client, now).await
+}
+
+/// Lets a client try a code of an app without a secret. What it has got is looked up in the database.
+///
+/// # Errors
+/// [`Fault::TooMany`] if its failures are used up.
+pub fn may_try(accounts: &Accounts, client: &Client, now: OffsetDateTime) -> Result<()> {
+    accounts.limits.clients.look(Action::Secret, client, now).map_err(Fault::TooMany)
+}
