@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::listing::{self, out};
 use super::open::{look_for, open_db};
+use crate::accounts::authorize::authorization;
 use crate::accounts::event::EventKind;
 use crate::accounts::{apps, operator, session, signing_key};
 use crate::clock::Clock;
@@ -31,7 +32,8 @@ pub(super) enum KeysCommand {
         #[arg(long)]
         signing: bool,
     },
-    /// Drop all secrets but the newest. Refuses while a session may depend on one of them.
+    /// Drop all secrets but the newest. Refuses while a session, or a refresh token of an app, may depend on one of them. Where they
+    /// stand in LATCHKEY_SECRET, it says when they can be taken away, and seals the keys that sign the tokens of apps anew.
     Drop {
         /// Drop them although users have to log in again, such as after a leak.
         #[arg(long)]
@@ -50,6 +52,9 @@ pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Resul
     let file = match (&storage.secret, command) {
         (SecretSource::File(file), _) => file,
         (SecretSource::Given(secret), KeysCommand::List { json }) => return list(secret, *json),
+        (SecretSource::Given(secret), KeysCommand::Drop { force, keep }) if secret.iter().len() > 1 => {
+            return let_go(&storage, secret, (*keep).into(), *force).await;
+        }
         (SecretSource::Given(_), _) => anyhow::bail!(
             "LATCHKEY_SECRET is yours to change: put a fresh one (openssl rand -base64 32) and a comma before what it is now, or take old ones off its end, and restart"
         ),
@@ -90,6 +95,20 @@ pub(super) async fn run(config: &Config, command: &KeysCommand) -> anyhow::Resul
     }
 }
 
+/// Makes ready for the operator to take all secrets but the newest `keep` off the setting.
+async fn let_go(storage: &Storage, secret: &Secret, keep: usize, force: bool) -> anyhow::Result<()> {
+    if secret.iter().len() <= keep {
+        return out("There was nothing to drop in LATCHKEY_SECRET.");
+    }
+    if !force {
+        refuse_while_open(storage, secret, keep).await?;
+    }
+    keep_signing_keys(storage, secret, force).await.context("the keys that sign the tokens of apps")?;
+    out(format!(
+        "LATCHKEY_SECRET: only the first {keep} are needed now. Take the others off its end, and restart each server."
+    ))
+}
+
 /// Lets the next keys sign the tokens of apps, where there are any.
 async fn rotate_signing(storage: &Storage) -> anyhow::Result<()> {
     let db = open_db(storage).await?;
@@ -113,7 +132,7 @@ async fn keep_signing_keys(storage: &Storage, secret: &Secret, leaked: bool) -> 
     Ok(db.close().await?)
 }
 
-/// Refuses to drop secrets while a session may depend on a cookie or a token that one of them signed.
+/// Refuses to drop secrets while a session may depend on a cookie or a token that one of them signed, or an app on a refresh token.
 ///
 /// A cookie is signed anew when it is used. So a session does not depend on the dropped secrets if it was used after a
 /// server began to sign with a secret that is kept.
@@ -127,25 +146,29 @@ async fn refuse_while_open(storage: &Storage, secret: &Secret, keep: usize) -> a
     let seen = async {
         let db = open_db(storage).await?;
         let behind_proxies = apps::all(db.read()).await?.iter().any(|app| !app.hosts().is_empty());
-        let open = session::signed_before(db.read(), (since, behind_proxies), Clock::default().now()).await?;
+        let now = Clock::default().now();
+        let open = session::signed_before(db.read(), (since, behind_proxies), now).await?;
+        let tokens = authorization::refreshed_before(db.read(), since, now).await?;
         db.close().await?;
-        anyhow::Ok(open)
+        anyhow::Ok([open, tokens])
     };
-    let open =
+    let depend =
         seen.await.context("nothing was dropped, because open sessions cannot be counted (--force drops anyway)")?;
     const RESTART: &str = "restart the server first, which does not sign with the newest secret yet";
-    let Some((count, until)) = open else {
+    let Some(until) = depend.iter().flatten().map(|(_, until)| until).max() else {
         if since.is_none() && has_served {
             // The running server would go on signing with a secret that it does not know after its next start.
             anyhow::bail!("nothing was dropped: {RESTART}");
         }
         return Ok(());
     };
+    let of = depend.iter().zip(["session", "refresh token"]);
+    let names: Vec<_> = of.filter_map(|(some, what)| some.map(|(count, _)| listing::count(count, what))).collect();
     let first = if since.is_none() { format!("{RESTART}; ") } else { String::new() };
     anyhow::bail!(
-        "nothing was dropped: {first}{} may be open by an older secret, the last until {}; wait until then, or log them out with --force",
-        listing::count(count, "session"),
-        Locale::En.moment(&until)
+        "nothing was dropped: {first}{} may depend on an older secret, the last until {}; wait until then, or end them with --force",
+        names.join(" and "),
+        Locale::En.moment(until)
     )
 }
 

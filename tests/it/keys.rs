@@ -8,15 +8,18 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use latchkey::accounts::authorize::authorization;
 use latchkey::accounts::session;
 use rustix::process::getuid;
 use serde_json::Value;
 use time::Duration;
 
 use crate::app::TestApp;
+use crate::authorize::{CALLBACK, Wiki};
 use crate::browser::Browser;
 use crate::database::sqlite_only;
 use crate::process::{Process, confirm, forget, sign_up, until};
+use crate::tokens::{code, form, lasting, refresh};
 use crate::{HERON, OTTER};
 
 /// A secret from `openssl rand -base64 32`.
@@ -134,6 +137,139 @@ async fn a_session_that_is_used_is_signed_anew() {
     assert_eq!((open(restart).await, open(None).await), (None, Some(1)));
     app.app.clock.advance(Duration::hours(3));
     assert_eq!(open(None).await, None, "it has ended");
+}
+
+/// Returns an app with a refresh token. It is registered by the operator's command.
+async fn refresh_token(process: &Process, browser: &mut Browser) -> (Wiki, String) {
+    let added = process.done(&["app", "add", "Wiki", "--redirect-uri", CALLBACK, "--trusted", "--json"]);
+    let added: Value = serde_json::from_str(&added).unwrap();
+    let text = |name: &str| added[name].as_str().unwrap().to_owned();
+    let wiki = Wiki { id: text("client_id"), secret: text("client_secret") };
+    let code = code(&wiki, browser, &[("scope", "openid offline_access")]).await;
+    let got = ask(process, &wiki, &form(&code)).await;
+    (wiki, got["refresh_token"].as_str().unwrap().to_owned())
+}
+
+async fn ask(process: &Process, wiki: &Wiki, form: &[(&str, &str)]) -> Value {
+    let request = reqwest::Client::new().post(format!("{}/oauth/token", process.url));
+    let answer = request.basic_auth(&wiki.id, Some(&wiki.secret)).form(form).send().await.unwrap();
+    answer.json().await.unwrap()
+}
+
+/// An app that is opened seldom has its refresh token for as long as the session.
+#[tokio::test]
+async fn a_secret_is_not_dropped_while_an_app_has_a_refresh_token_by_it() {
+    let mut process = Process::serving(&[]).await;
+    let mut sam = process.user("sam", OTTER).await;
+    let (wiki, token) = refresh_token(&process, &mut sam).await;
+    process.done(&["keys", "rotate"]);
+    let refused = process.run(&["keys", "drop"]);
+    assert!(refused.err.contains("1 session and 1 refresh token"), "{refused:?}");
+    process.stop().await;
+    process.start().await;
+    let refused = process.run(&["keys", "drop"]);
+    assert!(refused.code == Some(1) && refused.err.contains("1 session and 1 refresh token"), "{refused:?}");
+    // The tokens that an app has got go on until then, and those after it are of the newest secret.
+    let next = ask(&process, &wiki, &[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
+    let next = next["refresh_token"].as_str().unwrap_or_else(|| panic!("{next}")).to_owned();
+    process.done(&["keys", "drop", "--force"]);
+    process.stop().await;
+    process.start().await;
+    let next = ask(&process, &wiki, &[("grant_type", "refresh_token"), ("refresh_token", &next)]).await;
+    assert!(next["refresh_token"].is_string(), "{next}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_may_be_older_than_the_cookie_of_its_session() {
+    let app = TestApp::start().await;
+    let wiki = Wiki::register(&app, |new| new.trusted = true).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = lasting(&app, &wiki, &mut sam).await;
+    let open = async |since| {
+        let (db, now) = (app.app.db.read(), app.app.now());
+        let count = |found: Option<(u64, _)>| found.map_or(0, |(count, _)| count);
+        let sessions = session::signed_before(db, (since, false), now).await.unwrap();
+        (count(sessions), count(authorization::refreshed_before(db, since, now).await.unwrap()))
+    };
+    app.app.clock.advance(Duration::minutes(1));
+    let restart = Some(app.app.now());
+    assert_eq!((open(restart).await, open(None).await), ((1, 1), (1, 1)));
+    app.app.clock.advance(Duration::minutes(9));
+    assert!(sam.is_logged_in().await);
+    assert_eq!(open(restart).await, (0, 1), "the cookie is signed anew, and the app has its old token");
+    assert_eq!(refresh(&app, &wiki, &got["refresh_token"]).await.0, 200);
+    assert_eq!((open(restart).await, open(None).await), ((0, 0), (1, 1)));
+    app.app.clock.advance(Duration::hours(3));
+    assert_eq!(open(None).await, (0, 0), "they have ended");
+}
+
+/// Returns the names of the published keys, and how many lines of the log are about keys that do not open.
+async fn signing(process: &Process) -> (Vec<String>, usize) {
+    let keys = reqwest::get(format!("{}/.well-known/jwks.json", process.url)).await.unwrap();
+    let keys: Value = keys.json().await.unwrap();
+    let keys = keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
+    let log = process.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("sealed with a secret")).collect();
+    assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("latchkey keys drop")), "{lines:?}");
+    (keys, lines.len())
+}
+
+/// The signing keys are sealed under the secret.
+#[tokio::test]
+async fn a_secret_that_is_taken_out_of_the_environment_too_soon_is_told_with_what_to_do() {
+    let mut process = Process::serving(&[("LATCHKEY_SECRET", SECRET)]).await;
+    let mut sam = process.user("sam", OTTER).await;
+    let (wiki, token) = refresh_token(&process, &mut sam).await;
+    let (before, lines) = signing(&process).await;
+    assert_eq!((before.len(), lines), (2, 0));
+    process.stop().await;
+    let fresh = "Jh2vX8bQm5Tz0KdYcR7pWnA4sUfE1gLoIk9ZxV3tBuM=";
+    process.set("LATCHKEY_SECRET", fresh);
+    process.start().await;
+    let (after, lines) = signing(&process).await;
+    assert!(before.iter().all(|kid| after.contains(kid)) && after.len() == 4, "others sign: {before:?} {after:?}");
+    assert_eq!(lines, 1, "{}", process.log());
+    // The app is told that its refresh token is gone, and gets others once the user has logged in again.
+    let gone = ask(&process, &wiki, &[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
+    assert_eq!(gone["error"], "invalid_grant", "{gone}");
+    assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile");
+    let code = code(&wiki, &mut sam, &[]).await;
+    assert!(ask(&process, &wiki, &form(&code)).await["id_token"].is_string());
+    let told = process.run(&["doctor"]).out;
+    let line = told.lines().find(|line| line.contains("signing")).unwrap_or_else(|| panic!("{told}"));
+    for words in ["warn", "2 of 4 keys", "put it back after the newest one", "latchkey keys drop"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+
+    // It is put back, and can be taken away once the command says so.
+    process.stop().await;
+    process.set("LATCHKEY_SECRET", &format!("{fresh},{SECRET}"));
+    process.start().await;
+    let back = ask(&process, &wiki, &[("grant_type", "refresh_token"), ("refresh_token", &token)]).await;
+    assert!(back["refresh_token"].is_string(), "{back}");
+    assert_eq!(signing(&process).await, (after.clone(), 1));
+    let told = process.run(&["doctor"]).out;
+    assert!(told.contains("2 of them sealed with an older secret: run latchkey keys drop"), "{told}");
+    let refused = process.run(&["keys", "drop"]);
+    assert!(refused.code == Some(1) && refused.err.contains("session"), "{refused:?}");
+    sam.post("/profile/security/log-out", &[("others", "1")]).await;
+    let ready = until("the older secret is not needed", async || {
+        // Times are in whole seconds, and the second of the start may not be over.
+        sam.log_out().await;
+        sam.log_in("sam", OTTER).await;
+        let ran = process.run(&["keys", "drop"]);
+        (ran.code == Some(0)).then_some(ran.out)
+    });
+    let ready = ready.await;
+    assert!(ready.contains("LATCHKEY_SECRET: only the first 1"), "{ready}");
+    process.stop().await;
+    process.set("LATCHKEY_SECRET", fresh);
+    process.start().await;
+    assert_eq!(signing(&process).await, (after, 1));
+    let told = process.run(&["doctor"]).out;
+    assert!(told.contains("4 keys sign the tokens of apps, sealed with the newest secret"), "{told}");
+    let nothing = process.run(&["keys", "drop"]);
+    assert!(nothing.err.contains("LATCHKEY_SECRET is yours to change"), "{nothing:?}");
 }
 
 #[test]

@@ -114,6 +114,12 @@ impl Process {
         self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Gives a setting another value, from the next command or start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Returns a command in the folder, with these settings and no others.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let asks_for_it =

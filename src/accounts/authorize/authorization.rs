@@ -3,12 +3,13 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{Condition, QuerySelect, Set};
+use sea_orm::{Condition, QueryOrder, QuerySelect, QueryTrait, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::request::Request;
-use crate::accounts::session::Session;
+use super::scope::Scope;
+use crate::accounts::session::{self, Session};
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::{Result, keep_newest};
 use crate::chance;
@@ -52,6 +53,29 @@ impl Model {
 pub const CODE_LIVES: Duration = Duration::seconds(60);
 /// How many of one app are kept in one session. An app that sends its visitors here again and again would fill the table.
 const MOST: u64 = 20;
+
+/// Counts the refresh tokens that were made before `since`, or at any time without it, and that still work. Returns how many there
+/// are and when the last of their sessions ends, or `None` if there is none.
+///
+/// A refresh token is proved by the secret that was the newest when it was made. Each refresh makes the next one.
+pub async fn refreshed_before(
+    conn: &impl ConnectionTrait,
+    since: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<Option<(u64, OffsetDateTime)>> {
+    let lasting = Column::Scopes.contains(Scope::OfflineAccess.name());
+    let mut made = Entity::find().filter(lasting).filter(Column::CodeUsedAt.is_not_null());
+    if let Some(since) = since {
+        made = made.filter(Column::LastUsedAt.lte(since)); // whole seconds, as of cookies
+    }
+    let ids = made.clone().select_only().column(Column::SessionId).into_query();
+    let open = session::Entity::find().filter(session::Column::ExpiresAt.gt(now));
+    let open = open.filter(session::Column::Id.in_subquery(ids));
+    let last = open.clone().order_by_desc(session::Column::ExpiresAt).one(conn).await?;
+    let Some(last) = last else { return Ok(None) };
+    let open = open.select_only().column(session::Column::Id).into_query();
+    Ok(Some((made.filter(Column::SessionId.in_subquery(open)).count(conn).await?, last.expires_at)))
+}
 
 /// Begins an authorization, and returns its code.
 pub(super) async fn begin(

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256, Sha512};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::accounts::{Fault, Result};
 use crate::chance;
@@ -133,6 +134,11 @@ impl Ring {
         self.0.iter().find(|key| key.id == id)
     }
 
+    /// Returns the names of those that cannot sign.
+    fn sealed(&self) -> Vec<String> {
+        self.0.iter().filter(|key| key.sign.is_none()).map(|key| key.id.clone()).collect()
+    }
+
     /// Returns whether there is a key that signs, and one that will.
     fn is_complete(&self, algorithm: SigningAlgorithm, now: OffsetDateTime) -> bool {
         let next = self.of(algorithm).any(|key| key.signs_from > now && key.sign.is_some());
@@ -220,7 +226,17 @@ impl SigningKeys {
         if !ring.is_complete(algorithm, now) {
             ring = self.make(algorithm, now).await?;
         }
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), ring.clone()));
+        let before = self.ring.write().unwrap_or_else(PoisonError::into_inner).replace((Instant::now(), ring.clone()));
+        let before = before.map(|(_, before)| before.sealed()).unwrap_or_default();
+        // Each key once, and not at each look.
+        if let Some(kid) = ring.sealed().into_iter().find(|kid| !before.contains(kid)) {
+            warn!(
+                kid,
+                "a key that signs the tokens of apps was sealed with a secret that this server does not have, so others sign, and apps \
+                 may refuse their tokens for an hour. If the secret was taken away too soon, put it back after the newest one, restart, \
+                 and run latchkey keys drop before you take it away"
+            );
+        }
         Ok(ring)
     }
 
@@ -230,14 +246,10 @@ impl SigningKeys {
     }
 
     fn open(&self, row: Model) -> SigningKey {
-        let sealed = URL_SAFE_NO_PAD.decode(&row.sealed_key).unwrap_or_default();
-        let opened = self.seals.iter().find_map(|seals| seals.of(&digest(&row.id)).open(&sealed));
-        if opened.is_none() {
-            warn!(kid = row.id, "a signing key was sealed with a secret that this server does not have");
-        }
+        let opened = unseal(&self.seals, &row);
         let jwk = serde_json::from_value(row.public_key.clone()).ok();
         SigningKey {
-            sign: opened.and_then(|private| pair::signer(row.algorithm, &private)),
+            sign: opened.and_then(|(_, private)| pair::signer(row.algorithm, &private)),
             verify: jwk.and_then(|jwk| DecodingKey::from_jwk(&jwk).ok()),
             id: row.id,
             algorithm: row.algorithm,
@@ -338,16 +350,44 @@ pub async fn forget_all(db: &Db) -> Result<()> {
     Ok(())
 }
 
+/// By which secrets the keys are sealed, for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// How many keys there are.
+    pub all: usize,
+    /// How many of them are sealed with a secret that is not the newest.
+    pub older: usize,
+    /// How many of them none of the secrets opens.
+    pub lost: usize,
+}
+
+/// Returns how many keys these secrets open.
+pub async fn sealed(conn: &impl ConnectionTrait, secret: &Secret) -> Result<Sealed> {
+    let (seals, mut found) = (Seals::all(secret), Sealed::default());
+    for row in Entity::find().all(conn).await? {
+        found.all += 1;
+        match unseal(&seals, &row) {
+            None => found.lost += 1,
+            Some((at, _)) if at > 0 => found.older += 1,
+            Some(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the private half of a key, and the place of the secret with which it is sealed.
+fn unseal(seals: &[Seals], row: &Model) -> Option<(usize, Zeroizing<String>)> {
+    let sealed = URL_SAFE_NO_PAD.decode(&row.sealed_key).unwrap_or_default();
+    let of_each = seals.iter().map(|seals| seals.of(&digest(&row.id)));
+    of_each.enumerate().find_map(|(at, seal)| Some((at, Zeroizing::new(seal.open(&sealed)?))))
+}
+
 /// Seals the keys with the newest secret, before the older ones are dropped.
 pub async fn reseal(db: &Db, secret: &Secret) -> Result<()> {
     let seals = Seals::all(secret);
     let tx = db.begin_alone(Alone::MakingKeys).await?;
     for row in Entity::find().all(&tx).await? {
-        let sealed = URL_SAFE_NO_PAD.decode(&row.sealed_key).unwrap_or_default();
-        let of_each = seals.iter().map(|seals| seals.of(&digest(&row.id)));
-        let Some((at, private)) = of_each.enumerate().find_map(|(at, seal)| Some((at, seal.open(&sealed)?))) else {
-            continue;
-        };
+        let Some((at, private)) = unseal(&seals, &row) else { continue };
         if at > 0 {
             let row = ActiveModel {
                 id: Set(row.id.clone()),

@@ -7,10 +7,12 @@ use time::OffsetDateTime;
 
 use super::super::open::{ELSEWHERE, open_db};
 use super::{Finding, fail, ok, warn};
+use crate::accounts::signing_key::{self, Sealed};
 use crate::accounts::{event, outbox};
 use crate::clock::{APART, Clock};
 use crate::config::Settings;
 use crate::db::{self, Db};
+use crate::secret::Secret;
 
 /// How often each thing is done, for the median.
 const ROUNDS: usize = 9;
@@ -24,17 +26,17 @@ const FAR_OFF: f64 = 60.0;
 const WAITS_LONG: time::Duration = time::Duration::minutes(5);
 
 /// Looks at the database.
-pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
+pub(super) async fn check(settings: &Settings, secret: Option<&Secret>) -> Vec<Finding> {
     let db = match open_db(&settings.storage).await {
         Ok(db) => db,
         Err(why) => return vec![fail("database", format!("{why:#}; {ELSEWHERE}"))],
     };
-    let found = look(&db).await;
+    let found = look(&db, secret).await;
     let _ = db.close().await; // the lines are known already
     found.unwrap_or_else(|why| vec![fail("database", format!("it does not do its work: {}", db::why(&why)))])
 }
 
-async fn look(db: &Db) -> Result<Vec<Finding>, DbErr> {
+async fn look(db: &Db, secret: Option<&Secret>) -> Result<Vec<Finding>, DbErr> {
     let (name, ahead) = about(db).await?;
     let read = median(async || db.read().query_one_raw(statement(db, "SELECT 1")).await.map(drop)).await?;
     let write = median(async || write_and_undo(db).await).await?;
@@ -47,7 +49,11 @@ async fn look(db: &Db) -> Result<Vec<Finding>, DbErr> {
     } else {
         ok("database", says)
     };
-    Ok(vec![speed, clock(db, ahead).await?, waiting(db).await?])
+    let mut found = vec![speed, clock(db, ahead).await?, waiting(db).await?];
+    if let Some(secret) = secret {
+        found.push(signing(db, secret).await?);
+    }
+    Ok(found)
 }
 
 /// Returns the name and version of the database, and how many seconds its clock is ahead of ours if it has one of its own.
@@ -116,6 +122,28 @@ async fn waiting(db: &Db) -> Result<Finding, DbErr> {
             warn("outbox", format!("{says}; what the mail server said: latchkey mail list --state failed"))
         }
         None => ok("outbox", says),
+    })
+}
+
+/// Says whether the secret opens the keys that sign the tokens of apps. A server without an older secret makes others.
+async fn signing(db: &Db, secret: &Secret) -> Result<Finding, DbErr> {
+    let found = signing_key::sealed(db.read(), secret).await.map_err(|why| DbErr::Custom(why.to_string()))?;
+    let Sealed { all, older, lost } = found;
+    Ok(match (all, older, lost) {
+        (0, ..) => ok("signing", "no key signs the tokens of apps yet; the first app makes the first one"),
+        (_, _, 1..) => warn(
+            "signing",
+            format!(
+                "{lost} of {all} keys that sign the tokens of apps were sealed with a secret that is not there, so others sign; if it was taken away too soon, put it back after the newest one, restart, and run latchkey keys drop before you take it away; else they go by themselves"
+            ),
+        ),
+        (_, 1.., _) => ok(
+            "signing",
+            format!(
+                "{all} keys sign the tokens of apps, {older} of them sealed with an older secret: run latchkey keys drop before you take it away"
+            ),
+        ),
+        _ => ok("signing", format!("{all} keys sign the tokens of apps, sealed with the newest secret")),
     })
 }
 

@@ -142,7 +142,7 @@ pub(super) async fn run(mut config: Config, options: &Options) -> anyhow::Result
     report.add(settings::check(&settings))?;
     let (found, secret) = files::check(&settings);
     report.add(found)?;
-    report.add(database::check(&settings).await)?;
+    report.add(database::check(&settings, secret.as_ref()).await)?;
     report.add(mail::check(&settings, mail_to.as_ref()).await)?;
     report.add(site::check(&settings, secret.as_ref(), options.http_port).await)?;
     report.end()
