@@ -13,7 +13,6 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::accounts::apps::lately::Lately;
-use crate::accounts::forward::Hosts;
 use crate::accounts::limit::Limits;
 use crate::accounts::outbox::Queue;
 use crate::accounts::password::PasswordPolicy;
@@ -67,8 +66,6 @@ pub struct App {
     pub token_keys: Keys,
     /// The keys of `latchkey doctor`.
     pub doctor_keys: Keys,
-    /// The hosts of apps.
-    pub hosts: Hosts,
     /// The apps, within the last second.
     pub apps: Lately,
     /// The context of the verbs.
@@ -141,7 +138,6 @@ impl App {
             forward_keys: Keys::new(&secret, Use::FORWARD_COOKIE, public_url.origin()),
             token_keys: Keys::new(&secret, Use::API_TOKEN, public_url.origin()),
             doctor_keys: Keys::new(&secret, Use::DOCTOR, public_url.origin()),
-            hosts: Hosts::new(db.clone()),
             apps: Lately::new(db.clone()),
             readiness: Recent::new(|_| READINESS_KEPT),
             mail_queue: Recent::new(mail_queue_kept),

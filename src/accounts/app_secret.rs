@@ -6,17 +6,59 @@
 
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::accounts::apps::lately::Lately;
 use crate::accounts::apps::{self, Application};
 use crate::accounts::limit::clients::Action;
-use crate::accounts::{Accounts, Client, Fault, Result};
+use crate::accounts::{Accounts, Client, Fault, Result, assertion};
 
-/// Returns the app that a client names. Whether the client has its secret is still to be seen.
+/// By what an app shows who it is.
+pub enum Proof {
+    /// By nothing: it has only named itself.
+    Nothing,
+    /// By its secret.
+    Secret(Zeroizing<String>),
+    /// By a token that it has signed (RFC 7523).
+    Assertion(String),
+}
+
+/// Why an app has not shown who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// No app has this name, or this secret.
+    Unknown,
+    /// The assertion does not show it, for this reason.
+    Assertion(&'static str),
+}
+
+/// Returns the app that a client names, if the client shows that it is this app. A public app has only its name. `audiences` are
+/// those for whom its assertion may be.
+pub async fn identify(
+    accounts: &Accounts,
+    lately: &Lately,
+    (id, proof): (&str, &Proof),
+    (client, audiences): (&Client, &[String]),
+    now: OffsetDateTime,
+) -> Result<Result<Application, Unproven>> {
+    let Ok(id) = id.parse() else { return Ok(Err(Unproven::Unknown)) };
+    let Some(app) = named(accounts, lately, id, client, now).await? else { return Ok(Err(Unproven::Unknown)) };
+    Ok(match proof {
+        Proof::Assertion(jwt) => {
+            let accepted = assertion::accept(&accounts.db, &app, jwt, audiences, now).await?;
+            accepted.map(|()| app).map_err(Unproven::Assertion)
+        }
+        Proof::Secret(secret) if app.has_secret(secret) => Ok(app),
+        Proof::Nothing if app.public => Ok(app),
+        Proof::Secret(_) | Proof::Nothing => Err(Unproven::Unknown),
+    })
+}
+
+/// Returns the app that a client names.
 ///
 /// Once the failures of the client are used up, the app is the one in memory. So a flood costs no statements, and the app that
 /// has the same address gets in all the same.
-pub async fn named(
+async fn named(
     accounts: &Accounts,
     lately: &Lately,
     id: Uuid,

@@ -1,61 +1,12 @@
 //! Forward-auth: a proxy asks who is there, for an app that knows nothing of log-ins. The app is found by its host.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::fmt::Write;
-use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
 use crate::accounts::apps::host::AppHost;
-use crate::accounts::apps::{self, Application};
-use crate::accounts::{Fault, Result};
-use crate::db::Db;
-use crate::recent::Recent;
 
-/// How long the hosts of apps are kept in memory. Each request to an app asks for one, so none is read from the database.
-const KEPT: Duration = Duration::from_secs(1);
-
-/// How long a failure is kept. Otherwise each of the requests that wait would fail by itself, one after the other.
-const FAILURE_KEPT: Duration = Duration::from_millis(250);
-
-type ByHost = Arc<HashMap<AppHost, Arc<Application>>>;
-
-/// Finds apps by their hosts.
-pub struct Hosts {
-    db: Db,
-    /// Or the words of a failure.
-    recent: Recent<Result<ByHost, String>>,
-}
-
-impl Hosts {
-    /// Returns the hosts of the apps in this database.
-    pub fn new(db: Db) -> Self {
-        Self { db, recent: Recent::new(|read| if read.is_ok() { KEPT } else { FAILURE_KEPT }) }
-    }
-
-    /// Returns the app at this host, as of a second ago at most.
-    pub async fn app_at(&self, host: &AppHost) -> Result<Option<Arc<Application>>> {
-        let by_host = self.recent.get(async { self.read().await.map_err(|fault| fault.to_string()) }).await;
-        let by_host = by_host.map_err(|words| Fault::Database(sea_orm::DbErr::Custom(words)))?;
-        Ok(by_host.get(host).cloned())
-    }
-
-    async fn read(&self) -> Result<ByHost> {
-        let apps = apps::all(self.db.read()).await?.into_iter().map(Arc::new);
-        let each = apps.flat_map(|app| app.hosts().iter().map(|host| (host.clone(), app.clone())).collect::<Vec<_>>());
-        Ok(Arc::new(each.collect()))
-    }
-}
-
-impl fmt::Debug for Hosts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hosts")
-    }
-}
-
-/// An address at an app to which a user goes back. Its host may be any: [`Hosts::app_at`] says whether an app is there.
+/// An address at an app to which a user goes back. Its host may be any: [`Lately::at`](super::apps::lately::Lately::at) says whether an app is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     url: String,

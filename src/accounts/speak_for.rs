@@ -5,28 +5,27 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use tracing::Span;
 
+use crate::accounts::app_secret::{self, Proof};
 use crate::accounts::apps::lately::Lately;
-use crate::accounts::{Accounts, Client, Result, app_secret};
+use crate::accounts::{Accounts, Client, Result};
 
-/// Returns the person for whom an app speaks, as a client with this address, or `None` if no app has this secret. `server` is
+/// Returns the person for whom an app speaks, as a client with this address, or `None` if it has not shown that it is an app. `server` is
 /// the client that has sent the request.
 ///
 /// The address is as true as the app is honest. So it counts for this app only: see [`Client::via`].
 ///
 /// # Errors
-/// [`Fault::TooMany`](super::Fault::TooMany) if the secret is wrong, as many before it were.
+/// [`Fault::TooMany`](super::Fault::TooMany) if what it shows is wrong, as much before it was.
 pub async fn speak_for(
     accounts: &Accounts,
     lately: &Lately,
-    (id, secret): (&str, &str),
-    (server, person): (&Client, IpAddr),
+    shown: (&str, &Proof),
+    (server, audiences, person): (&Client, &[String], IpAddr),
     now: OffsetDateTime,
 ) -> Result<Option<Client>> {
-    let named = match id.parse() {
-        Ok(id) => app_secret::named(accounts, lately, id, server, now).await?,
-        Err(_) => None,
-    };
-    let Some(app) = named.filter(|app| app.has_secret(secret)) else {
+    let found = app_secret::identify(accounts, lately, shown, (server, audiences), now).await?;
+    // A public app shows nothing that anybody else could not show.
+    let Some(app) = found.ok().filter(|app| !app.public) else {
         app_secret::failed(accounts, server, now).await?;
         return Ok(None);
     };

@@ -13,12 +13,13 @@ use utoipa::ToSchema;
 use super::body::{self, SentField};
 use super::error::{ApiResult, FieldProblem, Problem, TokenFieldProblems, TokenProblem};
 use crate::accounts::Client;
+use crate::accounts::app_secret::Proof;
 use crate::accounts::login::{self, Credentials, LogIn};
 use crate::accounts::password::Password;
 use crate::accounts::policy::Lasting;
 use crate::accounts::speak_for::speak_for;
 use crate::app::App;
-use crate::gate::app_secret::{Proof, Shown, Unclear};
+use crate::gate::app_secret::{Shown, Unclear, audiences};
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form};
 use crate::keys::Pointer;
@@ -83,7 +84,7 @@ const CLIENT_IP: HeaderName = HeaderName::from_static("x-latchkey-client-ip");
 /// Returns the client that is counted: the person for whom an app speaks, or else whoever has sent the request.
 ///
 /// Programs may send any `client_id` and `client_secret`. They are looked at only together with the header, and the header is
-/// looked at only together with a secret: it is as easily forged as any other.
+/// looked at only together with a secret or an assertion: it is as easily forged as any other.
 async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -> Result<Client, Problem> {
     let mut sent = headers.get_all(CLIENT_IP).iter();
     let Some(address) = sent.next() else { return Ok(server) };
@@ -95,12 +96,16 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
             return Err(Problem::Token("invalid_request", t.api_two_secrets().into()));
         }
     };
-    let Proof::Secret(secret) = shown.proof else { return Ok(server) };
+    if matches!(shown.proof, Proof::Nothing) {
+        return Ok(server);
+    }
     // Two addresses are none, as in a list of hops that is passed on as it came: anyone may have written the first one.
     let address = address.to_str().ok().filter(|_| sent.next().is_none()).and_then(|text| text.parse::<IpAddr>().ok());
     let address = address.filter(is_of_a_client);
     let address = address.ok_or_else(|| Problem::Token("invalid_request", t.api_client_ip().into()))?;
-    let person = speak_for(&app.accounts, &app.apps, (&shown.id, &secret), (&server, address), app.now()).await?;
+    let person =
+        speak_for(&app.accounts, &app.apps, (&shown.id, &shown.proof), (&server, &audiences(app), address), app.now())
+            .await?;
     person.ok_or(Problem::UnknownApp(locale, shown.basic))
 }
 

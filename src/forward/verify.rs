@@ -28,7 +28,7 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request) -> Result<Res
         Err(words) => return no(words),
     };
     // By a host that the operator has not named, an attacker with a name of its own below the domain would learn who is there.
-    let Some(application) = app.hosts.app_at(&original.host).await? else {
+    let Some(application) = app.apps.at(&original.host).await? else {
         return no("No app is registered at this host; `latchkey app add NAME --host HOST` registers one.");
     };
     let (now, headers) = (app.now(), &parts.headers);

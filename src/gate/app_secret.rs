@@ -6,7 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::form::Fields;
+use crate::accounts::app_secret::Proof;
 use crate::accounts::assertion;
+use crate::app::App;
+use crate::urls;
 
 /// What an app has sent.
 pub struct Shown {
@@ -16,16 +19,6 @@ pub struct Shown {
     pub proof: Proof,
     /// Whether it came in `Authorization`, which a refusal has to name then.
     pub basic: bool,
-}
-
-/// By what an app shows who it is.
-pub enum Proof {
-    /// By nothing: it has only named itself.
-    Nothing,
-    /// By its secret.
-    Secret(Zeroizing<String>),
-    /// By a token that it has signed (RFC 7523).
-    Assertion(String),
 }
 
 /// The only type of assertion (RFC 7523, 2.2).
@@ -90,4 +83,12 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, Unc
         form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     Ok(Some((decode(id), Zeroizing::new(decode(secret)))))
+}
+
+/// Returns for whom an app may make its assertion: libraries name the issuer, the token endpoint, or the address that they ask
+/// (RFC 7523, 3; RFC 9126, 2). All are ours, and each assertion works once.
+pub fn audiences(app: &App) -> Vec<String> {
+    let asked = [urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT, urls::TOKEN];
+    let asked = asked.iter().map(|path| app.public_url.at(path).to_string());
+    asked.chain([app.public_url.origin().to_owned()]).collect()
 }

@@ -3,12 +3,12 @@
 use axum::http::HeaderMap;
 
 use super::error::Problem;
+use crate::accounts::Client;
+use crate::accounts::app_secret::{self, Unproven};
 use crate::accounts::apps::Application;
-use crate::accounts::{Client, app_secret, assertion};
 use crate::app::App;
-use crate::gate::app_secret::{Proof, Shown, Unclear};
+use crate::gate::app_secret::{Shown, Unclear, audiences};
 use crate::gate::form::Fields;
-use crate::urls;
 
 /// Returns the app that sends a request: by `client_secret_basic`, `client_secret_post` or `private_key_jwt`, or, if it is public, by
 /// its name alone.
@@ -49,26 +49,12 @@ pub async fn counted<T>(app: &App, client: &Client, found: Result<T, Problem>) -
 
 async fn identify(app: &App, client: &Client, headers: &HeaderMap, form: &Fields) -> Result<Application, Problem> {
     let Shown { id, proof, basic } = Shown::read(headers, form)?;
-    let unknown = || Problem::Unknown(basic);
-    let id = id.parse().map_err(|_| unknown())?;
-    let found = app_secret::named(&app.accounts, &app.apps, id, client, app.now()).await?.ok_or_else(unknown)?;
-    match proof {
-        Proof::Assertion(jwt) => {
-            let done = assertion::accept(&app.db, &found, &jwt, &audiences(app), app.now()).await?;
-            done.map(|()| found).map_err(Problem::NotProven)
-        }
-        Proof::Secret(secret) if found.has_secret(&secret) => Ok(found),
-        Proof::Nothing if found.public => Ok(found),
-        Proof::Secret(_) | Proof::Nothing => Err(unknown()),
-    }
-}
-
-/// Returns for whom an app may make its assertion: libraries name the issuer, the token endpoint, or the address that they ask
-/// (RFC 7523, 3; RFC 9126, 2). All are ours, and each assertion works once.
-fn audiences(app: &App) -> Vec<String> {
-    let asked = [urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT];
-    let asked = asked.iter().map(|path| app.public_url.at(path).to_string());
-    asked.chain([app.public_url.origin().to_owned()]).collect()
+    let found =
+        app_secret::identify(&app.accounts, &app.apps, (&id, &proof), (client, &audiences(app)), app.now()).await?;
+    found.map_err(|why| match why {
+        Unproven::Unknown => Problem::Unknown(basic),
+        Unproven::Assertion(words) => Problem::NotProven(words),
+    })
 }
 
 impl From<Unclear> for Problem {

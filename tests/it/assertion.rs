@@ -130,6 +130,30 @@ async fn an_app_needs_no_secret() {
     assert!(rows.len() == 4 && rows.iter().all(|row| !row.parameters.contains("assertion")), "{rows:?}");
 }
 
+/// An app that collects passwords shows itself so too.
+#[tokio::test]
+async fn an_app_that_signs_speaks_for_a_person() {
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    let pair = Pair::new(Algorithm::EdDSA, "one");
+    let wiki = register(&app, "Wiki", &[&pair]).await;
+    let log_in = async |assertion: &str| {
+        let form = [
+            ("username", "sam"),
+            ("password", OTTER),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", assertion),
+        ];
+        let asked =
+            reqwest::Client::new().post(format!("{}/token", app.url)).header("X-Latchkey-Client-IP", "203.0.113.9");
+        asked.form(&form).send().await.unwrap().status().as_u16()
+    };
+    let own = pair.signs(&claims(&app, &wiki));
+    assert_eq!((log_in(&own).await, log_in(&own).await), (200, 401), "it works once");
+    let events = latchkey::accounts::event::Entity::find().all(app.app.db.read()).await.unwrap();
+    assert!(events.iter().any(|event| event.ip == "203.0.113.9"), "{events:?}");
+}
+
 /// Whoever reads a request, such as a proxy that writes logs, gets nothing that works again.
 #[tokio::test]
 async fn an_assertion_works_once() {

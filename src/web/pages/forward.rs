@@ -96,7 +96,7 @@ pub async fn find(app: &App, query: &str) -> Result<Option<(Destination, Arc<App
         return Ok(None);
     };
     let Some(to) = Destination::parse(&to, app.public_url.is_https()) else { return Ok(None) };
-    let found = app.hosts.app_at(to.host()).await?;
+    let found = app.apps.at(to.host()).await?;
     Ok(found.map(|application| (to, application)))
 }
 
