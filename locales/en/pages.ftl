@@ -391,7 +391,7 @@ logout-lead = This logs you out of { $site }, and of the apps that you opened wi
 logout-lead-of-app = { $app } asks to log you out of { $site }, and of the apps that you opened with it.
 logout-stay = Stay logged in
 logout-refused = You were not logged out
-logout-unknown-app = This request to log you out does not come from an app that is registered at this site.
+logout-unknown-app = This link does not work any more: it may be too old, or its app is not registered at this site.
 logout-unknown-address = The app that sent you here asks to send you on to an address that is not registered, so you stay here. Tell the people who run it.
 event-app-allowed = App allowed to see your account
 

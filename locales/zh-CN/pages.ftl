@@ -317,7 +317,7 @@ logout-lead = 这会让你退出{ $site }以及你通过它打开的应用。
 logout-lead-of-app = { $app }请求让你退出{ $site }以及你通过它打开的应用。
 logout-stay = 保持登录
 logout-refused = 你没有退出登录
-logout-unknown-app = 这个退出登录的请求不是来自在本网站登记的应用。
+logout-unknown-app = 此链接已失效：它可能太旧了，或者对应的应用没有在本网站登记。
 logout-unknown-address = 把你带到这里的应用要求前往一个未登记的地址，因此你仍留在本网站。联系该应用的管理者。
 event-app-allowed = 允许应用查看账号
 

@@ -1,5 +1,6 @@
 //! An app logs its user out of the site (OpenID Connect RP-Initiated Logout).
 
+use latchkey::accounts::signing_key;
 use reqwest::header::{LOCATION, ORIGIN};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -164,6 +165,23 @@ async fn what_is_not_registered_or_not_ours_is_a_page_and_changes_nothing() {
     // Nobody is there, and an attacker still gets no redirect.
     sam.log_out().await;
     assert_eq!(get(&mut sam, wrong[0]).await.status, 400);
+}
+
+/// An app that is opened seldom may have an ID token from before keys were rotated twice. Nothing is wrong with the app.
+#[tokio::test]
+async fn a_token_whose_key_is_gone_is_too_old_and_no_fault_of_its_app() {
+    let app = TestApp::start().await;
+    let wiki = wiki(&app).await;
+    let mut sam = app.user("sam", OTTER).await;
+    let got = tokens(&app, &wiki, &mut sam).await;
+    signing_key::forget_all(&app.app.db).await.unwrap();
+    app.app.clock.advance(time::Duration::days(91)); // another key has to be made, so the keys are read again
+    let mut sam = app.browser();
+    sam.log_in("sam", OTTER).await;
+    let page = get(&mut sam, &[("id_token_hint", hint(&got)), ("post_logout_redirect_uri", BYE)]).await;
+    page.assert_framed(400);
+    assert!(page.html.contains("it may be too old, or its app is not registered"), "{}", page.html);
+    assert!(page.html.contains("href=\"/oauth/logout\"") && sam.is_logged_in().await, "{}", page.html);
 }
 
 /// An app may send a form instead. It comes without our cookies, and comes again as a GET.
