@@ -34,6 +34,10 @@ pub use writer::{Transaction, Writer};
 /// What our connections to PostgreSQL are called there (`pg_stat_activity`).
 const APPLICATION: &str = "latchkey";
 
+/// How many statements a connection keeps prepared. It is more than there are in the program: with the 100 of the library, those
+/// that are used less often would be prepared anew each time.
+const STATEMENTS: usize = 512;
+
 /// The connections to the database. On PostgreSQL, reading and writing share one pool. On SQLite there are several readers
 /// and one writer: a second writer could only wait for the first.
 #[derive(Clone, Debug)]
@@ -113,7 +117,8 @@ impl Db {
                 .create_if_missing(make)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
-                .foreign_keys(true);
+                .foreign_keys(true)
+                .statement_cache_capacity(STATEMENTS);
             // WAL mode stays with the file. To set it again would write into a file that may not be our database.
             if make { sqlite.journal_mode(SqliteJournalMode::Wal) } else { sqlite }
         });

@@ -9,6 +9,8 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{self, ConnectOptions, Connection, Error, error::DatabaseError};
 use tokio::time::timeout;
 
+use super::STATEMENTS;
+
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,9 +44,10 @@ pub(super) async fn try_once(url: &str) -> Result<(), DbErr> {
     Err(DbErr::Custom(why))
 }
 
-/// Leaves out a parameter that PgBouncer refuses from any client. It is about floating-point numbers, which no table has.
+/// Keeps all statements prepared, and leaves out a parameter that PgBouncer refuses from any client. It is about floating-point
+/// numbers, which no table has.
 pub(super) fn adapt(options: PgConnectOptions) -> PgConnectOptions {
-    options.extra_float_digits(None)
+    options.extra_float_digits(None).statement_cache_capacity(STATEMENTS)
 }
 
 /// Connects, and makes sure that a prepared statement is still there in the next transaction.
