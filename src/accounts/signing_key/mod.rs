@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, Iterable, QueryOrder, Set};
 use serde::Serialize;
@@ -27,6 +27,7 @@ use crate::chance;
 use crate::db::{Alone, Db};
 use crate::seal::Seals;
 use crate::secret::Secret;
+use pair::Signer;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "signing_keys")]
@@ -85,7 +86,7 @@ pub struct SigningKey {
     signs_from: OffsetDateTime,
     public: Json,
     /// `None` if it was sealed with a secret that this server does not have.
-    sign: Option<EncodingKey>,
+    sign: Option<Signer>,
     verify: Option<DecodingKey>,
 }
 
@@ -100,7 +101,7 @@ impl SigningKey {
         digest
     }
 
-    /// Signs a token.
+    /// Signs a token (RFC 7515, 5.1).
     ///
     /// # Errors
     /// When the library fails.
@@ -111,7 +112,12 @@ impl SigningKey {
             ..Header::new(pair::in_jwts(self.algorithm))
         };
         let key = self.sign.as_ref().ok_or_else(|| Fault::Internal("a key without its private half".into()))?;
-        jsonwebtoken::encode(&header, claims, key).map_err(|why| Fault::Internal(format!("signing a token: {why}")))
+        let failed = |why| Fault::Internal(format!("signing a token: {why}"));
+        let parts = [serde_json::to_vec(&header), serde_json::to_vec(claims)];
+        let [header, claims] = parts.map(|part| part.map(|part| URL_SAFE_NO_PAD.encode(part)).map_err(failed));
+        let said = format!("{}.{}", header?, claims?);
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(said.as_bytes())?);
+        Ok(format!("{said}.{signature}"))
     }
 }
 
@@ -249,7 +255,7 @@ impl SigningKeys {
         let opened = unseal(&self.seals, &row);
         let jwk = serde_json::from_value(row.public_key.clone()).ok();
         SigningKey {
-            sign: opened.and_then(|(_, private)| pair::signer(row.algorithm, &private)),
+            sign: opened.and_then(|(_, private)| Signer::read(row.algorithm, &private)),
             verify: jwk.and_then(|jwk| DecodingKey::from_jwk(&jwk).ok()),
             id: row.id,
             algorithm: row.algorithm,
