@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use latchkey::accounts::operator;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow};
 use latchkey::accounts::signing_key::SigningAlgorithm;
 use latchkey::accounts::user;
@@ -22,8 +23,9 @@ use crate::authorize::Wiki;
 use crate::browser::{Browser, Form, Page};
 use crate::cluster::{Cluster, SECRET, count};
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
+use crate::shown_token::introspect;
 use crate::smtp::MailServer;
-use crate::tokens::{made_up, tokens, userinfo};
+use crate::tokens::{lasting, made_up, refresh, tokens, userinfo};
 use crate::{HERON, OTTER, changes};
 
 /// Two servers and their load balancer.
@@ -503,6 +505,55 @@ async fn a_token_is_verified_by_a_node_that_has_not_seen_its_key() {
     assert_eq!(userinfo(&here, access).await.0, 200);
     // The made-up token of a moment ago may have been the one look of this second.
     until("the other node knows the key", async || (userinfo(&other, access).await.0 == 200).then_some(())).await;
+}
+
+/// What an app has got in a session ends with it. The site promises that all nodes refuse it within a second.
+#[tokio::test]
+async fn what_an_app_has_got_is_refused_at_the_other_node_once_the_session_has_ended() {
+    let cluster = Cluster::start().await;
+    let [here, other] = apps(&cluster).await;
+    let wiki = Wiki::register(&here, |new| new.trusted = true).await;
+    let mut sam = here.user("sam", OTTER).await;
+    for way in ["access taken away", "log-out", "reset", "disabled"] {
+        let got = lasting(&here, &wiki, &mut sam).await;
+        let access = got["access_token"].as_str().unwrap();
+        for node in [&here, &other] {
+            assert_eq!(userinfo(node, access).await.0, 200, "{way}");
+            assert_eq!(introspect(node, &wiki, &got["access_token"]).await["active"], true, "{way}");
+        }
+        match way {
+            "access taken away" => {
+                sam.post("/profile/apps", &[("app", &wiki.id)]).await;
+            }
+            "log-out" => {
+                sam.log_out().await;
+            }
+            "reset" => {
+                let link = here.reset_link("sam@example.com", 2).await;
+                here.browser().reset(&link, HERON).await;
+            }
+            _ => {
+                let row = user::by_login(here.app.db.read(), "sam").await.unwrap().unwrap();
+                operator::disable(&here.app.db, &row, here.app.now()).await.unwrap();
+            }
+        }
+        let ended = Instant::now();
+        for node in [&other, &here] {
+            let refused = async || {
+                let is_active = introspect(node, &wiki, &got["access_token"]).await["active"] == true;
+                (userinfo(node, access).await.0 == 401 && !is_active).then_some(())
+            };
+            until("it is refused", refused).await;
+            assert_eq!(introspect(node, &wiki, &got["refresh_token"]).await["active"], false, "{way}");
+            assert_eq!(refresh(node, &wiki, &got["refresh_token"]).await.1["error"], "invalid_grant", "{way}");
+        }
+        assert!(ended.elapsed() < Duration::from_secs(1), "{way}: {:?}", ended.elapsed());
+        match way {
+            "log-out" => assert_eq!(sam.log_in("sam", OTTER).await.path, "/profile"),
+            "reset" => assert_eq!(sam.log_in("sam", HERON).await.path, "/profile"),
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn post(app: &TestApp, path: &str, wiki: &Wiki, fields: &[(&str, &str)]) -
     (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
 }
 
-async fn introspect(app: &TestApp, wiki: &Wiki, token: &Value) -> Value {
+pub async fn introspect(app: &TestApp, wiki: &Wiki, token: &Value) -> Value {
     let (status, said) = post(app, "/oauth/introspect", wiki, &[("token", token.as_str().unwrap())]).await;
     assert_eq!(status, 200, "{said}");
     said
