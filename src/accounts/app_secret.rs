@@ -5,13 +5,12 @@
 //! whichever address: many servers of a provider have the same one.
 
 use time::OffsetDateTime;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::accounts::apps::lately::Lately;
 use crate::accounts::apps::{self, Application};
 use crate::accounts::limit::clients::Action;
-use crate::accounts::{Accounts, Client, Fault, Result, assertion};
+use crate::accounts::{Accounts, Client, Result, assertion};
 
 /// By what an app shows who it is.
 pub enum Proof {
@@ -34,6 +33,9 @@ pub enum Unproven {
 
 /// Returns the app that a client names, if the client shows that it is this app. A public app has only its name. `audiences` are
 /// those for whom its assertion may be.
+///
+/// Once the failures of the client are used up, the app is at first the one in memory. So a flood costs no statements, and the app
+/// that has the same address gets in all the same.
 pub async fn identify(
     accounts: &Accounts,
     lately: &Lately,
@@ -42,8 +44,10 @@ pub async fn identify(
     now: OffsetDateTime,
 ) -> Result<Result<Application, Unproven>> {
     let Ok(id) = id.parse() else { return Ok(Err(Unproven::Unknown)) };
-    let Some(app) = named(accounts, lately, id, client, now).await? else { return Ok(Err(Unproven::Unknown)) };
-    Ok(match proof {
+    let in_memory = accounts.limits.clients.look(Action::Secret, client, now).is_err();
+    let named = if in_memory { lately.by_id(id).await? } else { apps::by_id(accounts.db.read(), id).await? };
+    let Some(app) = named else { return Ok(Err(Unproven::Unknown)) };
+    let proven = match proof {
         Proof::Assertion(jwt) => {
             let accepted = assertion::accept(&accounts.db, &app, jwt, audiences, now).await?;
             accepted.map(|()| app).map_err(Unproven::Assertion)
@@ -51,39 +55,21 @@ pub async fn identify(
         Proof::Secret(secret) if app.has_secret(secret) => Ok(app),
         Proof::Nothing if app.public => Ok(app),
         Proof::Secret(_) | Proof::Nothing => Err(Unproven::Unknown),
-    })
-}
-
-/// Returns the app that a client names.
-///
-/// Once the failures of the client are used up, the app is the one in memory. So a flood costs no statements, and the app that
-/// has the same address gets in all the same.
-async fn named(
-    accounts: &Accounts,
-    lately: &Lately,
-    id: Uuid,
-    client: &Client,
-    now: OffsetDateTime,
-) -> Result<Option<Application>> {
-    if accounts.limits.clients.look(Action::Secret, client, now).is_ok() {
-        apps::by_id(accounts.db.read(), id).await
-    } else {
-        lately.by_id(id).await
+    };
+    match proven {
+        // The operator may have taken it away within the second for which it is in memory.
+        Ok(app) if in_memory => {
+            let now_it_is = apps::by_id(accounts.db.read(), id).await?;
+            Ok(if now_it_is.as_ref() == Some(&app) { Ok(app) } else { Err(Unproven::Unknown) })
+        }
+        proven => Ok(proven),
     }
 }
 
 /// Counts what a client has shown that is not right.
 ///
 /// # Errors
-/// [`Fault::TooMany`] if its failures were used up.
+/// [`Fault::TooMany`](crate::accounts::Fault::TooMany) if its failures were used up.
 pub async fn failed(accounts: &Accounts, client: &Client, now: OffsetDateTime) -> Result<()> {
     accounts.admit(Action::Secret, client, now).await
-}
-
-/// Lets a client try a code of an app without a secret. What it has got is looked up in the database.
-///
-/// # Errors
-/// [`Fault::TooMany`] if its failures are used up.
-pub fn may_try(accounts: &Accounts, client: &Client, now: OffsetDateTime) -> Result<()> {
-    accounts.limits.clients.look(Action::Secret, client, now).map_err(Fault::TooMany)
 }

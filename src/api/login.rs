@@ -92,7 +92,8 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
     let shown = match Shown::read(headers, form) {
         Ok(shown) => shown,
         Err(Unclear::NotBasic) => return Err(Problem::UnknownApp(locale, true)),
-        Err(Unclear::TwoProofs | Unclear::TwoIds | Unclear::NotJwt) => {
+        Err(Unclear::NotJwt) => return Err(Problem::UnknownApp(locale, false)),
+        Err(Unclear::TwoProofs | Unclear::TwoIds) => {
             return Err(Problem::Token("invalid_request", t.api_two_secrets().into()));
         }
     };

@@ -28,7 +28,7 @@ pub async fn authenticate(
 ///
 /// # Errors
 /// As [`authenticate`], and when the app is public.
-pub async fn with_secret(
+pub async fn not_public(
     app: &App,
     client: &Client,
     headers: &HeaderMap,

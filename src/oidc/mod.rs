@@ -37,7 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::PUSHED, post(pushed::push))
         .route(urls::REVOKE, post(shown_token::revoke))
         .route(urls::INTROSPECT, post(shown_token::introspect))
-        .route(urls::REVOCATIONS, get(revocations::show))
+        .route(urls::REVOCATIONS, get(revocations::show).post(revocations::show_own))
         .route(urls::USERINFO, get(userinfo::show).post(userinfo::show))
         .layer(from_fn(for_every_page))
         .layer(from_fn_with_state(Arc::new(gate), gate::around))

@@ -23,7 +23,7 @@ pub async fn push(
     headers: HeaderMap,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let caller = client::with_secret(&app, &client, &headers, &form).await?;
+    let caller = client::not_public(&app, &client, &headers, &form).await?;
     match pushed::push(&app.accounts, &caller, &Params::of(form.iter()), app.now()).await? {
         Ok(uri) => {
             let body = json!({ "request_uri": uri, "expires_in": pushed::LIVES.whole_seconds() });

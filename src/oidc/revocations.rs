@@ -12,9 +12,10 @@ use time::OffsetDateTime;
 use super::client;
 use super::discovery::kept;
 use super::error::Problem;
+use crate::accounts::apps::Application;
 use crate::accounts::{Client, logout};
 use crate::app::App;
-use crate::gate::form::{Fields, Query, form};
+use crate::gate::form::{Fields, Form, Query, form};
 
 form! {
     /// The query.
@@ -39,6 +40,26 @@ pub async fn show(
         true => Some(client::authenticate(&app, &client, &headers, &Fields::default()).await?),
         false => None,
     };
+    answer(&app, caller, since, &headers).await
+}
+
+/// POST /oauth/revocations: the same for an app that shows in a form who it is, such as by an assertion.
+pub async fn show_own(
+    State(app): State<Arc<App>>,
+    client: Client,
+    headers: HeaderMap,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let caller = client::not_public(&app, &client, &headers, &form).await?;
+    answer(&app, Some(caller), form.text("since").parse().ok(), &headers).await
+}
+
+async fn answer(
+    app: &App,
+    caller: Option<Application>,
+    since: Option<i64>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let since = since.and_then(|since| OffsetDateTime::from_unix_timestamp(since).ok());
     let ended = logout::ended(&app.db, since.unwrap_or(OffsetDateTime::UNIX_EPOCH), app.now()).await?;
     let at = |row: &logout::Model| row.seen_at.map(OffsetDateTime::unix_timestamp);
@@ -54,5 +75,5 @@ pub async fn show(
             (whole.into_iter().map(entry).collect(), "public, max-age=1")
         }
     };
-    Ok(kept("application/json", &json!({ "revocations": entries }), cache, &headers)?)
+    Ok(kept("application/json", &json!({ "revocations": entries }), cache, headers)?)
 }

@@ -32,7 +32,7 @@ pub async fn introspect(
     headers: HeaderMap,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let caller = client::with_secret(&app, &client, &headers, &form).await?;
+    let caller = client::not_public(&app, &client, &headers, &form).await?;
     let (token, issuer) = (token(&form)?, app.public_url.origin());
     Ok(Json(shown_token::introspect(&app.accounts, &caller, token, issuer, app.now()).await?).into_response())
 }

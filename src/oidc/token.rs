@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::client;
 use super::error::Problem;
+use crate::accounts::Client;
 use crate::accounts::apps::Application;
 use crate::accounts::tokens::{self, Code, Refreshed, Tokens};
-use crate::accounts::{Client, app_secret};
 use crate::app::App;
 use crate::gate::form::{Fields, Form};
 
@@ -43,15 +43,17 @@ pub async fn redeem(
         return Err(Problem::Refused("invalid_request", "a parameter came more than once"));
     }
     let got = match form.text("grant_type") {
-        "authorization_code" | "refresh_token" if caller.public => by_name(&app, &client, &caller, &form).await?,
-        "authorization_code" => by_code(&app, &caller, &form).await?,
-        "refresh_token" => by_refresh_token(&app, &caller, &form).await?,
-        "" => return Err(Problem::Refused("invalid_request", "grant_type is missing")),
+        "authorization_code" => by_code(&app, &caller, &form).await,
+        "refresh_token" => by_refresh_token(&app, &caller, &form).await,
+        "" => Err(Problem::Refused("invalid_request", "grant_type is missing")),
         _ => {
             let words = "grant_type must be authorization_code or refresh_token";
-            return Err(Problem::Refused("unsupported_grant_type", words));
+            Err(Problem::Refused("unsupported_grant_type", words))
         }
     };
+    // Everybody can name a public app, so what is shown in vain counts for the client. What another app shows in vain does not: any
+    // visitor can have it send codes that were made up.
+    let got = if caller.public { client::counted(&app, &client, got).await? } else { got? };
     let body = TokensOut {
         access_token: got.access_token,
         token_type: "Bearer",
@@ -61,17 +63,6 @@ pub async fn redeem(
         refresh_token: got.refresh_token.map(|token| token.to_string()),
     };
     Ok(([(header::PRAGMA, "no-cache")], Json(body)).into_response())
-}
-
-/// For an app without a secret, which everybody can name. So failures are the client's. Those of an app with a secret are not
-/// counted: any visitor can have it send codes that were made up.
-async fn by_name(app: &App, client: &Client, caller: &Application, form: &Fields) -> Result<Tokens, Problem> {
-    if form.text("grant_type") == "refresh_token" {
-        // It is looked up only if it is one of ours, which it shows by itself.
-        return client::counted(app, client, by_refresh_token(app, caller, form).await).await;
-    }
-    app_secret::may_try(&app.accounts, client, app.now())?;
-    client::counted(app, client, by_code(app, caller, form).await).await
 }
 
 async fn by_code(app: &App, caller: &Application, form: &Fields) -> Result<Tokens, Problem> {

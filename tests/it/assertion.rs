@@ -122,6 +122,10 @@ async fn an_app_needs_no_secret() {
         let request: Vec<_> = request.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
         let (status, said) = ask(&app, "/oauth/par", &own(), &request).await;
         assert_eq!(status, 201, "{algorithm:?} {said}");
+        // What has ended of itself, it reads by POST.
+        let (status, said) = ask(&app, "/oauth/revocations", &own(), &[("since", "0")]).await;
+        assert!(status == 200 && said["revocations"].is_array(), "{said}");
+        assert_eq!(ask(&app, "/oauth/revocations", "x", &[]).await.0, 401);
         // Its name alone opens nothing, and neither does any secret.
         assert_eq!(post(&app, "/oauth/token", &[&[("client_id", wiki.id.as_str())][..], &next].concat()).await.0, 401);
         assert_eq!(refresh(&app, &wiki, &json!("x")).await.0, 401);
@@ -261,6 +265,10 @@ async fn only_the_keys_of_the_app_sign() {
         header(|header| header.typ = Some("oauth-authz-req+jwt".to_owned())),
         header(|header| header.crit = Some(vec!["exp".to_owned()])),
     ];
+    // It would take long to read before anybody has signed it.
+    let mut long = claims(&app, &wiki);
+    long["more"] = "x".repeat(3000).into();
+    forged.push(one.signs(&long));
     // A public key as a password (RFC 8725, 2.1), in the forms that libraries have been caught with.
     let modulus = one.jwk["n"].as_str().unwrap();
     for secret in ["", modulus, &one.jwk.to_string()] {
@@ -353,6 +361,11 @@ async fn an_operator_changes_keys_without_a_pause() {
     encrypts["use"] = json!("enc");
     let mut other = old.jwk.clone();
     other["alg"] = json!("RS256");
+    let named = |name: &str| {
+        let mut key = new.jwk.clone();
+        key["kid"] = name.into();
+        key.to_string()
+    };
     let short = json!({ "kty": "RSA", "n": "x".repeat(171), "e": "AQAB" }); // 1024 bits
     for (keys, words) in [
         ("keys".to_owned(), "is no JSON"),
@@ -366,6 +379,10 @@ async fn an_operator_changes_keys_without_a_pause() {
         (encrypts.to_string(), "`use` must be `sig`"),
         (other.to_string(), "fit the key"),
         (short.to_string(), "RSA of 2048"),
+        (json!({ "kty": "RSA", "n": "x".repeat(342), "e": "AQ" }).to_string(), "RSA of 2048"),
+        (json!({ "kty": "RSA", "n": format!("AAAA{}", "x".repeat(340)), "e": "AQAB" }).to_string(), "RSA of 2048"),
+        (named("a\u{1b}[2J"), "its `kid`"),
+        (named(&"a".repeat(101)), "its `kid`"),
     ] {
         refused(&["app", "edit", "Wiki", "--jwks", &file("bad.json", &keys)], words);
     }

@@ -12,8 +12,10 @@ use serde_json::Value;
 
 /// How many keys an app may have: one for each of its servers, and the next ones. Each may have to be tried.
 const MOST: usize = 10;
-/// The sizes of RSA keys, in bytes: 2048 bits (RFC 7518, 3.3) to 8192, which take long.
-const RSA: std::ops::RangeInclusive<usize> = 256..=1024;
+/// The sizes of RSA keys, in bytes: 2048 bits (RFC 7518, 3.3) to 4096. Larger ones take long.
+const RSA: std::ops::RangeInclusive<usize> = 256..=512;
+/// The longest name of a key.
+const NAME_MAX: usize = 100;
 /// What only private and shared keys have (RFC 7518, 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
@@ -70,8 +72,12 @@ fn public(key: &Value) -> Result<Jwk, String> {
     if key.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return Err("its `use` must be `sig`".to_owned());
     }
+    // The name is shown to operators, on their terminals.
+    if key.common.key_id.as_ref().is_some_and(|name| name.len() > NAME_MAX || name.chars().any(char::is_control)) {
+        return Err(format!("its `kid` must be one line of {NAME_MAX} characters at most"));
+    }
     match algorithms(&key) {
-        None => Err("it must be RSA of 2048 to 8192 bits, P-256 or Ed25519".to_owned()),
+        None => Err("it must be RSA of 2048 to 4096 bits, P-256 or Ed25519".to_owned()),
         Some([]) => Err("its `alg` must be RS256, PS256, ES256 or EdDSA, and fit the key".to_owned()),
         Some(_) => Ok(key),
     }
@@ -79,9 +85,19 @@ fn public(key: &Value) -> Result<Jwk, String> {
 
 /// Returns the algorithms with which a key signs: the one that it names, or all that it can. `None` if the key is of another kind.
 fn algorithms(key: &Jwk) -> Option<&'static [Algorithm]> {
-    let long = |number: &str| URL_SAFE_NO_PAD.decode(number).map(|bytes| bytes.len()).unwrap_or_default();
+    let bytes = |number: &str| URL_SAFE_NO_PAD.decode(number).unwrap_or_default();
+    let long = |number: &str| bytes(number).len();
+    // An odd number over 1, without zeros before it. What else a key must be, the library sees when it verifies.
+    let is_odd = |number: &str| match bytes(number)[..] {
+        [] | [0, ..] | [1] => false,
+        [.., last] => last % 2 == 1,
+    };
     let all: &[Algorithm] = match &key.algorithm {
-        AlgorithmParameters::RSA(key) if RSA.contains(&long(&key.n)) => &[Algorithm::RS256, Algorithm::PS256],
+        AlgorithmParameters::RSA(key)
+            if RSA.contains(&long(&key.n)) && is_odd(&key.n) && is_odd(&key.e) && long(&key.e) <= 4 =>
+        {
+            &[Algorithm::RS256, Algorithm::PS256]
+        }
         AlgorithmParameters::EllipticCurve(key)
             if key.curve == EllipticCurve::P256 && long(&key.x) == 32 && long(&key.y) == 32 =>
         {

@@ -157,6 +157,10 @@ pub async fn edit(
         return Ok(Err(Taken::Name));
     }
     let Some(app) = super::by_id(&tx, app.id).await? else { return Ok(Ok(None)) };
+    // Another command has taken the other one away at this moment.
+    if !app.public && app.secret_digest.is_none() && app.key_set.is_none() {
+        return Ok(Ok(None));
+    }
     if let Some(taken) = taken_host(&tx, &app).await? {
         return Ok(Err(taken));
     }
