@@ -16,7 +16,7 @@ use crate::accounts::authorize::request::Params;
 use crate::app::App;
 use crate::gate::form::Form;
 
-/// POST /oauth/par (RFC 9126), for apps with a secret: everybody else could fill the table.
+/// POST /oauth/par (RFC 9126), not for public apps: with the name of one, everybody could fill the table.
 pub async fn push(
     State(app): State<Arc<App>>,
     client: Client,

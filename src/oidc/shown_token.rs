@@ -25,7 +25,7 @@ pub async fn revoke(
     Ok(StatusCode::OK)
 }
 
-/// POST /oauth/introspect (RFC 7662), for apps with a secret: without one, anybody could try tokens here.
+/// POST /oauth/introspect (RFC 7662), not for public apps: with the name of one, anybody could try tokens here.
 pub async fn introspect(
     State(app): State<Arc<App>>,
     client: Client,
