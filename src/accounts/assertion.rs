@@ -18,6 +18,7 @@ use crate::accounts::Result;
 use crate::accounts::apps::Application;
 use crate::clock::APART;
 use crate::db::{Db, delete_in_batches};
+use crate::urls;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "assertions")]
@@ -40,6 +41,10 @@ const SKEW: Duration = Duration::minutes(1);
 const LONGEST: Duration = Duration::hours(1);
 /// The longest assertion, in bytes. Its header is parsed before anybody has signed it.
 const SIZE_MAX: usize = 4096;
+
+/// For whom an assertion may be: libraries name the issuer, the token endpoint, or the address that they ask (RFC 7523, 3;
+/// RFC 9126, 2). These are the paths after the issuer. All are ours, and each assertion works once.
+const AUDIENCES: [&str; 6] = ["", urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT, urls::TOKEN];
 
 /// What an assertion says.
 #[derive(Deserialize)]
@@ -70,19 +75,19 @@ pub fn named(assertion: &str) -> Option<Uuid> {
     insecure_decode_claims::<Named>(assertion).ok().map(|named| named.sub)
 }
 
-/// Looks whether this app has signed the assertion for one of these audiences, and lets it do so once. Returns why not, for the
+/// Looks whether this app has signed the assertion for this site, and lets it do so once. Returns why not, for the
 /// developer of the app.
 pub async fn accept(
     db: &Db,
     app: &Application,
     assertion: &str,
-    audiences: &[String],
+    issuer: &str,
     now: OffsetDateTime,
 ) -> Result<Result<(), &'static str>> {
     let Some(claims) = signed(app, assertion) else {
         return Ok(Err("no key of this app has signed client_assertion, or it lacks iss, sub, aud, exp or jti"));
     };
-    if let Err(why) = claims.check(app, audiences, now) {
+    if let Err(why) = claims.check(app, issuer, now) {
         return Ok(Err(why));
     }
     // Two apps may have the same jti. All nodes see the row.
@@ -113,7 +118,7 @@ fn signed(app: &Application, assertion: &str) -> Option<Claims> {
 }
 
 impl Claims {
-    fn check(&self, app: &Application, audiences: &[String], now: OffsetDateTime) -> Result<(), &'static str> {
+    fn check(&self, app: &Application, issuer: &str, now: OffsetDateTime) -> Result<(), &'static str> {
         let (now, skew) = (now.unix_timestamp() as f64, SKEW.as_seconds_f64());
         let id = app.id.to_string();
         if self.iss != id || self.sub != id {
@@ -124,7 +129,8 @@ impl Claims {
             Audience::All(all) => all.as_slice(),
         };
         // Whoever else is named could use the assertion here, as the app.
-        if named.is_empty() || !named.iter().all(|named| audiences.contains(named)) {
+        let is_ours = |named: &String| named.strip_prefix(issuer).is_some_and(|path| AUDIENCES.contains(&path));
+        if named.is_empty() || !named.iter().all(is_ours) {
             return Err("aud of client_assertion must be the issuer or the address of this endpoint, and nothing else");
         }
         if self.exp <= now - skew {

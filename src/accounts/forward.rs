@@ -6,7 +6,8 @@ use url::Url;
 
 use crate::accounts::apps::host::AppHost;
 
-/// An address at an app to which a user goes back. Its host may be any: [`Lately::at`](super::apps::lately::Lately::at) says whether an app is there.
+/// An address at an app to which a user goes back. Its host may be any: [`Lately::at`](super::apps::lately::Lately::at) says whether
+/// an app is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     url: String,

@@ -2,7 +2,7 @@
 //!
 //! Values and tables stand in rooms: [`user`], [`password`], [`token`], [`session`], [`link`], [`limit`], [`event`],
 //! [`outbox`], [`apps`], [`signing_key`]. Above them stand the verbs, one file per feature: [`signup`], [`login`],
-//! [`authorize`], [`app_secret`], [`forward`], [`password_reset`], [`profile`], [`security`], [`speak_for`], [`not_me`],
+//! [`authorize`], [`app_proof`], [`forward`], [`password_reset`], [`profile`], [`security`], [`speak_for`], [`not_me`],
 //! [`operator`].
 //!
 //! A verb takes the context [`Accounts`], values and the time. It owns its whole policy: the limits, the transaction, the
@@ -11,7 +11,7 @@
 
 pub mod access;
 mod admit;
-pub mod app_secret;
+pub mod app_proof;
 pub mod apps;
 pub mod assertion;
 pub mod authorize;

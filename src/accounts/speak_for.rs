@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use tracing::Span;
 
-use crate::accounts::app_secret::{self, Proof};
+use crate::accounts::app_proof::{self, Proof};
 use crate::accounts::apps::lately::Lately;
 use crate::accounts::{Accounts, Client, Result};
 
-/// Returns the person for whom an app speaks, as a client with this address, or `None` if it has not shown that it is an app. `server` is
-/// the client that has sent the request.
+/// Returns the person for whom an app speaks, as a client with this address, or `None` if it has not shown
+/// that it is an app. `server` is the client that has sent the request.
 ///
 /// The address is as true as the app is honest. So it counts for this app only: see [`Client::via`].
 ///
@@ -20,13 +20,14 @@ pub async fn speak_for(
     accounts: &Accounts,
     lately: &Lately,
     shown: (&str, &Proof),
-    (server, audiences, person): (&Client, &[String], IpAddr),
+    (server, person): (&Client, IpAddr),
+    issuer: &str,
     now: OffsetDateTime,
 ) -> Result<Option<Client>> {
-    let found = app_secret::identify(accounts, lately, shown, (server, audiences), now).await?;
+    let found = app_proof::identify(accounts, lately, shown, (server, issuer), now).await?;
     // A public app shows nothing that anybody else could not show.
     let Some(app) = found.ok().filter(|app| !app.public) else {
-        app_secret::failed(accounts, server, now).await?;
+        app_proof::failed(accounts, server, now).await?;
         return Ok(None);
     };
     // Each line about this request has the address of the person, which is the app's word. So it names the app too.

@@ -13,13 +13,13 @@ use utoipa::ToSchema;
 use super::body::{self, SentField};
 use super::error::{ApiResult, FieldProblem, Problem, TokenFieldProblems, TokenProblem};
 use crate::accounts::Client;
-use crate::accounts::app_secret::Proof;
+use crate::accounts::app_proof::Proof;
 use crate::accounts::login::{self, Credentials, LogIn};
 use crate::accounts::password::Password;
 use crate::accounts::policy::Lasting;
 use crate::accounts::speak_for::speak_for;
 use crate::app::App;
-use crate::gate::app_secret::{Shown, Unclear, audiences};
+use crate::gate::app_proof::{Shown, Unclear};
 use crate::gate::error::Error;
 use crate::gate::form::{Fields, Form};
 use crate::keys::Pointer;
@@ -104,9 +104,8 @@ async fn person(app: &App, server: Client, headers: &HeaderMap, form: &Fields) -
     let address = address.to_str().ok().filter(|_| sent.next().is_none()).and_then(|text| text.parse::<IpAddr>().ok());
     let address = address.filter(is_of_a_client);
     let address = address.ok_or_else(|| Problem::Token("invalid_request", t.api_client_ip().into()))?;
-    let person =
-        speak_for(&app.accounts, &app.apps, (&shown.id, &shown.proof), (&server, &audiences(app), address), app.now())
-            .await?;
+    let (shows, whom, issuer) = ((&*shown.id, &shown.proof), (&server, address), app.public_url.origin());
+    let person = speak_for(&app.accounts, &app.apps, shows, whom, issuer, app.now()).await?;
     person.ok_or(Problem::UnknownApp(locale, shown.basic))
 }
 

@@ -1,7 +1,7 @@
 //! What every request of each door passes: it gets an ID, a span and a language, its time and its body are bounded, every
 //! failure gets its words, and every answer gets its headers.
 
-pub mod app_secret;
+pub mod app_proof;
 pub mod body;
 pub mod client;
 pub mod cookies;

@@ -4,10 +4,10 @@ use axum::http::HeaderMap;
 
 use super::error::Problem;
 use crate::accounts::Client;
-use crate::accounts::app_secret::{self, Unproven};
+use crate::accounts::app_proof::{self, Unproven};
 use crate::accounts::apps::Application;
 use crate::app::App;
-use crate::gate::app_secret::{Shown, Unclear, audiences};
+use crate::gate::app_proof::{Shown, Unclear};
 use crate::gate::form::Fields;
 
 /// Returns the app that sends a request: by `client_secret_basic`, `client_secret_post` or `private_key_jwt`, or, if it is public, by
@@ -42,15 +42,15 @@ pub async fn not_public(
 /// Counts a client that is no app, or that tries what an app without a secret has got.
 pub async fn counted<T>(app: &App, client: &Client, found: Result<T, Problem>) -> Result<T, Problem> {
     if let Err(Problem::Unknown(_) | Problem::NotProven(_) | Problem::Refused("invalid_grant", _)) = found {
-        app_secret::failed(&app.accounts, client, app.now()).await?;
+        app_proof::failed(&app.accounts, client, app.now()).await?;
     }
     found
 }
 
 async fn identify(app: &App, client: &Client, headers: &HeaderMap, form: &Fields) -> Result<Application, Problem> {
     let Shown { id, proof, basic } = Shown::read(headers, form)?;
-    let found =
-        app_secret::identify(&app.accounts, &app.apps, (&id, &proof), (client, &audiences(app)), app.now()).await?;
+    let client = (client, app.public_url.origin());
+    let found = app_proof::identify(&app.accounts, &app.apps, (&id, &proof), client, app.now()).await?;
     found.map_err(|why| match why {
         Unproven::Unknown => Problem::Unknown(basic),
         Unproven::Assertion(words) => Problem::NotProven(words),

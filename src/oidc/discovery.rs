@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::accounts::apps::{self, key_set::key_algorithms};
+use crate::accounts::apps::{self, key_set::KEY_ALGORITHMS};
 use crate::accounts::authorize::scope::Scope;
 use crate::accounts::signing_key::{PUBLISHED_KEPT, algorithms};
 use crate::accounts::tokens;
@@ -48,11 +48,11 @@ pub async fn configuration(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms(),
         "token_endpoint_auth_methods_supported": with_none,
-        "token_endpoint_auth_signing_alg_values_supported": key_algorithms(),
+        "token_endpoint_auth_signing_alg_values_supported": KEY_ALGORITHMS,
         "revocation_endpoint_auth_methods_supported": with_none,
-        "revocation_endpoint_auth_signing_alg_values_supported": key_algorithms(),
+        "revocation_endpoint_auth_signing_alg_values_supported": KEY_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": PROOFS,
-        "introspection_endpoint_auth_signing_alg_values_supported": key_algorithms(),
+        "introspection_endpoint_auth_signing_alg_values_supported": KEY_ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

@@ -16,6 +16,8 @@ const MOST: usize = 10;
 const RSA: std::ops::RangeInclusive<usize> = 256..=512;
 /// The longest name of a key.
 const NAME_MAX: usize = 100;
+/// The names of the algorithms with which an app may sign.
+pub const KEY_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
 /// What only private and shared keys have (RFC 7518, 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
@@ -29,15 +31,15 @@ impl KeySet {
         self.0.keys.iter().map(|key| key.common.key_id.as_deref()).collect()
     }
 
-    /// Returns the keys that may have signed a token with this header. The algorithm is one of the key's, so that no token is checked
-    /// with a public key as if it were a password (RFC 8725, 3.1).
+    /// Returns the keys that may have signed a token with this header. The algorithm is one of the key's, so that no token is
+    /// checked with a public key as if it were a password (RFC 8725, 3.1).
     pub(in crate::accounts) fn of(&self, header: &Header) -> impl Iterator<Item = DecodingKey> {
         let fits = |key: &&Jwk| {
             let named = match (&key.common.key_id, &header.kid) {
                 (Some(own), Some(named)) => own == named,
                 _ => true,
             };
-            named && algorithms(key).is_some_and(|known| known.contains(&header.alg))
+            named && algorithms(key).contains(&header.alg)
         };
         self.0.keys.iter().filter(fits).filter_map(|key| DecodingKey::from_jwk(key).ok())
     }
@@ -76,44 +78,44 @@ fn public(key: &Value) -> Result<Jwk, String> {
     if key.common.key_id.as_ref().is_some_and(|name| name.len() > NAME_MAX || name.chars().any(char::is_control)) {
         return Err(format!("its `kid` must be one line of {NAME_MAX} characters at most"));
     }
-    match algorithms(&key) {
-        None => Err("it must be RSA of 2048 to 4096 bits, P-256 or Ed25519".to_owned()),
-        Some([]) => Err("its `alg` must be RS256, PS256, ES256 or EdDSA, and fit the key".to_owned()),
-        Some(_) => Ok(key),
+    if !is_sound(&key) {
+        return Err("it must be RSA of 2048 to 4096 bits, P-256 or Ed25519".to_owned());
     }
+    if algorithms(&key).is_empty() {
+        return Err("its `alg` must be RS256, PS256, ES256 or EdDSA, and fit the key".to_owned());
+    }
+    Ok(key)
 }
 
-/// Returns the algorithms with which a key signs: the one that it names, or all that it can. `None` if the key is of another kind.
-fn algorithms(key: &Jwk) -> Option<&'static [Algorithm]> {
+/// Returns whether the numbers of a key are as long as they must be. What else they must be, the library sees when it verifies.
+fn is_sound(key: &Jwk) -> bool {
     let bytes = |number: &str| URL_SAFE_NO_PAD.decode(number).unwrap_or_default();
-    let long = |number: &str| bytes(number).len();
-    // An odd number over 1, without zeros before it. What else a key must be, the library sees when it verifies.
-    let is_odd = |number: &str| match bytes(number)[..] {
+    // An odd number over 1, without zeros before it.
+    let is_odd = |number: &[u8]| match number {
         [] | [0, ..] | [1] => false,
         [.., last] => last % 2 == 1,
     };
-    let all: &[Algorithm] = match &key.algorithm {
-        AlgorithmParameters::RSA(key)
-            if RSA.contains(&long(&key.n)) && is_odd(&key.n) && is_odd(&key.e) && long(&key.e) <= 4 =>
-        {
-            &[Algorithm::RS256, Algorithm::PS256]
+    match &key.algorithm {
+        AlgorithmParameters::RSA(key) => {
+            let (n, e) = (bytes(&key.n), bytes(&key.e));
+            RSA.contains(&n.len()) && is_odd(&n) && e.len() <= 4 && is_odd(&e)
         }
-        AlgorithmParameters::EllipticCurve(key)
-            if key.curve == EllipticCurve::P256 && long(&key.x) == 32 && long(&key.y) == 32 =>
-        {
-            &[Algorithm::ES256]
+        AlgorithmParameters::EllipticCurve(key) => {
+            key.curve == EllipticCurve::P256 && bytes(&key.x).len() == 32 && bytes(&key.y).len() == 32
         }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 && long(&key.x) == 32 => {
-            &[Algorithm::EdDSA]
-        }
-        _ => return None,
-    };
-    let Some(named) = key.common.key_algorithm else { return Some(all) };
-    let at = all.iter().position(|algorithm| format!("{algorithm:?}") == named.to_string());
-    Some(at.map_or(&[], |at| &all[at..=at]))
+        AlgorithmParameters::OctetKeyPair(key) => key.curve == EllipticCurve::Ed25519 && bytes(&key.x).len() == 32,
+        _ => false,
+    }
 }
 
-/// Returns the names of the algorithms with which an app may sign.
-pub fn key_algorithms() -> [&'static str; 4] {
-    ["RS256", "PS256", "ES256", "EdDSA"]
+/// Returns the algorithms with which a key signs: the one that it names, or all that it can.
+fn algorithms(key: &Jwk) -> Vec<Algorithm> {
+    let all: &[Algorithm] = match &key.algorithm {
+        AlgorithmParameters::RSA(_) => &[Algorithm::RS256, Algorithm::PS256],
+        AlgorithmParameters::EllipticCurve(_) => &[Algorithm::ES256],
+        AlgorithmParameters::OctetKeyPair(_) => &[Algorithm::EdDSA],
+        _ => &[],
+    };
+    let named = key.common.key_algorithm.map(|named| named.to_string().parse::<Algorithm>().ok());
+    all.iter().copied().filter(|one| named.is_none_or(|named| named == Some(*one))).collect()
 }

@@ -103,8 +103,8 @@ async fn see(db: &Db, now: OffsetDateTime) -> Result<()> {
     Ok(())
 }
 
-/// Returns what has ended at this time or later, one row for each app and session, by the ids that apps know. Those whose access tokens
-/// have all expired since are left out: no token of theirs is accepted any more.
+/// Returns what has ended at this time or later, one row for each app and session, by the ids that apps know. Those whose access
+/// tokens have all expired since are left out: no token of theirs is accepted any more.
 pub async fn ended(db: &Db, since: OffsetDateTime, now: OffsetDateTime) -> Result<Vec<Model>> {
     see(db, now).await?;
     let since = since.max(now - LIVE - APART * 2);

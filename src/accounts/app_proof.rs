@@ -1,4 +1,4 @@
-//! What apps show of themselves, and strangers who try what apps have.
+//! By what an app shows who it is, and strangers who try what apps have.
 //!
 //! A secret has 256 bits, so guesses are hopeless: this is about the load. Failures are counted by the address of the client.
 //! What is right is never counted, because one server asks for thousands of users. So it goes on also while strangers fail, at
@@ -31,8 +31,8 @@ pub enum Unproven {
     Assertion(&'static str),
 }
 
-/// Returns the app that a client names, if the client shows that it is this app. A public app has only its name. `audiences` are
-/// those for whom its assertion may be.
+/// Returns the app that a client names, if the client shows that it is this app. A public app has only its name.
+/// `issuer` is this site, for which an assertion has to be.
 ///
 /// Once the failures of the client are used up, the app is at first the one in memory. So a flood costs no statements, and the app
 /// that has the same address gets in all the same.
@@ -40,7 +40,7 @@ pub async fn identify(
     accounts: &Accounts,
     lately: &Lately,
     (id, proof): (&str, &Proof),
-    (client, audiences): (&Client, &[String]),
+    (client, issuer): (&Client, &str),
     now: OffsetDateTime,
 ) -> Result<Result<Application, Unproven>> {
     let Ok(id) = id.parse() else { return Ok(Err(Unproven::Unknown)) };
@@ -49,7 +49,7 @@ pub async fn identify(
     let Some(app) = named else { return Ok(Err(Unproven::Unknown)) };
     let proven = match proof {
         Proof::Assertion(jwt) => {
-            let accepted = assertion::accept(&accounts.db, &app, jwt, audiences, now).await?;
+            let accepted = assertion::accept(&accounts.db, &app, jwt, issuer, now).await?;
             accepted.map(|()| app).map_err(Unproven::Assertion)
         }
         Proof::Secret(secret) if app.has_secret(secret) => Ok(app),

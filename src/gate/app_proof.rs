@@ -6,10 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::form::Fields;
-use crate::accounts::app_secret::Proof;
+use crate::accounts::app_proof::Proof;
 use crate::accounts::assertion;
-use crate::app::App;
-use crate::urls;
 
 /// What an app has sent.
 pub struct Shown {
@@ -57,11 +55,12 @@ impl Shown {
             (None, None, None) => (None, Proof::Nothing),
             _ => return Err(Unclear::TwoProofs),
         };
-        let in_form = form.text("client_id");
-        match id {
-            Some(id) if form.came("client_id") && in_form != id => Err(Unclear::TwoIds),
-            id => Ok(Self { id: id.unwrap_or_else(|| in_form.to_owned()), proof, basic: is_basic }),
+        let named = form.text("client_id");
+        let id = id.unwrap_or_else(|| named.to_owned());
+        if form.came("client_id") && named != id {
+            return Err(Unclear::TwoIds);
         }
+        Ok(Self { id, proof, basic: is_basic })
     }
 }
 
@@ -83,12 +82,4 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, Unc
         form_urlencoded::parse(line.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     Ok(Some((decode(id), Zeroizing::new(decode(secret)))))
-}
-
-/// Returns for whom an app may make its assertion: libraries name the issuer, the token endpoint, or the address that they ask
-/// (RFC 7523, 3; RFC 9126, 2). All are ours, and each assertion works once.
-pub fn audiences(app: &App) -> Vec<String> {
-    let asked = [urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT, urls::TOKEN];
-    let asked = asked.iter().map(|path| app.public_url.at(path).to_string());
-    asked.chain([app.public_url.origin().to_owned()]).collect()
 }
