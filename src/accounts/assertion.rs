@@ -44,7 +44,8 @@ const SIZE_MAX: usize = 4096;
 
 /// For whom an assertion may be: libraries name the issuer, the token endpoint, or the address that they ask (RFC 7523, 3;
 /// RFC 9126, 2). These are the paths after the issuer. All are ours, and each assertion works once.
-const AUDIENCES: [&str; 6] = ["", urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT, urls::TOKEN];
+const AUDIENCES: [&str; 7] =
+    ["", urls::OAUTH_TOKEN, urls::PUSHED, urls::REVOKE, urls::INTROSPECT, urls::REVOCATIONS, urls::TOKEN];
 
 /// What an assertion says.
 #[derive(Deserialize)]

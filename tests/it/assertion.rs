@@ -225,6 +225,7 @@ async fn an_assertion_says_who_for_whom_and_how_long() {
         ("aud", json!(at("/oauth/token"))),
         ("aud", json!(at("/oauth/par"))),
         ("aud", json!(at("/oauth/introspect"))),
+        ("aud", json!(at("/oauth/revocations"))),
         ("exp", json!(now as f64 + 30.5)),
         ("exp", json!(now - 30)), // clocks differ
         ("exp", json!(now + 3600)),
