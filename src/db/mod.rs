@@ -18,10 +18,11 @@ use rustix::fs::{Access, access};
 use sea_orm::sea_query::{IntoCondition, LockBehavior, LockType};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, EntityTrait,
-    Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, Statement,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, Iterable, PrimaryKeyToColumn, QueryFilter, QuerySelect, QueryTrait, Statement, TransactionOptions,
+    TransactionTrait,
 };
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use changes::Beside;
 
@@ -223,6 +224,16 @@ fn lock_of(file: &Path) -> PathBuf {
 pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let late = || DbErr::Custom(format!("the database has not answered for {} seconds", limit.as_secs()));
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late().into()))
+}
+
+/// Begins a transaction in a task of its own, because the caller may be given up at any moment: a request ends when its client
+/// goes. Given up while PostgreSQL answers `BEGIN`, the library (sqlx 0.9.0, mended in its issue 4393) puts a connection into
+/// the pool that is still in its transaction. What others write on it would answer "done" and be lost. Now the task goes on to
+/// the end, and a transaction that nobody takes from it is rolled back.
+async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+    let pool = pool.clone();
+    let task = tokio::spawn(async move { pool.begin_with_options(options).await }.in_current_span());
+    task.await.unwrap_or_else(|why| Err(DbErr::Custom(why.to_string())))
 }
 
 /// Returns whether SQLite keeps a prepared query, whatever values it is given next.

@@ -8,7 +8,7 @@ use migrations::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    Statement, TransactionOptions, TransactionTrait,
+    Statement, TransactionOptions,
 };
 
 use super::advisory::{self, Alone};
@@ -64,7 +64,7 @@ impl Db {
             // A transaction of SQLite sees one state of the database from its first SELECT on.
             _ => TransactionOptions::default(),
         };
-        self.read.begin_with_options(options).await
+        super::begin(&self.read, options).await
     }
 
     /// Begins a transaction in which only one process at a time does this. SQLite takes its write lock when a transaction

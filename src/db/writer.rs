@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, Statement, TransactionOptions,
 };
 
 use super::changes::postgres::FLUSH;
@@ -38,7 +38,7 @@ impl Writer {
             sqlite_transaction_mode: (!self.on_postgres()).then_some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        self.pool.begin_with_options(options).await
+        super::begin(&self.pool, options).await
     }
 
     /// Begins a transaction for a single statement, if its commit is not like others ([`Transaction::commit`]).

@@ -1,13 +1,16 @@
 //! PostgreSQL: each test has a temporary cluster, and servers that share its database.
 
 use std::fs;
+use std::future::poll_fn;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{join_all, try_join_all};
 use latchkey::accounts::link::reset_token;
 use latchkey::accounts::outbox;
 use latchkey::clock::Clock;
@@ -172,6 +175,30 @@ async fn a_log_out_and_the_deletion_of_its_user_do_not_wait_for_each_other() {
     tx.commit().await.unwrap();
     assert_eq!(log_out.await.unwrap(), 303);
     assert!(delete.wait().unwrap().success());
+}
+
+/// A request ends at any of its awaits when its client goes. A connection that is still in its transaction then would take in
+/// what others write, answer "done", and lose it.
+#[tokio::test]
+async fn a_transaction_that_is_given_up_as_it_begins_ends() {
+    const CONNECTIONS: usize = 16;
+    let cluster = Cluster::start().await;
+    let (db, other) = (cluster.db().await, cluster.db().await);
+    db.write().execute_unprepared("CREATE TABLE written (n integer)").await.unwrap();
+    for steps in 1..=4 {
+        let (mut begin, mut polls) = (Box::pin(db.begin()), 0);
+        poll_fn(|context| {
+            polls += 1;
+            let begun = begin.poll_unpin(context).is_ready();
+            if begun || polls == steps { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        drop(begin);
+        // Each connection of the pool writes one row.
+        let write = |_| db.write().execute_unprepared("INSERT INTO written SELECT 1 FROM pg_sleep(0.2)");
+        try_join_all((0..CONNECTIONS).map(write)).await.unwrap();
+        assert_eq!(count(&other, "SELECT count(*) FROM written").await, (CONNECTIONS * steps) as i64);
+    }
 }
 
 /// The sweeper and an owner's transaction may meet the same rows in different orders.
