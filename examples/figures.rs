@@ -8,7 +8,8 @@
 //! All traffic is on loopback and comes from this process, from one thread with keep-alive connections. The requests are made
 //! beforehand. Server and client share the machine's cores, and so do a yardstick and its client:
 //!
-//! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server;
+//! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server. `figures
+//!   logins` measures this and 200 log-ins at once alone, in a minute;
 //! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
 //!   `bare`) that renders a page of the same size, with no layers and no database. For signed-in pages it verifies the JWT in
 //!   the cookie first;
@@ -80,24 +81,29 @@ async fn measure() -> anyhow::Result<()> {
     let run = Run::begin(&words.join(" "))?;
 
     let (dir, mut table) = (tempfile::tempdir()?, Table::default());
-    sign_up(Server::latchkey(dir.path(), &[("LATCHKEY_SIGNUP", "open")]).await?).await?;
+    sign_up(open_site(dir.path()).await?).await?;
     match what.as_deref() {
         None => {
             site(dir.path(), &mut table).await?;
             forward::measure(dir.path(), &mut table).await?;
             tokens::measure(dir.path(), &mut table).await?;
         }
+        Some("logins") => all_log_ins(async || open_site(dir.path()).await, &mut table).await?,
         Some("verify") => forward::measure(dir.path(), &mut table).await?,
         Some("tokens") => tokens::measure(dir.path(), &mut table).await?,
-        Some(other) => bail!("{other} is none of `verify` and `tokens`"),
+        Some(other) => bail!("{other} is none of `logins`, `verify` and `tokens`"),
     }
     table.print();
     run.end()
 }
 
+async fn open_site(dir: &Path) -> anyhow::Result<Server> {
+    Server::latchkey(dir, &[("LATCHKEY_SIGNUP", "open")]).await
+}
+
 /// Measures what visitors and users of the site meet.
 async fn site(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
-    let latchkey = async || Server::latchkey(dir, &[("LATCHKEY_SIGNUP", "open")]).await;
+    let latchkey = async || open_site(dir).await;
     let mut starts = Runs::default();
     for _ in 0..STARTS {
         let server = latchkey().await?;
@@ -105,9 +111,13 @@ async fn site(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
         server.stop()?;
     }
     table.row("start to first answer", [&starts.show("ms"), "", "", "< 150 ms", met(starts.median() < 150.0)]);
-    let raw = logins(latchkey().await?, table).await?;
-    bursts(latchkey, raw, table).await?;
+    all_log_ins(latchkey, table).await?;
     pages(latchkey().await?, dir, table).await
+}
+
+async fn all_log_ins(latchkey: impl AsyncFn() -> anyhow::Result<Server>, table: &mut Table) -> anyhow::Result<()> {
+    let raw = logins(latchkey().await?, table).await?;
+    bursts(latchkey, raw, table).await
 }
 
 /// Returns log-ins in browsers that the accounts know: others cost an email.
