@@ -94,14 +94,13 @@ async fn admitted(
     if presented.is_none() {
         accounts.admit(Action::LogIn, client, now).await?;
     }
-    let user = user::by_login(conn, credentials.login).await?;
     let device_digest = match (lasting, presented) {
         (Lasting::Token, _) => TokenDigest::of_programs(client.ip, client.via),
         (_, Some(token)) => token.digest(),
         // The same work as for a token that Latchkey has not made.
         (_, None) => Token::random().digest(),
     };
-    let device = device::find(conn, &device_digest, user.as_ref().map(|user| user.id), now).await?;
+    let (user, device) = device::by_login(conn, credentials.login, &device_digest, now).await?;
     let action = if presented.is_some() && device.is_some() { Action::KnownLogIn } else { Action::LogIn };
     if presented.is_some() {
         accounts.admit(action, client, now).await?;

@@ -58,7 +58,7 @@ pub(super) async fn replace(
     // everywhere: two transactions that lock in different orders wait for each other.
     let still = match proof {
         Proof::Link(..) => user::lock(tx, user.id).await?.filter(|user| !user.is_disabled()),
-        Proof::Password(_) => user::lock_if_password_is(tx, user.id, &user.hashed_password).await?,
+        Proof::Password(_) => user::locked_if_password_is(user.id, &user.hashed_password).one(tx).await?,
     };
     if still.is_none() {
         return Ok(Replaced::ProofGone);

@@ -73,7 +73,7 @@ pub async fn end_others(
     // A browser that the account does not know stays unknown. An attacker who has only a stolen session cookie must not get
     // attempts at the password that are counted apart from those of strangers.
     let device = match &client.device {
-        Some(old) if device::find(&tx, &old.digest(), Some(user.id), now).await?.is_some() => {
+        Some(old) if device::find(&tx, &old.digest(), user.id, now).await?.is_some() => {
             Some(device::replace_token(&tx, old).await?)
         }
         _ => None,
@@ -108,7 +108,7 @@ async fn turn_to_tell(
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>> {
     let known = match &client.device {
-        Some(device) => device::find(db.read(), &device.digest(), Some(user.id), now).await?,
+        Some(device) => device::find(db.read(), &device.digest(), user.id, now).await?,
         None => None,
     };
     if known.is_some_and(|device| device::first_seen_at(device) <= now - not_me_link::LIFETIME) {

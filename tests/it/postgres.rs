@@ -177,6 +177,35 @@ async fn a_log_out_and_the_deletion_of_its_user_do_not_wait_for_each_other() {
     assert!(delete.wait().unwrap().success());
 }
 
+#[tokio::test]
+async fn a_guess_and_the_log_in_that_forgives_failures_do_not_wait_for_each_other() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.user("sam", OTTER).await;
+    assert_eq!(process.browser().log_in("sam", "wrong").await.status, 422);
+    let db = cluster.db().await;
+    let log_in = |password: &'static str| {
+        let mut browser = process.browser();
+        tokio::spawn(async move { browser.log_in("sam", password).await })
+    };
+
+    // The log-in stops when the password was right, and then both meet at the counters of sam.
+    let user = db.begin().await.unwrap();
+    user.execute_unprepared("SELECT 1 FROM users FOR UPDATE").await.unwrap();
+    let right = log_in(OTTER);
+    until_locked_out(&db, 1).await;
+    let counters = db.begin().await.unwrap();
+    counters.execute_unprepared("SELECT 1 FROM limits FOR UPDATE").await.unwrap();
+    let wrong = log_in("wrong");
+    until_locked_out(&db, 2).await;
+    user.commit().await.unwrap();
+    let both = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"limits\"%'";
+    until("both wait", async || (count(&db, both).await == 2).then_some(())).await;
+    counters.commit().await.unwrap();
+    assert_eq!((right.await.unwrap().path.as_str(), wrong.await.unwrap().status.as_u16()), ("/profile", 422));
+}
+
 /// A request ends at any of its awaits when its client goes. A connection that is still in its transaction then would take in
 /// what others write, answer "done", and lose it.
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `limits`: what was attempted at one account, or sent to one address, lately. Stored in the database, so that a restart
 //! forgives nothing and several machines count together.
 
+use std::slice;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
@@ -172,55 +174,49 @@ impl AccountLimits {
         ]
     }
 
-    /// Takes one attempt from each of the buckets, or from none of them.
+    /// Takes one attempt from each of the buckets, or from none of them. Of a hundred attempts at once, no more succeed than of a
+    /// hundred in turn.
     pub async fn take(&self, db: &Db, buckets: &[Bucket], now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
-        let mut last = false;
-        for (n, bucket) in buckets.iter().enumerate() {
-            match self.take_one(db, bucket, now).await? {
-                Ok(taken) => last |= taken.last,
-                Err(too_many) => {
-                    self.give_back(db.write(), &buckets[..n]).await?;
-                    return Ok(Err(too_many));
-                }
-            }
-        }
-        Ok(Ok(Admission { last }))
-    }
-
-    /// Takes one attempt. Of a hundred attempts at once, no more succeed than of a hundred in turn.
-    async fn take_one(&self, db: &Db, bucket: &Bucket, now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
         if !self.on {
             return Ok(Ok(Admission { last: false }));
         }
-        let Bucket { key, rate, failures_max } = bucket;
         loop {
-            let before = Entity::find_by_id(key).one(db.read()).await?;
-            let found = before.is_some();
-            let (old, failed) = before.map_or((0, 0), |row| (row.refilled_at, row.failures));
-            if failures_max.is_some_and(|most| failed >= most) {
-                return Ok(Err(TooMany::Closed));
+            let found = Entity::find().filter(Column::Key.is_in(keys(buckets))).all(db.read()).await?;
+            let (mut rows, mut unchanged, mut last) = (vec![], Condition::any(), false);
+            for Bucket { key, rate, failures_max } in buckets {
+                let before = found.iter().find(|row| row.key == *key);
+                let (old, failed) = before.map_or((0, 0), |row| (row.refilled_at, row.failures));
+                if failures_max.is_some_and(|most| failed >= most) {
+                    return Ok(Err(TooMany::Closed));
+                }
+                let refilled_at = match rate.take(old, now) {
+                    Ok(refilled_at) => refilled_at,
+                    Err(wait) => return Ok(Err(TooMany::Account(wait))),
+                };
+                // A letter is no failure. The sweep keeps buckets with failures longer than the others, however many others
+                // there are.
+                let failures = failures_max.map_or(0, |_| failed + 1);
+                last |= failures_max.is_some_and(|most| failures == most || failures.unsigned_abs() == rate.burst);
+                rows.push(ActiveModel {
+                    key: Set(key.clone()),
+                    refilled_at: Set(refilled_at),
+                    failures: Set(failures),
+                });
+                let same = Condition::all().add(Column::Key.eq(key)).add(Column::RefilledAt.eq(old));
+                unchanged = unchanged.add(same.add(Column::Failures.eq(failed)));
             }
-            let refilled_at = match rate.take(old, now) {
-                Ok(refilled_at) => refilled_at,
-                Err(wait) => return Ok(Err(TooMany::Account(wait))),
-            };
-            // A letter is no failure. The sweep keeps buckets with failures longer than the others, however many others
-            // there are.
-            let failures = failures_max.map_or(0, |_| failed + 1);
-            let row = ActiveModel { key: Set(key.clone()), refilled_at: Set(refilled_at), failures: Set(failures) };
-            // The write is guarded by what was read. If another request was faster, it has taken this attempt or has
+            // Each row is written only if it is as it was read. If another request was faster, it has taken this attempt or has
             // forgiven the failures, and this one reads again. A bucket has so few attempts that the loop ends soon.
-            let done = if found {
-                let update = Entity::update_many().set(row).filter(Column::Key.eq(key));
-                let unchanged = update.filter(Column::RefilledAt.eq(old)).filter(Column::Failures.eq(failed));
-                unchanged.exec(db.write()).await?.rows_affected
-            } else {
-                let absent = OnConflict::column(Column::Key).do_nothing().to_owned();
-                Entity::insert(row).on_conflict(absent).exec_without_returning(db.write()).await?
-            };
-            if done == 1 {
-                let last = failures_max.is_some_and(|most| failures == most || failures.unsigned_abs() == rate.burst);
+            let mut write = OnConflict::column(Column::Key);
+            write.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
+            let taken = Entity::insert_many(rows).on_conflict(write).exec_with_returning_keys(db.write()).await?;
+            if taken.len() == buckets.len() {
                 return Ok(Ok(Admission { last }));
+            }
+            for bucket in buckets {
+                if taken.contains(&bucket.key) {
+                    self.give_back(db.write(), slice::from_ref(bucket)).await?;
+                }
             }
         }
     }
@@ -228,9 +224,14 @@ impl AccountLimits {
     /// Forgets the failures, because the password was right. The attempt stays taken: otherwise a right password would be
     /// a way to keep the hashing threads busy, and a program that asks for tokens would give its successful attempts to an
     /// attacker.
+    ///
+    /// One after the other, in the order in which [`AccountLimits::take`] writes them: two requests that lock the same rows in
+    /// different orders would wait for each other.
     pub async fn forgive(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
-        let row = ActiveModel { failures: Set(0), ..Default::default() };
-        Entity::update_many().set(row).filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        for bucket in buckets {
+            let row = ActiveModel { failures: Set(0), ..Default::default() };
+            Entity::update_many().set(row).filter(Column::Key.eq(&bucket.key)).exec(conn).await?;
+        }
         Ok(())
     }
 

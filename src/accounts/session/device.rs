@@ -4,14 +4,15 @@
 //! The failures of a known browser are counted by themselves, and a log-in from it needs no letter.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::CaseStatement;
-use sea_orm::{Set, UpdateMany};
+use sea_orm::sea_query::{CaseStatement, ExprTrait, IntoCondition};
+use sea_orm::{JoinType, QuerySelect, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::accounts::session::SessionKind;
 use crate::accounts::token::{Token, TokenDigest};
-use crate::accounts::{Client, Result, keep_newest, user};
+use crate::accounts::user::{self, User};
+use crate::accounts::{Client, Result, keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -37,16 +38,37 @@ const MOST: u64 = 20;
 /// After this time without a log-in, a browser is a new one.
 pub const LIFETIME: Duration = Duration::days(180);
 
-/// Returns the row by which the account knows this browser, if it does. The work is the same without an account.
+/// Returns the row by which the account knows this browser, if it does.
 pub(in crate::accounts) async fn find(
     conn: &impl ConnectionTrait,
     device: &TokenDigest,
-    user: Option<Uuid>,
+    user: Uuid,
     now: OffsetDateTime,
 ) -> Result<Option<Uuid>> {
-    let rows = Entity::find().filter(Column::TokenDigest.eq(device.clone()));
-    let known = rows.filter(Column::UserId.eq(user.unwrap_or_default())).filter(Column::LastSeenAt.gt(now - LIFETIME));
-    Ok(known.one(conn).await?.map(|row| row.id))
+    let rows = Entity::find().filter(Column::UserId.eq(user)).filter(is(device, now));
+    Ok(rows.one(conn).await?.map(|row| row.id))
+}
+
+/// Returns the user with this address or username, and the row by which the account knows this browser. With an account or without,
+/// it is one query, so that its time tells little.
+pub(in crate::accounts) async fn by_login(
+    conn: &impl ConnectionTrait,
+    login: &str,
+    device: &TokenDigest,
+    now: OffsetDateTime,
+) -> Result<(Option<User>, Option<Uuid>)> {
+    let Some(has_login) = user::has_login(login) else { return Ok((None, None)) };
+    let device = is(device, now);
+    let of_user = Entity::belongs_to(user::Entity).from(Column::UserId).to(user::Column::Id);
+    let of_user = RelationDef::from(of_user).rev().on_condition(move |_, _| device.clone().into_condition());
+    let found = user::Entity::find().filter(has_login).join(JoinType::LeftJoin, of_user);
+    let (user, device) = found.select_also(Entity).one(conn).await?.unzip();
+    Ok((user, device.flatten().map(|row| row.id)))
+}
+
+/// Returns the condition that a row is of this device, and has not expired.
+fn is(device: &TokenDigest, now: OffsetDateTime) -> Expr {
+    Column::TokenDigest.eq(device.clone()).and(Column::LastSeenAt.gt(now - LIFETIME))
 }
 
 /// Returns when the browser with this row was used for the first log-in to the account: the time in the row's id (RFC 9562,

@@ -5,13 +5,14 @@ pub mod device;
 pub mod resume;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, IntoActiveModel, QueryOrder};
+use sea_orm::sea_query::Query;
+use sea_orm::{Condition, IntoActiveModel, Iterable, QueryOrder, QuerySelect, QueryTrait};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::policy::{Lasting, Lifetimes};
 use crate::accounts::user::{self, User};
-use crate::accounts::{Client, Result, keep_newest};
+use crate::accounts::{Client, Fault, Result, keep_newest};
 use crate::chance;
 use crate::clock::APART;
 use crate::db::{Transaction, delete_in_batches};
@@ -81,8 +82,8 @@ impl Lasting {
 ///
 /// Between the check of a password and its use lie 10 to 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it. The same holds for an account that is disabled meanwhile: its
-/// sessions were ended, and none may begin after that. So the user is read again here, and locked until the transaction
-/// ends.
+/// sessions were ended, and none may begin after that. So the statement that adds the row reads the user again, and locks it until
+/// the transaction ends.
 pub(in crate::accounts) async fn start(
     tx: &Transaction,
     user: &User,
@@ -90,10 +91,6 @@ pub(in crate::accounts) async fn start(
     client: &Client,
     now: OffsetDateTime,
 ) -> Result<Option<Session>> {
-    let still = user::lock_if_password_is(tx, user.id, &user.hashed_password).await?;
-    if still.is_none_or(|user| user.is_disabled()) {
-        return Ok(None);
-    }
     let session = Session {
         id: chance::id(),
         user_id: user.id,
@@ -106,8 +103,16 @@ pub(in crate::accounts) async fn start(
         ip: client.ip_text(),
         user_agent: client.stored_user_agent(),
     };
-    let row = session.clone().into_active_model().reset_all();
-    Entity::insert(row).exec_without_returning(tx).await?;
+    let values = Column::iter().map(|column| Expr::val(session.get(column)));
+    let still = user::locked_if_password_is(user.id, &user.hashed_password).filter(user::Column::DisabledAt.is_null());
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(Column::iter());
+    insert
+        .select_from(still.select_only().exprs(values).into_query())
+        .map_err(|why| Fault::Internal(why.to_string()))?;
+    if tx.execute(&insert).await?.rows_affected() == 0 {
+        return Ok(None);
+    }
     let of_kind = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(session.kind));
     keep_newest::<Entity>(tx, of_kind, (Column::LastSeenAt, Column::Id), MOST).await?;
     Ok(Some(session))

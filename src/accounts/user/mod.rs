@@ -195,28 +195,32 @@ pub async fn by_username(conn: &impl ConnectionTrait, username: &Username) -> Re
     Ok(Entity::find().filter(Column::UsernameCanonical.eq(username.canonical())).one(conn).await?)
 }
 
-/// Returns the user with this address or username. No username has an `@`, so a text is never both.
+/// Returns the user with this address or username.
 pub async fn by_login(conn: &impl ConnectionTrait, login: &str) -> Result<Option<User>> {
-    if let Ok(email) = Email::parse(login) {
-        by_email(conn, &email).await
-    } else if let Ok(username) = Username::parse(login) {
-        by_username(conn, &username).await
-    } else {
-        Ok(None)
+    match has_login(login) {
+        Some(has_login) => Ok(Entity::find().filter(has_login).one(conn).await?),
+        None => Ok(None),
     }
 }
 
-/// Returns the user if the password is still this one, locked until the transaction ends where rows can be locked.
+/// Returns the condition that a user has this address or username, or `None` if nobody can have it. No username has an `@`, so a
+/// text is never both.
+pub(in crate::accounts) fn has_login(login: &str) -> Option<Expr> {
+    if let Ok(email) = Email::parse(login) {
+        Some(Column::EmailCanonical.eq(email.canonical()))
+    } else if let Ok(username) = Username::parse(login) {
+        Some(Column::UsernameCanonical.eq(username.canonical()))
+    } else {
+        None
+    }
+}
+
+/// Finds the user if the password is still this one, and locks it until the transaction ends where rows can be locked.
 ///
 /// Between the check of a password and its use lie 10 to 20 ms of hashing. A reset may end in them, and a password that was
 /// checked before it must not open anything after it.
-pub(in crate::accounts) async fn lock_if_password_is(
-    conn: &impl ConnectionTrait,
-    id: Uuid,
-    password: &HashedPassword,
-) -> Result<Option<User>> {
-    let same = Entity::find_by_id(id).filter(Column::HashedPassword.eq(password.clone()));
-    Ok(same.lock(LockType::NoKeyUpdate).one(conn).await?)
+pub(in crate::accounts) fn locked_if_password_is(id: Uuid, password: &HashedPassword) -> Select<Entity> {
+    Entity::find_by_id(id).filter(Column::HashedPassword.eq(password.clone())).lock(LockType::NoKeyUpdate)
 }
 
 /// Locks the user's row until the transaction ends, where rows can be locked. Returns the user as it is now, or `None` if
