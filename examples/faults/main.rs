@@ -42,7 +42,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use scenes::{machines, mail, races, storage};
+use scenes::{clients, machines, mail, races, storage};
 use stage::{Options, Report};
 
 /// How long a run may take.
@@ -106,6 +106,8 @@ faults! {
     "fsync" 3 Strace storage::fsync_fails;
     "locked" 4 Nothing storage::locked;
     "clock" 3 Faketime storage::clock;
+    "clients-go" 3 Nothing clients::gone_from_sqlite;
+    "pg-clients-go" 2 Postgres clients::gone_from_postgres;
     "pg-restart" 2 Postgres machines::restarted;
     "pg-pause" 10 Postgres machines::paused;
     "pg-terminate" 2 Postgres machines::terminated;

@@ -22,7 +22,7 @@ use crate::user::User;
 /// How long the program may take until it works again after a fault.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(20);
 const SECRET: &str = "canary-9vT2qLx7Rm4Kc8Wz1Nd6Hb3Fp5Gs0Jy";
-const USERS: usize = 12;
+pub const USERS: usize = 12;
 
 /// What `bench/faults` was asked for.
 #[derive(Clone, Debug)]

@@ -31,7 +31,7 @@ pub struct User {
     pub signups: [usize; 2],
     site: Arc<Site>,
     mail: Arc<Catcher>,
-    chance: Chance,
+    pub chance: Chance,
     sessions: Vec<(usize, Browser)>,
     ended: Vec<(usize, Browser)>,
     next_session: usize,
@@ -204,6 +204,13 @@ impl User {
         self.note(act, answer);
         self.drop_if(answer == Answer::Refused, at);
         Ok(())
+    }
+
+    /// Changes the name, and writes nothing down.
+    pub async fn rename_once(&self) -> anyhow::Result<Answer> {
+        let (_, browser) = self.sessions.first().context("not logged in")?;
+        let name = self.name(self.chance.below(1000));
+        Ok(browser.clone().submit("/profile/name", &[("full_name", &name)], &["/profile"]).await)
     }
 
     /// Puts a browser whose session is over aside. The checker looks whether it stays over.

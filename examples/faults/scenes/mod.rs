@@ -1,5 +1,6 @@
 //! The faults, one function for each.
 
+pub mod clients;
 pub mod machines;
 pub mod mail;
 pub mod races;
