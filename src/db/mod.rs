@@ -227,9 +227,9 @@ pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output
 }
 
 /// Begins a transaction in a task of its own, because the caller may be given up at any moment: a request ends when its client
-/// goes. Given up while PostgreSQL answers `BEGIN`, the library (sqlx 0.9.0, mended in its issue 4393) puts a connection into
-/// the pool that is still in its transaction. What others write on it would answer "done" and be lost. Now the task goes on to
-/// the end, and a transaction that nobody takes from it is rolled back.
+/// goes. If that is while PostgreSQL answers `BEGIN`, sqlx 0.9.0 puts a connection into the pool that is still in its transaction
+/// (their issue 4393, mended after that release). What others write on it would answer "done" and be lost. The task goes on to the
+/// end, and a transaction that nobody takes from it is rolled back.
 async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
     let pool = pool.clone();
     let task = tokio::spawn(async move { pool.begin_with_options(options).await }.in_current_span());

@@ -206,6 +206,27 @@ async fn a_guess_and_the_log_in_that_forgives_failures_do_not_wait_for_each_othe
     assert_eq!((right.await.unwrap().path.as_str(), wrong.await.unwrap().status.as_u16()), ("/profile", 422));
 }
 
+#[tokio::test]
+async fn a_guess_that_has_read_the_counters_before_a_reset_does_not_bring_them_back() {
+    let cluster = Cluster::start().await;
+    let mut process = cluster.process("");
+    process.start().await;
+    process.user("sam", OTTER).await;
+    let link = process.run(&["user", "reset-link", "sam"]).out.trim().to_owned();
+    assert_eq!(process.browser().log_in("sam", "wrong").await.status, 422);
+    let db = cluster.db().await;
+    let counters = db.begin().await.unwrap();
+    counters.execute_unprepared("SELECT 1 FROM limits FOR UPDATE").await.unwrap();
+    let (mut owner, mut stranger) = (process.browser(), process.browser());
+    let reset = tokio::spawn(async move { owner.reset(&link, HERONS).await.path });
+    until_locked_out(&db, 1).await;
+    let guess = tokio::spawn(async move { stranger.log_in("sam", "wrong").await.status });
+    until_locked_out(&db, 2).await;
+    counters.commit().await.unwrap();
+    assert_eq!((reset.await.unwrap().as_str(), guess.await.unwrap().as_u16()), ("/login", 422));
+    assert_eq!(count(&db, "SELECT max(misses)::bigint FROM limits").await, 1);
+}
+
 /// A request ends at any of its awaits when its client goes. A connection that is still in its transaction then would take in
 /// what others write, answer "done", and lose it.
 #[tokio::test]

@@ -283,8 +283,10 @@ impl AccountLimits {
         Ok(())
     }
 
+    /// Leaves the rows to the sweep. If they were deleted, an attempt that has read them before would add them again as they were.
     async fn refill(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
-        Entity::delete_many().filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        let row = ActiveModel { refilled_at: Set(0), failures: Set(0), ..Default::default() };
+        Entity::update_many().set(row).filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
         Ok(())
     }
 }
