@@ -1,8 +1,6 @@
 //! `limits`: what was attempted at one account, or sent to one address, lately. Stored in the database, so that a restart
 //! forgives nothing and several machines count together.
 
-use std::slice;
-
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
@@ -206,18 +204,18 @@ impl AccountLimits {
                 unchanged = unchanged.add(same.add(Column::Failures.eq(failed)));
             }
             // Each row is written only if it is as it was read. If another request was faster, it has taken this attempt or has
-            // forgiven the failures, and this one reads again. A bucket has so few attempts that the loop ends soon.
+            // forgiven the failures. Then nothing is written, and this one reads again. Taken from one bucket and given back, the
+            // attempt would be missing in between for others. A bucket has so few attempts that the loop
+            // ends soon.
             let mut write = OnConflict::column(Column::Key);
             write.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
-            let taken = Entity::insert_many(rows).on_conflict(write).exec_with_returning_keys(db.write()).await?;
+            let tx = db.begin().await?;
+            let taken = Entity::insert_many(rows).on_conflict(write).exec_with_returning_keys(&tx).await?;
             if taken.len() == buckets.len() {
+                tx.commit().await?;
                 return Ok(Ok(Admission { last }));
             }
-            for bucket in buckets {
-                if taken.contains(&bucket.key) {
-                    self.give_back(db.write(), slice::from_ref(bucket)).await?;
-                }
-            }
+            tx.rollback().await?;
         }
     }
 
