@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use latchkey::accounts::{operator, user};
 use reqwest::{Client, redirect};
@@ -38,7 +38,7 @@ async fn two_nodes(cluster: &Cluster) -> [TestApp; 2] {
 }
 
 #[tokio::test]
-async fn a_session_that_ended_at_one_node_is_refused_at_the_other_within_a_second() {
+async fn a_session_that_ended_at_one_node_is_refused_at_the_other_once_that_is_answered() {
     let cluster = Cluster::start().await;
     let [here, other] = two_nodes(&cluster).await;
     signed_up(&here, "sam").await;
@@ -67,11 +67,9 @@ async fn a_session_that_ended_at_one_node_is_refused_at_the_other_within_a_secon
                 operator::disable(&here.app.db, &row, here.app.now()).await.unwrap();
             }
         }
-        let ended = Instant::now();
         for node in [&before, &there] {
-            until("it is refused", async || (ask(node, WIKI, "/", &[]).await.status == 401).then_some(())).await;
+            assert_eq!(ask(node, WIKI, "/", &[]).await.status, 401, "{way}");
         }
-        assert!(ended.elapsed() < Duration::from_secs(1), "{way}: {:?}", ended.elapsed());
     }
 }
 
