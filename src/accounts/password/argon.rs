@@ -124,6 +124,8 @@ mod tests {
             self.0 += input.params.m_cost() * input.params.t_cost();
             Fast::new(0).compute(input, output)
         }
+
+        fn rest(&mut self) {}
     }
 
     /// Compares the work that is asked for, because a clock tells nothing on a busy machine; `examples/timing` measures.

@@ -1,6 +1,8 @@
 //! What computes argon2. The fast engine has code for AVX-512, AVX2 and NEON, and is young. The reference engine is older and
 //! in wide use. At each start the fast engine has to agree with it, or the reference engine does the work.
 
+use std::mem;
+
 use argon2::{Algorithm, Argon2, AssociatedData, Block, Params, ParamsBuilder, Version};
 use argon2_rust::params::{Memory, TagLen};
 use tracing::{debug, warn};
@@ -25,14 +27,19 @@ pub struct Input<'a> {
     pub secret: &'a [u8],
 }
 
-/// Computes hashes on one thread. The memory is kept for the next hash and holds nothing meanwhile: from what a hash leaves
-/// there, an attacker who reads the process's memory could check guesses without the cost of argon2.
+/// Computes hashes on one thread, in memory that is kept for the next hash.
+///
+/// From what a hash leaves there, an attacker who reads the process's memory could check guesses without the cost of argon2. The
+/// next hash writes all of it. So a thread that has no next one calls [`Engine::rest`], and no hash waits for a wipe.
 pub trait Engine {
     /// Fills `output`.
     ///
     /// # Errors
     /// When argon2 refuses the input, or there is no memory.
     fn compute(&mut self, input: &Input<'_>, output: &mut [u8]) -> Result<()>;
+
+    /// Overwrites what the last hash has left in the memory.
+    fn rest(&mut self);
 }
 
 /// Returns a new engine for a thread, which keeps the memory for hashes with `params`. What needs more gets memory of its own.
@@ -106,33 +113,60 @@ const RFC_TAGS: [(Algorithm, [u8; 32]); 3] = [
     ]),
 ];
 
-/// The crate `argon2-rust`. It wipes its memory after each hash (`zeroize-memory`).
+/// The crate `argon2-rust`. Its feature `zeroize-memory` is off: it would wipe all memory after each hash.
 pub struct Fast {
     kept: usize,
     hasher: argon2_rust::Hasher,
+    used: bool,
 }
 
 impl Fast {
     /// Returns an engine that keeps memory of so many KiB, from the first hash on.
     pub fn new(kept: usize) -> Self {
-        let argon2 = argon2_rust::Argon2::new(
-            argon2_rust::Algorithm::Argon2id,
-            argon2_rust::Version::V0x13,
-            argon2_rust::Params::default(),
-        );
-        Self { kept, hasher: argon2.hasher() }
+        let (algorithm, version) = (argon2_rust::Algorithm::Argon2id, argon2_rust::Version::V0x13);
+        let argon2 = argon2_rust::Argon2::new(algorithm, version, argon2_rust::Params::default());
+        Self { kept, hasher: argon2.hasher(), used: false }
     }
+
+    fn hash(&mut self, input: &Input<'_>, output: &mut [u8]) -> std::result::Result<(), argon2_rust::Error> {
+        let argon2 = in_its_words(input, output.len())?;
+        let Input { params, password, salt, secret, .. } = *input;
+        if params.block_count() > self.kept {
+            // Linux wipes memory that is given back to it.
+            return argon2.hash_into_with_ad(password, salt, secret, params.data(), output);
+        }
+        if !mem::replace(&mut self.used, true) {
+            // All of it at once: memory that becomes too small would be given back as it is.
+            self.hasher.set_argon2(overwriting(self.kept)?);
+            self.hasher.reserve()?;
+        }
+        self.hasher.set_argon2(argon2);
+        self.hasher.hash_into_with_ad(password, salt, secret, params.data(), output)
+    }
+
+    fn overwrite(&mut self) -> std::result::Result<(), argon2_rust::Error> {
+        self.hasher.set_argon2(overwriting(self.kept)?);
+        self.hasher.hash_into(b"", &[0; 16], &mut [0; 32])
+    }
+}
+
+/// Returns the hash that writes every block of so many KiB of memory, and does no more: one pass (RFC 9106, 3.2). A mapping that
+/// is given back instead, and taken anew, makes the next log-in 4 ms longer.
+fn overwriting(kept: usize) -> std::result::Result<argon2_rust::Argon2, argon2_rust::Error> {
+    let params = argon2_rust::Params::builder().memory(Memory::kib(kept as u64)).passes(1).lanes(1).threads(1);
+    let params = params.tag_len(TagLen::bytes(32)).build()?;
+    Ok(argon2_rust::Argon2::new(argon2_rust::Algorithm::Argon2id, argon2_rust::Version::V0x13, params))
 }
 
 impl Engine for Fast {
     fn compute(&mut self, input: &Input<'_>, output: &mut [u8]) -> Result<()> {
-        let argon2 = in_its_words(input, output.len()).map_err(refused)?;
-        let Input { params, password, salt, secret, .. } = *input;
-        if params.block_count() > self.kept {
-            return argon2.hash_into_with_ad(password, salt, secret, params.data(), output).map_err(refused);
+        self.hash(input, output).map_err(refused)
+    }
+
+    fn rest(&mut self) {
+        if mem::take(&mut self.used) && self.overwrite().is_err() {
+            self.hasher.clear();
         }
-        self.hasher.set_argon2(argon2);
-        self.hasher.hash_into_with_ad(password, salt, secret, params.data(), output).map_err(refused)
     }
 }
 
@@ -161,12 +195,13 @@ fn in_its_words(input: &Input<'_>, output: usize) -> std::result::Result<argon2_
 pub struct Reference {
     kept: usize,
     blocks: Vec<Block>,
+    used: bool,
 }
 
 impl Reference {
     /// Returns an engine that keeps memory of so many KiB, from the first hash on.
     pub fn new(kept: usize) -> Self {
-        Self { kept, blocks: Vec::new() }
+        Self { kept, blocks: Vec::new(), used: false }
     }
 }
 
@@ -177,10 +212,15 @@ impl Engine for Reference {
         if params.block_count() > self.kept {
             return argon2.hash_password_into(password, salt, output).map_err(refused);
         }
+        self.used = true;
         self.blocks.resize(self.kept, Block::new());
-        let outcome = argon2.hash_password_into_with_memory(password, salt, output, &mut self.blocks);
-        self.blocks[..params.block_count()].fill(Block::new());
-        outcome.map_err(refused)
+        argon2.hash_password_into_with_memory(password, salt, output, &mut self.blocks).map_err(refused)
+    }
+
+    fn rest(&mut self) {
+        if mem::take(&mut self.used) {
+            self.blocks.fill(Block::new());
+        }
     }
 }
 
@@ -206,6 +246,8 @@ mod tests {
             let inputs = [input.password, input.salt, input.secret, input.params.data()];
             self.0.hash_into(&argon2, inputs, output).map_err(refused)
         }
+
+        fn rest(&mut self) {}
     }
 
     /// An engine with a fault in one algorithm and one size of memory.
@@ -224,6 +266,8 @@ mod tests {
             }
             Ok(())
         }
+
+        fn rest(&mut self) {}
     }
 
     /// Returns which engine hashes after the check, and what the log says.
@@ -262,16 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_kept_for_hashes_of_our_size_and_holds_nothing_between_them() {
+    fn memory_is_kept_for_hashes_of_our_size() {
         let (mut fast, mut reference) = (Fast::new(64), Reference::new(64));
-        for (memory, kept) in [(16, 16), (64, 64), (65, 64), (16, 64)] {
+        for memory in [16, 64, 65, 16] {
             let params = Params::new(memory, 1, 1, None).expect("fine");
             let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
             let input = Input { algorithm, version, params: &params, password: b"otter", salt: &[7; 16], secret: &[] };
             let [mut ours, mut theirs] = [[0; 32]; 2];
             fast.compute(&input, &mut ours).expect("computed");
             reference.compute(&input, &mut theirs).expect("computed");
-            assert_eq!((ours, fast.hasher.reserved_blocks()), (theirs, kept), "{memory} KiB");
+            assert_eq!((ours, fast.hasher.reserved_blocks()), (theirs, 64), "{memory} KiB");
+            reference.rest();
             assert!(reference.blocks.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
         }
     }

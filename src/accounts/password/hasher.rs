@@ -1,15 +1,16 @@
 //! The one place where passwords are hashed, which takes 10 to 20 ms and 19 MiB.
 //!
 //! There is one thread per core, at a lower priority than the server's threads, each with memory of its own that is
-//! allocated once and wiped after each hash. Bounded queues stand in front. However many users log in at once, hashing costs
-//! cores × 19 MiB, pages are served meanwhile, and no hash is made for a client that has gone away.
+//! allocated once, and overwritten when no hash follows. Bounded queues stand in front. However many users log in at once,
+//! hashing costs cores × 19 MiB, pages are served meanwhile, and no hash is made for a client that has gone away.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
-use std::time::Instant;
-use std::{fmt, thread};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use std::{fmt, hint, thread};
 
 use argon2::Params;
+use flume::RecvTimeoutError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{debug, debug_span};
 use zeroize::Zeroizing;
@@ -34,7 +35,7 @@ pub struct Hasher {
     line: Line,
     known: Line,
     threads: usize,
-    jobs: mpsc::Sender<Job>,
+    jobs: flume::Sender<Job>,
     counts: Hashing,
 }
 
@@ -86,8 +87,7 @@ impl Hasher {
         let params = Params::new(memory, passes, 1, Some(32))?;
         let engine = engine::checked(engine, &mut Fast::new(0));
         let cores = thread::available_parallelism()?.get();
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
+        let (jobs, queue) = flume::unbounded();
         for core in 0..cores {
             let (queue, params) = (queue.clone(), params.clone());
             thread::Builder::new().name(format!("hasher-{core}")).spawn(move || work(&queue, engine, &params))?;
@@ -188,22 +188,49 @@ impl fmt::Debug for Hasher {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, engine: HashEngine, params: &Params) {
+/// How long a thread waits for its next hash before it overwrites what the last one has left.
+const REST_AFTER: Duration = Duration::from_millis(100);
+
+fn work(queue: &flume::Receiver<Job>, engine: HashEngine, params: &Params) {
     // For this thread alone: Linux has a nice value per thread. Where it is refused, pages are a little slower.
     let _ = rustix::process::setpriority_process(None, 5);
-    let mut engine = engine::start(engine, params);
+    let (mut engine, mut rested) = (engine::start(engine, params), true);
     loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(&mut *engine),
-            Err(mpsc::RecvError) => return,
-        }
+        let next = if rested { queue.recv().map_err(Into::into) } else { queue.recv_timeout(REST_AFTER) };
+        rested = match next {
+            Ok(job) => {
+                job(&mut *engine);
+                clear_stack();
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                engine.rest();
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
     }
+}
+
+/// Overwrites what a job has left on the stack below its caller. The seed of a hash is there (RFC 9106, 3.2, H0): one BLAKE2b of
+/// the password, its salt and the parameters, with which an attacker who reads the process's memory could check guesses without
+/// the cost of argon2. This is several times what a hash needs.
+#[inline(never)]
+fn clear_stack() {
+    hint::black_box([0_u8; 64 * 1024].as_mut_slice());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
+
+    use argon2::password_hash::phc::PasswordHash;
+    use argon2::{Algorithm, Argon2, Block, Version};
+    use blake2::{Blake2b512, Digest};
+
     use super::*;
+    use crate::chance;
     use crate::metrics::Metrics;
 
     const OTTER: &str = "velvet otter bakes rye";
@@ -248,5 +275,102 @@ mod tests {
         assert!(hasher.for_the_known().hash(Password::new(OTTER)).await.is_ok(), "another line");
         drop(waiting);
         assert!(hasher.hash(Password::new(OTTER)).await.is_ok(), "the places are free again");
+    }
+
+    /// What would let an attacker check guesses without the cost of argon2. It is masked, so that it is not found where the test
+    /// itself has it.
+    #[derive(PartialEq)]
+    struct Trace([u8; 16]);
+
+    const MASK: u8 = 0x5a;
+
+    impl Trace {
+        fn of(bytes: &[u8]) -> Self {
+            Self(std::array::from_fn(|n| bytes[n] ^ MASK))
+        }
+
+        /// Returns whether it is in the memory of this process that is neither a file's nor `copy`, to which it is copied piece by
+        /// piece. A copy of each call would be found by the next one.
+        fn is_in_memory(&self, copy: &mut [u8]) -> bool {
+            let maps = fs::read_to_string("/proc/self/maps").expect("maps");
+            let memory = File::open("/proc/self/mem").expect("memory");
+            let range = |line: &str| {
+                let (range, rest) = line.split_once(' ')?;
+                let (from, to) = range.split_once('-')?;
+                let is_ours = rest.starts_with("rw-p") && !rest.contains(" /");
+                is_ours.then(|| [from, to].map(|address| u64::from_str_radix(address, 16).expect("an address")))
+            };
+            let here = copy.as_ptr() as u64..copy.as_ptr() as u64 + copy.len() as u64;
+            for [from, to] in maps.lines().filter_map(range) {
+                // The pieces overlap, so that nothing is cut in two.
+                for at in (from..to).step_by(copy.len() - self.0.len()) {
+                    let Ok(read) = memory.read_at(copy, at) else { break }; // unmapped meanwhile
+                    let found = memchr::memchr_iter(self.0[0] ^ MASK, &copy[..read]).any(|n| {
+                        let bytes = copy[n..read].get(..self.0.len());
+                        bytes.is_some_and(|bytes| Self::of(bytes) == *self) && !here.contains(&(at + n as u64))
+                    });
+                    if found {
+                        return true;
+                    }
+                }
+            }
+            false
+        }
+    }
+
+    /// Returns what argon2 makes of this password on the way to this hash: the input of BLAKE2b, in which the password stands before
+    /// the salt, what comes of it, and a block of the memory.
+    #[inline(never)]
+    fn traces(password: &[u8], stored: &HashedPassword) -> [Trace; 3] {
+        let salt = PasswordHash::new(&stored.0).expect("a hash").salt.expect("a salt");
+        let params = Params::new(19_456, 2, 1, Some(32)).expect("fine");
+        let mut input = [0; 16];
+        input[..4].copy_from_slice(&16_u32.to_le_bytes());
+        input[4..].copy_from_slice(&salt[..12]);
+        let mut seed = Blake2b512::new();
+        for number in [1, 32, params.m_cost(), params.t_cost(), 0x13, 2] {
+            seed.update(number.to_le_bytes());
+        }
+        for text in [password, &salt[..], &[], &[]] {
+            seed.update(u32::try_from(text.len()).expect("short").to_le_bytes());
+            seed.update(text);
+        }
+        let seed = Trace::of(&seed.finalize());
+        let mut blocks = vec![Block::new(); params.block_count()];
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon2.hash_password_into_with_memory(password, &salt, &mut [0; 32], &mut blocks).expect("computed");
+        let words = blocks[9_000].as_ref();
+        let block = Trace::of([words[0].to_le_bytes(), words[1].to_le_bytes()].as_flattened());
+        hint::black_box(&mut blocks).fill(Block::new());
+        [Trace::of(&input), seed, block]
+    }
+
+    #[inline(never)]
+    fn leave_on_the_stack(masked: &[u8; 16]) {
+        hint::black_box([masked.map(|byte| byte ^ MASK); 1024]);
+    }
+
+    #[tokio::test]
+    async fn a_hash_leaves_nothing_in_memory() {
+        let mut copy = vec![0; 1 << 20];
+        for engine in [HashEngine::Fast, HashEngine::Reference] {
+            let hasher = Hasher::start(engine, 19_456, 2, Metrics::default().hashing).expect("threads");
+            let password = format!("{}", uuid::Uuid::from_bytes(chance::bytes()));
+            let stored = hasher.hash(Password::new(&password)).await.expect("hashed");
+            let [input, seed, block] = traces(password.as_bytes(), &stored);
+            clear_stack();
+            assert!(Trace::of(&stored.0.as_bytes()[30..]).is_in_memory(&mut copy), "what is there is found");
+            let job = Trace(chance::bytes());
+            let masked = job.0;
+            hasher.run("leave", move |_| leave_on_the_stack(&masked)).await.expect("done");
+            let traces =
+                [("what a job had on its stack", job), ("the input", input), ("the seed", seed), ("a block", block)];
+            let began = Instant::now();
+            for (what, trace) in traces {
+                while trace.is_in_memory(&mut copy) {
+                    assert!(began.elapsed() < Duration::from_secs(10), "{engine:?}: {what}");
+                }
+            }
+        }
     }
 }
