@@ -155,5 +155,6 @@ pub async fn note_cross_site(
         None => None,
     };
     let event = (EventKind::CrossSiteRefused, found.map(|found| found.user.id));
-    event::record_of_stranger(accounts.db.write(), accounts, event, &Asked::new(client, now)).await
+    event::record_of_stranger(accounts.db.write(), accounts, event, &Asked::new(client, now)).await?;
+    Ok(())
 }

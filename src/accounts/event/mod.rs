@@ -184,7 +184,7 @@ pub enum Cause {
 const WITHOUT_ACCOUNT_KEPT: Duration = Duration::days(7);
 
 /// Notes an event that strangers can cause, unless there are too many of them ([`limit::strangers`]). Events that are left
-/// out are counted, and the log has one line a minute about them.
+/// out are counted, and the log has one line a minute about them. Returns whether it is written.
 ///
 /// [`limit::strangers`]: crate::accounts::limit
 pub async fn record_of_stranger(
@@ -192,16 +192,17 @@ pub async fn record_of_stranger(
     Accounts { limits, metrics, .. }: &Accounts,
     (kind, user): (EventKind, Option<Uuid>),
     asked: &Asked,
-) -> Result<()> {
+) -> Result<bool> {
     if limits.admits_event(user, asked.at) {
-        return record(conn, kind, user, asked).await;
+        record(conn, kind, user, asked).await?;
+        return Ok(true);
     }
     static LEFT_OUT: Notice = Notice::new();
     metrics.events_left_out.inc();
     if let Some(count) = LEFT_OUT.count(Instant::now()) {
         warn!(count, "strangers cause more events than are written; these were left out");
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Notes an event, in the table and in the log. An event without a user is for the operator only.
@@ -224,9 +225,11 @@ pub(in crate::accounts) async fn record_deleted(conn: &impl ConnectionTrait, use
     Ok(())
 }
 
-async fn insert(conn: &impl ConnectionTrait, kind: EventKind, user: Option<Uuid>, asked: &Asked) -> Result<()> {
+/// Writes an event. Returns its id.
+async fn insert(conn: &impl ConnectionTrait, kind: EventKind, user: Option<Uuid>, asked: &Asked) -> Result<Uuid> {
+    let id = chance::id();
     let row = ActiveModel {
-        id: Set(chance::id()),
+        id: Set(id),
         at: Set(asked.at),
         kind: Set(kind),
         user_id: Set(user),
@@ -235,7 +238,7 @@ async fn insert(conn: &impl ConnectionTrait, kind: EventKind, user: Option<Uuid>
         request_id: Set(asked.request_id.clone()),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
-    Ok(())
+    Ok(id)
 }
 
 fn log(kind: EventKind, user: Option<Uuid>, asked: &Asked) {
@@ -250,6 +253,9 @@ fn log(kind: EventKind, user: Option<Uuid>, asked: &Asked) {
 }
 
 /// Notes a wrong password, and that it was the last attempt for now.
+///
+/// An event that is left out is written and deleted: the commit waits for the disk all the same. All names without an account
+/// share one number of events. An attacker who uses that up could tell by the time of an answer which names have an account.
 pub(in crate::accounts) async fn record_failure(
     accounts: &Accounts,
     user: Option<Uuid>,
@@ -257,7 +263,10 @@ pub(in crate::accounts) async fn record_failure(
     asked: &Asked,
 ) -> Result<()> {
     let tx = accounts.db.begin().await?;
-    record_of_stranger(&tx, accounts, (EventKind::LogInFailed, user), asked).await?;
+    if !record_of_stranger(&tx, accounts, (EventKind::LogInFailed, user), asked).await? {
+        let id = insert(&tx, EventKind::LogInFailed, user, asked).await?;
+        Entity::delete_by_id(id).exec(&tx).await?;
+    }
     if admission.last {
         record_of_stranger(&tx, accounts, (EventKind::LimitHit, user), asked).await?;
     }
