@@ -84,7 +84,7 @@ impl Accounts {
     ) -> Result<Verdict> {
         let verdict = hasher.verify(password, stored).await;
         if let Err(Fault::Busy) = verdict {
-            self.limits.accounts.give_back(self.db.write(), buckets).await?;
+            self.limits.accounts.give_back(&self.db, buckets).await?;
         }
         verdict
     }

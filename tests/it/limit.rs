@@ -5,10 +5,11 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use latchkey::accounts::apps::{self, operate};
 use latchkey::accounts::event::{self, EventKind};
+use latchkey::accounts::limit::accounts;
 use latchkey::accounts::limit::clients::Action;
 use latchkey::accounts::password::Password;
 use reqwest::{Response, StatusCode};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -196,6 +197,21 @@ async fn a_restart_forgives_nothing() {
     guess(&mut app.browser(), "sam").await;
     let app = TestApp::start_in(app.stop().await, &[]).await;
     app.browser().log_in("sam", OTTER).await.assert_framed(429);
+}
+
+/// A sweep may come between the moment in which a guess reads the counters and the one in which it writes them.
+#[tokio::test]
+async fn a_sweep_leaves_the_counters_that_a_reset_has_refilled() {
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    guess(&mut app.browser(), "sam").await;
+    let link = app.reset_link("sam@example.com", 2).await;
+    app.browser().reset(&link, HERON).await;
+    let rows = async || accounts::Entity::find().count(app.app.db.read()).await.unwrap();
+    let before = rows().await;
+    accounts::sweep(&app.app.db, app.app.now()).await.unwrap();
+    assert_eq!(rows().await, before);
+    assert_eq!(guess(&mut app.browser(), "sam").await.0, 5);
 }
 
 /// An office has one address: the attempt of a right password is given back at once, and not by the time that passes.

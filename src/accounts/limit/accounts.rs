@@ -2,7 +2,7 @@
 //! forgives nothing and several machines count together.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{ExprTrait, OnConflict};
+use sea_orm::sea_query::{CaseStatement, ExprTrait, OnConflict};
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -204,18 +204,26 @@ impl AccountLimits {
                 unchanged = unchanged.add(same.add(Column::Failures.eq(failed)));
             }
             // Each row is written only if it is as it was read. If another request was faster, it has taken this attempt or has
-            // forgiven the failures. Then nothing is written, and this one reads again. Taken from one bucket and given back, the
-            // attempt would be missing in between for others. A bucket has so few attempts that the loop
-            // ends soon.
-            let mut write = OnConflict::column(Column::Key);
-            write.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
-            let tx = db.begin().await?;
-            let taken = Entity::insert_many(rows).on_conflict(write).exec_with_returning_keys(&tx).await?;
-            if taken.len() == buckets.len() {
-                tx.commit().await?;
+            // forgiven the failures. Then nothing is written, and this one reads again. If the attempt were taken from one bucket
+            // and then given back, others would miss it in between. A bucket has so few attempts that the loop ends soon.
+            let mut on_conflict = OnConflict::column(Column::Key);
+            on_conflict.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
+            let write = Entity::insert_many(rows).on_conflict(on_conflict);
+            let is_taken = if let [_] = buckets {
+                write.exec_with_returning_keys(db.write()).await?.len() == 1
+            } else {
+                let tx = db.begin().await?;
+                let all = write.exec_with_returning_keys(&tx).await?.len() == buckets.len();
+                if all {
+                    tx.commit().await?
+                } else {
+                    tx.rollback().await?
+                }
+                all
+            };
+            if is_taken {
                 return Ok(Ok(Admission { last }));
             }
-            tx.rollback().await?;
         }
     }
 
@@ -233,19 +241,21 @@ impl AccountLimits {
         Ok(())
     }
 
-    /// Gives an attempt back to each of the buckets.
-    pub async fn give_back(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
+    /// Gives an attempt back to each of the buckets, or to none of them: the client may go in the middle.
+    pub async fn give_back(&self, db: &Db, buckets: &[Bucket]) -> Result<()> {
         let less = |column: Column, by: i64| ExprTrait::sub(Expr::col(column), by);
-        for Bucket { key, rate, failures_max } in buckets {
-            let mut update = Entity::update_many()
+        // A right password may have forgiven the failure meanwhile.
+        let failures = || CaseStatement::new().case(Column::Failures.gt(0), less(Column::Failures, 1)).finally(0);
+        let tx = db.begin().await?;
+        for Bucket { key, rate, .. } in buckets {
+            Entity::update_many()
                 .col_expr(Column::RefilledAt, less(Column::RefilledAt, rate.every.whole_seconds()))
-                .filter(Column::Key.eq(key));
-            if failures_max.is_some() {
-                // Unless a right password has forgiven it meanwhile.
-                update = update.col_expr(Column::Failures, less(Column::Failures, 1)).filter(Column::Failures.gt(0));
-            }
-            update.exec(conn).await?;
+                .col_expr(Column::Failures, failures().into())
+                .filter(Column::Key.eq(key))
+                .exec(&tx)
+                .await?;
         }
+        tx.commit().await?;
         Ok(())
     }
 
@@ -281,10 +291,14 @@ impl AccountLimits {
         Ok(())
     }
 
-    /// Leaves the rows to the sweep. If they were deleted, an attempt that has read them before would add them again as they were.
+    /// Leaves the rows for almost as long as before. If they were deleted, now or by the next sweep, an attempt that has read them
+    /// before would add them again as they were.
     async fn refill(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
-        let row = ActiveModel { refilled_at: Set(0), failures: Set(0), ..Default::default() };
-        Entity::update_many().set(row).filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
+        // No bucket takes a day to be refilled.
+        let refilled_at = ExprTrait::sub(Expr::col(Column::RefilledAt), Duration::DAY.whole_seconds());
+        let refill =
+            Entity::update_many().col_expr(Column::RefilledAt, refilled_at).col_expr(Column::Failures, 0.into());
+        refill.filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
         Ok(())
     }
 }
