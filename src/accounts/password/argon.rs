@@ -110,6 +110,8 @@ fn rest(ours: &Params, theirs: &Params) -> Option<Params> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::accounts::password::engine::Fast;
 
@@ -123,6 +125,10 @@ mod tests {
         fn compute(&mut self, input: &Input<'_>, output: &mut [u8]) -> Result<()> {
             self.0 += input.params.m_cost() * input.params.t_cost();
             Fast::new(0).compute(input, output)
+        }
+
+        fn left_at(&self) -> Option<Instant> {
+            None
         }
 
         fn rest(&mut self) {}

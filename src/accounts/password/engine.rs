@@ -1,7 +1,8 @@
 //! What computes argon2. The fast engine has code for AVX-512, AVX2 and NEON, and is young. The reference engine is older and
 //! in wide use. At each start the fast engine has to agree with it, or the reference engine does the work.
 
-use std::mem;
+use std::hint;
+use std::time::Instant;
 
 use argon2::{Algorithm, Argon2, AssociatedData, Block, Params, ParamsBuilder, Version};
 use argon2_rust::params::{Memory, TagLen};
@@ -30,7 +31,7 @@ pub struct Input<'a> {
 /// Computes hashes on one thread, in memory that is kept for the next hash.
 ///
 /// From what a hash leaves there, an attacker who reads the process's memory could check guesses without the cost of argon2. The
-/// next hash writes all of it. So a thread that has no next one calls [`Engine::rest`], and no hash waits for a wipe.
+/// next hash of our size writes all of it. A thread that has none calls [`Engine::rest`], so no hash waits for a wipe.
 pub trait Engine {
     /// Fills `output`.
     ///
@@ -38,7 +39,10 @@ pub trait Engine {
     /// When argon2 refuses the input, or there is no memory.
     fn compute(&mut self, input: &Input<'_>, output: &mut [u8]) -> Result<()>;
 
-    /// Overwrites what the last hash has left in the memory.
+    /// Returns when the oldest hash was done of which something is left in the memory.
+    fn left_at(&self) -> Option<Instant>;
+
+    /// Overwrites what is left.
     fn rest(&mut self);
 }
 
@@ -117,7 +121,7 @@ const RFC_TAGS: [(Algorithm, [u8; 32]); 3] = [
 pub struct Fast {
     kept: usize,
     hasher: argon2_rust::Hasher,
-    used: bool,
+    left_at: Option<Instant>,
 }
 
 impl Fast {
@@ -125,23 +129,28 @@ impl Fast {
     pub fn new(kept: usize) -> Self {
         let (algorithm, version) = (argon2_rust::Algorithm::Argon2id, argon2_rust::Version::V0x13);
         let argon2 = argon2_rust::Argon2::new(algorithm, version, argon2_rust::Params::default());
-        Self { kept, hasher: argon2.hasher(), used: false }
+        Self { kept, hasher: argon2.hasher(), left_at: None }
     }
 
     fn hash(&mut self, input: &Input<'_>, output: &mut [u8]) -> std::result::Result<(), argon2_rust::Error> {
         let argon2 = in_its_words(input, output.len())?;
         let Input { params, password, salt, secret, .. } = *input;
         if params.block_count() > self.kept {
-            // Linux wipes memory that is given back to it.
+            // Its memory is a mapping of its own, which Linux wipes before anybody gets it again.
             return argon2.hash_into_with_ad(password, salt, secret, params.data(), output);
         }
-        if !mem::replace(&mut self.used, true) {
-            // All of it at once: memory that becomes too small would be given back as it is.
+        if self.left_at.is_none() {
+            // All of it at once: memory that becomes too small would go to the allocator as it is.
             self.hasher.set_argon2(overwriting(self.kept)?);
             self.hasher.reserve()?;
         }
+        self.left_at.get_or_insert_with(Instant::now);
         self.hasher.set_argon2(argon2);
-        self.hasher.hash_into_with_ad(password, salt, secret, params.data(), output)
+        self.hasher.hash_into_with_ad(password, salt, secret, params.data(), output)?;
+        if params.block_count() == self.kept {
+            self.left_at = Some(Instant::now());
+        }
+        Ok(())
     }
 
     fn overwrite(&mut self) -> std::result::Result<(), argon2_rust::Error> {
@@ -150,8 +159,8 @@ impl Fast {
     }
 }
 
-/// Returns the hash that writes every block of so many KiB of memory, and does no more: one pass (RFC 9106, 3.2). A mapping that
-/// is given back instead, and taken anew, makes the next log-in 4 ms longer.
+/// Returns the hash that writes every block of so many KiB of memory, and does no more: one pass (RFC 9106, 3.2). If the mapping
+/// went back to Linux instead, the next log-in would take 4 ms more.
 fn overwriting(kept: usize) -> std::result::Result<argon2_rust::Argon2, argon2_rust::Error> {
     let params = argon2_rust::Params::builder().memory(Memory::kib(kept as u64)).passes(1).lanes(1).threads(1);
     let params = params.tag_len(TagLen::bytes(32)).build()?;
@@ -163,8 +172,12 @@ impl Engine for Fast {
         self.hash(input, output).map_err(refused)
     }
 
+    fn left_at(&self) -> Option<Instant> {
+        self.left_at
+    }
+
     fn rest(&mut self) {
-        if mem::take(&mut self.used) && self.overwrite().is_err() {
+        if self.left_at.take().is_some() && self.overwrite().is_err() {
             self.hasher.clear();
         }
     }
@@ -195,13 +208,13 @@ fn in_its_words(input: &Input<'_>, output: usize) -> std::result::Result<argon2_
 pub struct Reference {
     kept: usize,
     blocks: Vec<Block>,
-    used: bool,
+    left_at: Option<Instant>,
 }
 
 impl Reference {
     /// Returns an engine that keeps memory of so many KiB, from the first hash on.
     pub fn new(kept: usize) -> Self {
-        Self { kept, blocks: Vec::new(), used: false }
+        Self { kept, blocks: Vec::new(), left_at: None }
     }
 }
 
@@ -210,15 +223,27 @@ impl Engine for Reference {
         let Input { algorithm, version, params, password, salt, secret } = *input;
         let argon2 = Argon2::new_with_secret(secret, algorithm, version, params.clone()).map_err(refused)?;
         if params.block_count() > self.kept {
-            return argon2.hash_password_into(password, salt, output).map_err(refused);
+            let mut own = vec![Block::new(); params.block_count()];
+            let outcome = argon2.hash_password_into_with_memory(password, salt, output, &mut own);
+            own.fill(Block::new());
+            hint::black_box(own); // or the compiler would leave the wipe out
+            return outcome.map_err(refused);
         }
-        self.used = true;
+        self.left_at.get_or_insert_with(Instant::now);
         self.blocks.resize(self.kept, Block::new());
-        argon2.hash_password_into_with_memory(password, salt, output, &mut self.blocks).map_err(refused)
+        argon2.hash_password_into_with_memory(password, salt, output, &mut self.blocks).map_err(refused)?;
+        if params.block_count() == self.kept {
+            self.left_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn left_at(&self) -> Option<Instant> {
+        self.left_at
     }
 
     fn rest(&mut self) {
-        if mem::take(&mut self.used) {
+        if self.left_at.take().is_some() {
             self.blocks.fill(Block::new());
         }
     }
@@ -231,7 +256,7 @@ fn refused(why: impl std::fmt::Display) -> Fault {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::{fs, thread};
+    use std::{fs, mem, thread};
 
     use backends::Available;
 
@@ -245,6 +270,10 @@ mod tests {
             let argon2 = in_its_words(input, output.len()).map_err(refused)?;
             let inputs = [input.password, input.salt, input.secret, input.params.data()];
             self.0.hash_into(&argon2, inputs, output).map_err(refused)
+        }
+
+        fn left_at(&self) -> Option<Instant> {
+            None
         }
 
         fn rest(&mut self) {}
@@ -265,6 +294,10 @@ mod tests {
                 return if self.refuses { Err(refused("no")) } else { Ok(()) };
             }
             Ok(())
+        }
+
+        fn left_at(&self) -> Option<Instant> {
+            None
         }
 
         fn rest(&mut self) {}
@@ -306,9 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_kept_for_hashes_of_our_size() {
+    fn memory_is_kept_for_hashes_of_our_size_and_only_these_write_all_of_it() {
         let (mut fast, mut reference) = (Fast::new(64), Reference::new(64));
-        for memory in [16, 64, 65, 16] {
+        let mut left = [None, None];
+        for (memory, changes) in [(16, true), (64, true), (68, false), (16, false), (64, true)] {
             let params = Params::new(memory, 1, 1, None).expect("fine");
             let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
             let input = Input { algorithm, version, params: &params, password: b"otter", salt: &[7; 16], secret: &[] };
@@ -316,9 +350,13 @@ mod tests {
             fast.compute(&input, &mut ours).expect("computed");
             reference.compute(&input, &mut theirs).expect("computed");
             assert_eq!((ours, fast.hasher.reserved_blocks()), (theirs, 64), "{memory} KiB");
-            reference.rest();
-            assert!(reference.blocks.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
+            let before = mem::replace(&mut left, [fast.left_at(), reference.left_at()]);
+            assert_eq!((0..2).map(|n| left[n] != before[n]).collect::<Vec<_>>(), [changes; 2], "{memory} KiB");
         }
+        fast.rest();
+        reference.rest();
+        assert_eq!([fast.left_at(), reference.left_at()], [None; 2]);
+        assert!(reference.blocks.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
     }
 
     #[test]

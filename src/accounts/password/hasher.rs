@@ -5,9 +5,10 @@
 //! hashing costs cores × 19 MiB, pages are served meanwhile, and no hash is made for a client that has gone away.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use std::{fmt, hint, thread};
+use std::{fmt, hint, panic, thread};
 
 use argon2::Params;
 use flume::RecvTimeoutError;
@@ -178,7 +179,7 @@ impl Hasher {
             drop(turn);
         });
         self.jobs.send(job).map_err(|_| Fault::Busy)?;
-        answer.await.map_err(|_| Fault::Internal("a hashing thread died".into()))
+        answer.await.map_err(|_| Fault::Internal("a job of a hashing thread panicked".into()))
     }
 }
 
@@ -188,33 +189,35 @@ impl fmt::Debug for Hasher {
     }
 }
 
-/// How long a thread waits for its next hash before it overwrites what the last one has left.
+/// How long what a hash has left may stay in memory, if no other hash overwrites it.
 const REST_AFTER: Duration = Duration::from_millis(100);
 
 fn work(queue: &flume::Receiver<Job>, engine: HashEngine, params: &Params) {
     // For this thread alone: Linux has a nice value per thread. Where it is refused, pages are a little slower.
     let _ = rustix::process::setpriority_process(None, 5);
-    let (mut engine, mut rested) = (engine::start(engine, params), true);
+    let mut engine = engine::start(engine, params);
     loop {
-        let next = if rested { queue.recv().map_err(Into::into) } else { queue.recv_timeout(REST_AFTER) };
-        rested = match next {
+        let rest_at = engine.left_at().map(|left_at| left_at + REST_AFTER);
+        if rest_at.is_some_and(|rest_at| rest_at <= Instant::now()) {
+            engine.rest();
+            continue;
+        }
+        let next = rest_at.map_or_else(|| queue.recv().map_err(Into::into), |rest_at| queue.recv_deadline(rest_at));
+        match next {
             Ok(job) => {
-                job(&mut *engine);
+                // The caller hears of a panic, and the thread goes on.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| job(&mut *engine)));
                 clear_stack();
-                false
             }
-            Err(RecvTimeoutError::Timeout) => {
-                engine.rest();
-                true
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
-        };
+        }
     }
 }
 
 /// Overwrites what a job has left on the stack below its caller. The seed of a hash is there (RFC 9106, 3.2, H0): one BLAKE2b of
 /// the password, its salt and the parameters, with which an attacker who reads the process's memory could check guesses without
-/// the cost of argon2. This is several times what a hash needs.
+/// the cost of argon2. 64 KiB are several times what a hash needs.
 #[inline(never)]
 fn clear_stack() {
     hint::black_box([0_u8; 64 * 1024].as_mut_slice());
@@ -275,6 +278,16 @@ mod tests {
         assert!(hasher.for_the_known().hash(Password::new(OTTER)).await.is_ok(), "another line");
         drop(waiting);
         assert!(hasher.hash(Password::new(OTTER)).await.is_ok(), "the places are free again");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_takes_no_thread_with_it() {
+        let hasher = hasher();
+        for _ in 0..=thread::available_parallelism().expect("cores").get() {
+            let panicked: Result<()> = hasher.run("panic", |_| panic!("a test of panics")).await;
+            assert!(matches!(panicked, Err(Fault::Internal(_))));
+        }
+        assert!(hasher.hash(Password::new(OTTER)).await.is_ok());
     }
 
     /// What would let an attacker check guesses without the cost of argon2. It is masked, so that it is not found where the test
