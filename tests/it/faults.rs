@@ -5,7 +5,7 @@ use latchkey::db::{DatabaseUrl, Db};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement};
 
 use crate::app::TestApp;
-use crate::process::{Process, confirm, hashes, sign_up, until};
+use crate::process::{Process, confirm, sign_up};
 use crate::{HERON, OTTER};
 
 #[tokio::test]
@@ -39,12 +39,12 @@ async fn a_statement_whose_commit_fails_is_an_error_although_it_has_returned_its
 
 #[tokio::test]
 async fn a_crash_in_the_middle_of_a_sign_up_leaves_nothing_behind() {
-    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "8")];
-    let mut process = Process::serving(&slow).await;
+    let mut process = Process::hashing_slowly().await;
     let mut sam = process.browser();
     let fields = [("email", "sam@example.com"), ("username", "sam"), ("password", OTTER)];
+    let before = process.hashes_begun().await;
     let signing_up = tokio::spawn(async move { sam.post("/signup", &fields).await });
-    until("the password is being hashed", async || hashes(&process).then_some(())).await;
+    process.until_hashes(before).await;
     process.kill();
     assert!(signing_up.await.is_err(), "no answer");
     process.start().await;

@@ -186,7 +186,7 @@ async fn one_address_whose_server_refuses_for_now_is_no_trouble_of_ours() {
     let page = sam.open("/signup/sent").await;
     assert!(!page.html.contains(WAITS) && !page.headers.contains_key("refresh"), "{}", page.html);
     assert_eq!(process.browser().open("/readyz").await.html, "ready\n");
-    assert_eq!(metric(&metrics, "latchkey_mail_up").await, 1.0);
+    assert_eq!(process.metric("latchkey_mail_up").await, 1.0);
 }
 
 /// Only an address that has an account has a letter that can be put off.
@@ -206,13 +206,6 @@ async fn a_reset_that_the_mail_server_puts_off_is_told_to_no_client() {
     assert_eq!(process.browser().open("/readyz").await.html, "ready\n");
 }
 
-/// Returns the value of a series.
-async fn metric(at: &str, series: &str) -> f64 {
-    let text = reqwest::get(format!("http://{at}/metrics")).await.unwrap().text().await.unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
-    value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
-}
-
 #[tokio::test]
 async fn a_probe_tells_trouble_with_mail_and_the_site_stays_ready() {
     let (port, metrics) = (free_port(), format!("127.0.0.1:{}", free_port()));
@@ -220,10 +213,10 @@ async fn a_probe_tells_trouble_with_mail_and_the_site_stays_ready() {
     let [smtp, from] = by(&url);
     let process = Process::serving(&[smtp, from, ("LATCHKEY_METRICS_LISTEN", &metrics)]).await;
     let probe = async || process.browser().open("/readyz").await;
-    let up = async || (metric(&metrics, "latchkey_mail_up").await, metric(&metrics, "latchkey_database_up").await);
+    let up = async || (process.metric("latchkey_mail_up").await, process.metric("latchkey_database_up").await);
     let unreachable = "latchkey_mail_failures_total{reason=\"unreachable\"}";
     assert_eq!((probe().await.html.as_str(), up().await), ("ready\n", (1.0, 1.0)));
-    assert_eq!(metric(&metrics, unreachable).await, 0.0);
+    assert_eq!(process.metric(unreachable).await, 0.0);
 
     sign_up(&mut process.browser(), "sam", OTTER).await;
     row(&process, LetterState::Waiting).await;
@@ -232,7 +225,7 @@ async fn a_probe_tells_trouble_with_mail_and_the_site_stays_ready() {
     let words = "ready\nmail: the mail server has not taken emails for less than a minute\n";
     assert_eq!((told.status.as_u16(), told.html.as_str()), (200, words));
     assert_eq!(up().await, (0.0, 1.0));
-    assert!(metric(&metrics, unreachable).await >= 1.0);
+    assert!(process.metric(unreachable).await >= 1.0);
 
     let server = mail_server_at(port).await;
     server.letter(1).await;

@@ -22,7 +22,7 @@ use crate::app::TestApp;
 use crate::authorize::Wiki;
 use crate::browser::{Browser, Form, Page};
 use crate::cluster::{Cluster, SECRET, count};
-use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
+use crate::process::{Process, SLOW, confirm, free_port, sign_up, try_to_serve, until};
 use crate::shown_token::introspect;
 use crate::smtp::MailServer;
 use crate::tokens::{lasting, made_up, refresh, tokens, userinfo};
@@ -225,8 +225,7 @@ async fn the_same_form_at_two_nodes_has_one_effect_and_one_answer() {
 
 #[tokio::test]
 async fn a_form_whose_node_dies_is_answered_by_another_node() {
-    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
-    let site = Site::start(&slow).await;
+    let site = Site::start(&SLOW).await;
     site.user("sam").await;
     let mut sam = site.browser();
     let form = sam.open("/login").await.form("/login").fill("login", "sam").fill("password", OTTER);
@@ -272,11 +271,8 @@ async fn two_nodes_let_a_client_attempt_about_as_much_as_one() {
     let cluster = Cluster::start().await;
     let mut nodes = metrics.map(|port| cluster.node("", &[("LATCHKEY_METRICS_LISTEN", &format!("127.0.0.1:{port}"))]));
     join_all(nodes.iter_mut().map(Process::start)).await;
-    for port in metrics {
-        let both = async || {
-            let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
-            text.contains("\nlatchkey_nodes 2\n").then_some(())
-        };
+    for node in &nodes {
+        let both = async || (node.metric("latchkey_nodes").await == 2.0).then_some(());
         until("each knows of the other", both).await;
     }
     let mut admitted = 0;

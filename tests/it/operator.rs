@@ -7,7 +7,7 @@ use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::Value;
 
 use crate::app::Letter;
-use crate::process::{Process, Ran, confirm, forget, hashes, sign_up, until};
+use crate::process::{Process, Ran, confirm, forget, sign_up, until};
 use crate::{HERON, OTTER};
 
 fn refused(ran: &Ran, words: &[&str]) {
@@ -148,15 +148,15 @@ async fn a_disabled_account_is_closed_at_once_and_says_so_to_its_owner_only() {
 #[tokio::test]
 async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disabled() {
     // The check of the password takes a second. The account is disabled meanwhile.
-    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
-    let process = Process::serving(&slow).await;
+    let process = Process::hashing_slowly().await;
     process.user("sam", OTTER).await;
     let mut sam = process.browser();
+    let before = process.hashes_begun().await;
     let log_in = tokio::spawn(async move {
         let page = sam.log_in("sam", OTTER).await;
         (page, sam)
     });
-    until("the password is being hashed", async || hashes(&process).then_some(())).await;
+    process.until_hashes(before).await;
     process.done(&["user", "disable", "sam"]);
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
     let (page, mut sam) = log_in.await.unwrap();
@@ -258,13 +258,13 @@ async fn sessions_are_listed_and_ended_one_or_all() {
 
 #[tokio::test]
 async fn a_reset_that_is_under_way_does_not_open_an_account_that_is_being_disabled() {
-    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
-    let process = Process::serving(&slow).await;
+    let process = Process::hashing_slowly().await;
     process.user("sam", OTTER).await;
     let link = process.done(&["user", "reset-link", "sam"]);
     let mut sam = process.browser();
+    let before = process.hashes_begun().await;
     let reset = tokio::spawn(async move { sam.reset(link.trim(), HERON).await });
-    until("the new password is being hashed", async || hashes(&process).then_some(())).await;
+    process.until_hashes(before).await;
     process.done(&["user", "disable", "sam"]);
     assert!(!reset.is_finished(), "the reset was too fast for this test");
     reset.await.unwrap().assert_framed(410);

@@ -42,6 +42,9 @@ pub struct Process {
     child: Option<Child>,
 }
 
+/// Settings with which a hash takes a second.
+pub const SLOW: [(&str, &str); 2] = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "64")];
+
 /// The exit code and the output of a command.
 #[derive(Debug)]
 pub struct Ran {
@@ -104,6 +107,30 @@ impl Process {
         let mut process = Self::new(settings);
         process.start().await;
         process
+    }
+
+    /// As [`Process::serving`], with hashes that take a second: something else can happen meanwhile. The server has metrics.
+    pub async fn hashing_slowly() -> Self {
+        let metrics = format!("127.0.0.1:{}", free_port());
+        Self::serving(&[SLOW[0], SLOW[1], ("LATCHKEY_METRICS_LISTEN", &metrics)]).await
+    }
+
+    /// Returns the value of a series in the server's metrics.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let at = self.setting("LATCHKEY_METRICS_LISTEN").unwrap();
+        let text = reqwest::get(format!("http://{at}/metrics")).await.unwrap().text().await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
+    }
+
+    /// Returns how many jobs the hashing threads have begun.
+    pub async fn hashes_begun(&self) -> f64 {
+        self.metric("latchkey_hash_wait_seconds_count").await
+    }
+
+    /// Waits until a hashing thread has begun another job. A thread that runs does not say so: it overwrites its memory, too.
+    pub async fn until_hashes(&self, before: f64) {
+        until("a password is being hashed", async || (self.hashes_begun().await > before).then_some(())).await;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -379,22 +406,15 @@ async fn a_crash_right_after_the_answer_loses_no_reset_letter() {
     }
 }
 
-/// Returns whether the kernel says that a hashing thread runs.
-pub fn hashes(process: &Process) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
-    let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
-    stats.into_iter().any(|stat| stat.contains("(hasher-") && stat.contains(") R "))
-}
-
 #[tokio::test]
 async fn sigterm_lets_a_log_in_finish_and_then_exits_well() {
-    let slow = [("LATCHKEY_HASH_MEMORY", "65536"), ("LATCHKEY_HASH_PASSES", "24")];
-    let mut process = Process::serving(&slow).await;
+    let mut process = Process::hashing_slowly().await;
     process.user("sam", OTTER).await;
     let mut sam = process.browser();
     sam.open("/login").await; // and the connection stays open
+    let before = process.hashes_begun().await;
     let log_in = tokio::spawn(async move { sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await });
-    until("the password is being hashed", async || hashes(&process).then_some(())).await;
+    process.until_hashes(before).await;
     process.terminate();
     until("no new connection is taken", async || reqwest::get(&process.url).await.is_err().then_some(())).await;
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
