@@ -17,8 +17,11 @@ use crate::db::within;
 
 /// How many letters may be sent at once.
 pub const AT_ONCE: usize = 4;
-/// How often to look when the bell does not ring, for letters that other processes wrote.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often to look when the bell does not ring, for letters that were put off or that other processes wrote.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to leave the letters for which nobody rings, while passwords wait for a thread. It is a few seconds only: an attacker
+/// can keep that queue full, and an owner must hear of a thief's log-in.
+const LEAVE_FOR: Duration = Duration::from_secs(5);
 /// How long the database may take for one look at the outbox.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -38,29 +41,37 @@ struct Greeting {
 pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<bool>) {
     let mut sending = JoinSet::new();
     let mut greeting = Greeting::default();
+    let mut look = true; // whether letters may be due
+    let mut looked = Instant::now();
     loop {
-        let is_open = tokio::select! {
-            _ = stop.changed() => break,
-            is_open = greeting.is_good(&app, &mailer) => is_open,
-        };
-        while is_open && sending.len() < AT_ONCE {
+        if look {
+            looked = Instant::now();
+        }
+        look = look
+            && tokio::select! {
+                _ = stop.changed() => break,
+                is_open = greeting.is_good(&app, &mailer) => is_open,
+            };
+        while look && sending.len() < AT_ONCE {
             match within(PATIENCE, outbox::lease(&app.db, app.now())).await {
                 Ok(Some(row)) => {
                     let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
                     sending.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
                 }
-                Ok(None) => break,
+                Ok(None) => look = false,
                 Err(fault) => {
                     warn!(%fault, "the outbox cannot be read; trying again");
-                    break;
+                    look = false;
                 }
             }
         }
         tokio::select! {
             _ = stop.changed() => break,
-            () = app.accounts.bell.notified() => {}
+            () = app.accounts.bell.notified() => look = true,
             Some(_) = sending.join_next() => {}
-            () = tokio::time::sleep(until_next(&app).await) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                look |= app.accounts.hasher.waiting() == 0 || looked.elapsed() >= LEAVE_FOR;
+            }
         }
     }
     while sending.join_next().await.is_some() {}
@@ -76,9 +87,9 @@ impl Greeting {
         if self.asked.is_some_and(|asked| asked.elapsed() < GREETED) {
             return self.failures == 0;
         }
-        match within(PATIENCE, outbox::is_due(app.db.read(), app.now())).await {
-            Ok(true) => {}
-            Ok(false) => return false,
+        match within(PATIENCE, outbox::most_urgent(app.db.read(), app.now())).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
             Err(fault) => {
                 warn!(%fault, "the outbox cannot be read; trying again");
                 return false;
@@ -117,12 +128,6 @@ fn count(app: &App, refused: &Refused, down: bool) {
     let Some(trouble) = refused.trouble else { return };
     trouble.count(&app.metrics);
     app.metrics.mail.up.set((!down).into());
-}
-
-async fn until_next(app: &App) -> Duration {
-    let due = within(PATIENCE, outbox::next_due(app.db.read())).await.ok().flatten();
-    let wait = due.map_or(LOOK_EVERY, |due| (due - app.now()).try_into().unwrap_or_default());
-    wait.clamp(Duration::from_secs(1), LOOK_EVERY)
 }
 
 async fn deliver(app: Arc<App>, mailer: Arc<Mailer>, row: OutboxRow) {

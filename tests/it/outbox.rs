@@ -3,9 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
+use latchkey::accounts::Client;
+use latchkey::accounts::login::{Credentials, LogIn, log_in};
 use latchkey::accounts::outbox::letter::Priority;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow};
+use latchkey::accounts::password::Password;
+use latchkey::accounts::password::hasher::Hasher;
+use latchkey::accounts::policy::Lasting;
 use latchkey::accounts::user::email::Email;
 use latchkey::chance;
 use latchkey::db::Db;
@@ -148,12 +154,59 @@ async fn what_is_due_while_the_mail_server_is_away_waits_and_is_given_up_at_its_
     }
     let put_off = outbox::put_off_due(accounts.db.write(), "away", outbox::pause(1), now).await.unwrap();
     assert_eq!(put_off, outbox::PutOff { waiting: 1, failed: 1 });
-    assert!(!outbox::is_due(accounts.db.read(), now).await.unwrap());
+    assert_eq!(outbox::most_urgent(accounts.db.read(), now).await.unwrap(), None);
     for row in Entity::find().all(accounts.db.read()).await.unwrap() {
         let is_late = row.to_address.as_str() == "ada@example.com";
         assert_eq!(row.state, if is_late { LetterState::Failed } else { LetterState::Waiting });
         assert_eq!((row.last_error.as_deref(), row.failed_at, row.attempts), (Some("away"), Some(now), 0));
     }
+}
+
+/// Returns requests that wait in the queue for the hash until they are dropped.
+fn crowd(hasher: &Hasher) -> Vec<impl Future + use<'_>> {
+    let mut crowd: Vec<_> = (0..64).map(|_| Box::pin(hasher.verify(Password::new(HERON), None))).collect();
+    assert!(crowd.iter_mut().all(|one| one.now_or_never().is_none()));
+    crowd
+}
+
+#[tokio::test]
+async fn news_rings_no_bell_while_passwords_wait() {
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    app.outbox_is_done().await;
+    let accounts = app.app.accounts.clone();
+    let _dir = app.stop().await;
+    let now = latchkey::clock::Clock::default().now();
+    let rings = || accounts.bell.notified().now_or_never().is_some();
+    let in_a_new_browser = async || {
+        let sam = Credentials { login: "sam", password: Password::new(OTTER) };
+        let logged_in = log_in(&accounts, sam, Lasting::UntilClosed, &Client::default(), now).await.unwrap();
+        assert!(matches!(logged_in, LogIn::Succeeded(_)));
+    };
+    rings();
+    let hasher = accounts.hasher.for_the_known();
+    let crowd = crowd(&hasher);
+    in_a_new_browser().await;
+    assert!(!rings(), "nobody waits for it");
+    latchkey::accounts::password_reset::ask(&accounts, ("sam@example.com", false), &Client::default(), now)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(rings(), "its user waits");
+    drop(crowd);
+    in_a_new_browser().await;
+    assert!(rings(), "no password waits");
+}
+
+#[tokio::test]
+async fn news_goes_out_although_passwords_wait() {
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    let hasher = app.app.accounts.hasher.for_the_known();
+    let _crowd = crowd(&hasher);
+    app.browser().log_in("sam", OTTER).await;
+    let letter = app.letters_to("sam@example.com", 2).await.remove(0);
+    assert_eq!(letter.subject, "New log-in to your Latchkey account");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
 use letter::{Letter, Priority};
 
-pub use waits::{PutOff, Queue, is_due, pause, put_off_due, queue};
+pub use waits::{PutOff, Queue, most_urgent, pause, put_off_due, queue};
 
 /// A row of the outbox.
 pub type OutboxRow = Model;
@@ -126,7 +126,7 @@ async fn insert_for(
         sent_at: Set(None),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
-    Ok(Post::Letter)
+    Ok(if handling.priority == Priority::Owner { Post::News } else { Post::Letter })
 }
 
 /// Writes a letter with news to an owner, for its turn at the time `due`. If its turn is later, and a letter of the same
@@ -215,10 +215,11 @@ pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
 
     // Most of the time there is nothing. A reading connection sees that: a postman of a SQLite file does not wait for every
     // request that writes.
-    if !is_due(db.read(), now).await? {
-        return Ok(None);
+    match most_urgent(db.read(), now).await? {
+        None => return Ok(None),
+        Some(Priority::Unsorted) => sort::sort(db, now).await?,
+        Some(_) => {}
     }
-    sort::sort(db, now).await?;
     let next = Entity::find().select_only().column(Column::Id).filter(due(now)).order_by_asc(Column::Priority);
     let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id).limit(1);
     // The postmen of other nodes take other letters, and none of them waits. SQLite has one writer, and leaves this out.
@@ -229,12 +230,6 @@ pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
         .filter(Expr::col(Column::Id).eq(SubQueryStatement::from(next)));
     // It returns the row as it is now: log-ins may have joined it a moment ago.
     Ok(taken.exec_with_returning(db.write()).await?.pop())
-}
-
-/// Returns when the next letter will be due, if any waits.
-pub async fn next_due(conn: &impl ConnectionTrait) -> Result<Option<OffsetDateTime>> {
-    let waiting = Entity::find().filter(Column::State.eq(LetterState::Waiting)).order_by_asc(Column::NextAttemptAt);
-    Ok(waiting.one(conn).await?.map(|row| row.leased_until.unwrap_or(row.next_attempt_at).max(row.next_attempt_at)))
 }
 
 /// The numbers of letters.

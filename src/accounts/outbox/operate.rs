@@ -77,7 +77,7 @@ pub enum Operated {
 }
 
 /// Makes the letter due now, whether it waits, was given up or was dropped. Its link is made when it is sent, so the link
-/// works as long as that of any letter. The server's postman finds the letter within its five seconds.
+/// works as long as that of any letter. The server's postman finds the letter within five seconds.
 pub async fn retry(db: &Db, row: &OutboxRow, now: OffsetDateTime) -> Result<Operated> {
     if row.state == LetterState::Sent {
         return Ok(Operated::Already(row.state));

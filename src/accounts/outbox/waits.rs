@@ -37,10 +37,10 @@ fn due(now: OffsetDateTime) -> Condition {
     waiting.add(Column::NextAttemptAt.lte(now)).add(unleased(now))
 }
 
-/// Returns whether a letter is due, also a reset whose address was not looked up yet.
-pub async fn is_due(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<bool> {
-    let due = Entity::find().select_only().column(Column::Id).filter(due(now)).limit(1);
-    Ok(due.into_tuple::<Uuid>().one(conn).await?.is_some())
+/// Returns the priority of the letter that goes first of those that are due, also of a reset whose address was not looked up yet.
+pub async fn most_urgent(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Option<Priority>> {
+    let due = Entity::find().select_only().column(Column::Priority).filter(due(now)).order_by_asc(Column::Priority);
+    Ok(due.limit(1).into_tuple().one(conn).await?)
 }
 
 /// Returns the pause after so many failures in a row to reach the mail server. It is a minute at most: on several nodes,
