@@ -8,8 +8,9 @@
 //! All traffic is on loopback and comes from this process, from one thread with keep-alive connections. The requests are made
 //! beforehand. Server and client share the machine's cores, and so do a yardstick and its client:
 //!
-//! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server. `figures
-//!   logins` measures this and 200 log-ins at once alone, in a minute;
+//! - the yardstick of log-ins per second is raw argon2id, one thread per core, with the same parameters and no server. Beside it
+//!   stands a bare handler with the least that a log-in needs: it reads the user, verifies the password, and writes the session.
+//!   `figures logins` measures these and 200 log-ins at once alone, in two minutes;
 //! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
 //!   `bare`) that renders a page of the same size, with no layers and no database. For signed-in pages it verifies the JWT in
 //!   the cookie first;
@@ -29,19 +30,29 @@ mod measured;
 mod served;
 mod tokens;
 
-use std::env;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jsonwebtoken::{DecodingKey, EncodingKey, Validation, decode, encode};
+use latchkey::accounts::password::Password;
+use latchkey::accounts::password::hasher::Hasher;
+use latchkey::accounts::session::{self, SessionKind};
+use latchkey::accounts::user;
+use latchkey::chance;
+use latchkey::clock::Clock;
+use latchkey::config::HashEngine;
+use latchkey::db::{DatabaseUrl, Db};
+use latchkey::metrics::Metrics;
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -51,7 +62,7 @@ use uuid::Uuid;
 use measured::{
     Run, Runs, Table, cores, device, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up,
 };
-use served::{Server, cookies, fetch, free_port, with};
+use served::{Connection, Server, cookies, fetch, free_port, with};
 
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
@@ -66,11 +77,11 @@ const PAGES_AT_ONCE: usize = 32;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [what, port, log_in, profile] = &arguments[..]
+    if let [what, port, dir, log_in, profile] = &arguments[..]
         && what == "bare"
     {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        return runtime.block_on(bare(port.parse()?, [log_in.parse()?, profile.parse()?]));
+        return runtime.block_on(bare(port.parse()?, Path::new(dir), [log_in.parse()?, profile.parse()?]));
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure())
 }
@@ -82,13 +93,14 @@ async fn measure() -> anyhow::Result<()> {
 
     let (dir, mut table) = (tempfile::tempdir()?, Table::default());
     sign_up(open_site(dir.path()).await?).await?;
+    fs::copy(dir.path().join("latchkey.db"), dir.path().join(BARE_DATABASE))?;
     match what.as_deref() {
         None => {
             site(dir.path(), &mut table).await?;
             forward::measure(dir.path(), &mut table).await?;
             tokens::measure(dir.path(), &mut table).await?;
         }
-        Some("logins") => all_log_ins(async || open_site(dir.path()).await, &mut table).await?,
+        Some("logins") => all_log_ins(dir.path(), &mut table).await?,
         Some("verify") => forward::measure(dir.path(), &mut table).await?,
         Some("tokens") => tokens::measure(dir.path(), &mut table).await?,
         Some(other) => bail!("{other} is none of `logins`, `verify` and `tokens`"),
@@ -111,13 +123,15 @@ async fn site(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
         server.stop()?;
     }
     table.row("start to first answer", [&starts.show("ms"), "", "", "< 150 ms", met(starts.median() < 150.0)]);
-    all_log_ins(latchkey, table).await?;
+    all_log_ins(dir, table).await?;
     pages(latchkey().await?, dir, table).await
 }
 
-async fn all_log_ins(latchkey: impl AsyncFn() -> anyhow::Result<Server>, table: &mut Table) -> anyhow::Result<()> {
-    let raw = logins(latchkey().await?, table).await?;
-    bursts(latchkey, raw, table).await
+async fn all_log_ins(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
+    let bare = Server::bare(dir, [0, 0]).await?;
+    let raw = logins(open_site(dir).await?, &bare, table).await?;
+    bursts(async || open_site(dir).await, &bare, raw, table).await?;
+    bare.stop()
 }
 
 /// Returns log-ins in browsers that the accounts know: others cost an email.
@@ -130,11 +144,14 @@ async fn known_browsers(server: &Server) -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(requests)
 }
 
-/// Measures log-ins per second in turns with raw argon2. Returns the hashes per second of raw argon2.
-async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
+/// Measures log-ins per second in turns with the bare handler and raw argon2. Returns the hashes per second of raw argon2.
+async fn logins(server: Server, bare: &Server, table: &mut Table) -> anyhow::Result<f64> {
     let requests = known_browsers(&server).await?;
+    let bare_requests: Vec<_> = (0..LOGINS_AT_ONCE).map(log_in).collect();
     let [mut rate, mut cost, mut raw_rate, mut raw_cost, mut ratios] = [const { Runs(Vec::new()) }; 5];
+    let [mut bare_rate, mut bare_cost, mut bare_ratios, mut beside_bare] = [const { Runs(Vec::new()) }; 4];
     for _ in 0..LOGIN_TURNS {
+        let least = bare.load(&bare_requests, 303, LOGINS_FOR).await?;
         let (a, before) = (server.load(&requests, 303, LOGINS_FOR).await?, processor_time(std::process::id())?);
         let raw = raw_argon2(LOGINS_FOR)?;
         let b = Load::new(raw, LOGINS_FOR, processor_time(std::process::id())? - before, 0.0);
@@ -143,6 +160,10 @@ async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
         raw_rate.0.push(b.per_second);
         raw_cost.0.push(b.server_cost / 1e3);
         ratios.0.push(a.per_second / b.per_second * 100.0);
+        bare_rate.0.push(least.per_second);
+        bare_cost.0.push(least.server_cost / 1e3);
+        bare_ratios.0.push(least.per_second / b.per_second * 100.0);
+        beside_bare.0.push(a.per_second / least.per_second * 100.0);
     }
     server.stop()?;
     let yardstick = format!("raw argon2: {}", raw_rate.show("/s"));
@@ -151,24 +172,23 @@ async fn logins(server: Server, table: &mut Table) -> anyhow::Result<f64> {
     let yardstick = format!("raw argon2: {}", raw_cost.show("ms"));
     let ratio = format!("{:.2}", cost.median() / raw_cost.median());
     table.row("  processor time a log-in", [&cost.show("ms"), &yardstick, &ratio, "", ""]);
+    let yardstick = format!("a bare handler: {}", bare_rate.show("/s"));
+    table.row("  beside a bare handler", [&rate.show("/s"), &yardstick, &beside_bare.show("%"), "", ""]);
+    table.row("  the bare handler beside raw argon2", [&bare_rate.show("/s"), "", &bare_ratios.show("%"), "", ""]);
+    table.row("  its processor time a log-in", [&bare_cost.show("ms"), "", "", "", ""]);
     Ok(raw_rate.median())
 }
 
-/// Measures the memory of new servers: idle, and while [`BURST`] users log in at once and another user reads.
-async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, table: &mut Table) -> anyhow::Result<()> {
-    let [mut resident, mut proportional, mut peak, mut after, mut slowest] = [const { Runs(Vec::new()) }; 5];
-    let (mut quiet, mut busy, mut lost) = (Runs::default(), Runs::default(), 0);
-    for _ in 0..BURSTS {
-        let server = latchkey().await?;
-        let mut reader = server.connect().await?;
-        reader.ask(&page()).await?;
-        sleep(Duration::from_secs(1)).await;
-        resident.0.push(server.memory("status", "VmRSS:")?);
-        proportional.0.push(server.memory("smaps_rollup", "Pss:")?);
-        for _ in 0..200 {
-            quiet.0.push(read_once(&mut reader).await?);
-        }
+/// What [`BURST`] users meet who log in at once, and another user who reads meanwhile.
+#[derive(Default)]
+struct Burst {
+    slowest: Runs,
+    lost: usize,
+    pages: Runs,
+}
 
+impl Burst {
+    async fn run(&mut self, server: &Server, reader: &mut Connection) -> anyhow::Result<()> {
         let mut users = JoinSet::new();
         for user in 0..BURST {
             let (mut connection, request) = (server.connect().await?, log_in(user));
@@ -180,17 +200,44 @@ async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, ta
         }
         let mut longest = Duration::ZERO;
         while !users.is_empty() {
-            busy.0.push(read_once(&mut reader).await?);
+            self.pages.0.push(read_once(reader).await?);
             while let Some(done) = users.try_join_next() {
                 let (took, well) = done?;
                 longest = longest.max(took);
-                lost += usize::from(!well);
+                self.lost += usize::from(!well);
             }
         }
-        slowest.0.push(longest.as_secs_f64() * 1e3);
+        self.slowest.0.push(longest.as_secs_f64() * 1e3);
+        Ok(())
+    }
+}
+
+/// Measures the memory of new servers: idle, and while [`BURST`] users log in at once and another user reads. The bare handler
+/// has the same users in turns.
+async fn bursts(
+    latchkey: impl AsyncFn() -> anyhow::Result<Server>,
+    bare: &Server,
+    raw: f64,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let [mut resident, mut proportional, mut peak, mut after, mut quiet] = [const { Runs(Vec::new()) }; 5];
+    let [mut ours, mut bares] = [Burst::default(), Burst::default()];
+    for _ in 0..BURSTS {
+        let server = latchkey().await?;
+        let mut reader = server.connect().await?;
+        reader.ask(&page()).await?;
+        sleep(Duration::from_secs(1)).await;
+        resident.0.push(server.memory("status", "VmRSS:")?);
+        proportional.0.push(server.memory("smaps_rollup", "Pss:")?);
+        for _ in 0..200 {
+            quiet.0.push(read_once(&mut reader).await?);
+        }
+        ours.run(&server, &mut reader).await?;
         peak.0.push(server.memory("status", "VmHWM:")?);
         after.0.push(server.memory("status", "VmRSS:")?);
+        sleep(Duration::from_secs(2)).await; // their emails go out, or the next server would begin with them
         server.stop()?;
+        bares.run(bare, &mut bare.connect().await?).await?;
     }
     for (name, runs) in [("idle memory, resident", &resident), ("idle memory, proportional", &proportional)] {
         table.row(name, [&runs.show("MB"), "", "", "< 25 MB", met(runs.median() < 25.0)]);
@@ -202,11 +249,16 @@ async fn bursts(latchkey: impl AsyncFn() -> anyhow::Result<Server>, raw: f64, ta
     table.row(&name, [&peak.show("MB"), &yardstick, "", &aim, met(peak.median() < limit)]);
     table.row("  resident when they are in", [&after.show("MB"), "", "", "", ""]);
     let least = BURST as f64 / raw * 1e3;
-    let (yardstick, ratio) = (format!("raw argon2: {least:.0} ms"), format!("{:.2}", slowest.median() / least));
-    let name = format!("  the slowest answer; lost: {lost}");
-    table.row(&name, [&slowest.show("ms"), &yardstick, &ratio, "none lost", met(lost == 0)]);
+    let yardstick = format!("raw argon2: {least:.0} ms");
+    for (what, Burst { slowest, lost, .. }) in [("the slowest answer", &ours), ("the same of the bare handler", &bares)]
+    {
+        let (name, ratio) = (format!("  {what}; lost: {lost}"), format!("{:.2}", slowest.median() / least));
+        table.row(&name, [&slowest.show("ms"), &yardstick, &ratio, "none lost", met(*lost == 0)]);
+    }
     let yardstick = format!("quiet: {}", quiet.percentiles());
-    table.row("  a page meanwhile: p50 / p99 / max", [&busy.percentiles(), &yardstick, "", "", ""]);
+    for (what, Burst { pages, .. }) in [("a page meanwhile", &ours), ("a page of the bare handler", &bares)] {
+        table.row(&format!("  {what}: p50 / p99 / max"), [&pages.percentiles(), &yardstick, "", "", ""]);
+    }
     Ok(())
 }
 
@@ -288,24 +340,67 @@ struct Claims {
     exp: u64,
 }
 
-/// Serves the yardstick for pages: handlers that render pages of these sizes, without any layer. The profile is for a cookie with
-/// a good token only.
-async fn bare(port: u16, sizes: [usize; 2]) -> anyhow::Result<()> {
+/// What the bare handlers share.
+struct Bare {
+    key: (EncodingKey, DecodingKey),
+    padding: [String; 2],
+    db: Db,
+    hasher: Hasher,
+}
+
+/// The bare handlers' own copy of the database, in the folder of the site.
+const BARE_DATABASE: &str = "bare.db";
+
+/// Logs in with one query, one hash by the server's own threads, and one row with the session.
+async fn bare_log_in(bare: &Bare, form: &str) -> anyhow::Result<Response> {
+    let field = |name| form_urlencoded::parse(form.as_bytes()).find(|(known, _)| known == name).map(|(_, value)| value);
+    let (login, password) = (field("login").context("no name")?, field("password").context("no password")?);
+    let Some(user) = user::by_login(bare.db.read(), &login).await? else {
+        return Ok(StatusCode::FORBIDDEN.into_response());
+    };
+    if !bare.hasher.verify(Password::new(&password), Some(user.hashed_password)).await?.matches {
+        return Ok(StatusCode::FORBIDDEN.into_response());
+    }
+    let now = Clock::default().now();
+    let session = session::Model {
+        id: chance::id(),
+        user_id: user.id,
+        created_at: now,
+        authenticated_at: now,
+        last_seen_at: now,
+        expires_at: now + time::Duration::days(1),
+        remember: false,
+        ip: String::new(),
+        user_agent: String::new(),
+        kind: SessionKind::Browser,
+    };
+    let claims = Claims { sub: user.id, sid: session.id, iat: 0, exp: u64::MAX / 2 };
+    session::Entity::insert(session.into_active_model().reset_all()).exec_without_returning(bare.db.write()).await?;
+    let cookie = format!("latchkey_session={}", encode(&jsonwebtoken::Header::default(), &claims, &bare.key.0)?);
+    let headers = [(header::LOCATION, "/profile"), (header::SET_COOKIE, &cookie)];
+    Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+/// Serves the yardsticks: handlers that render pages of these sizes, without any layer, and one that logs in. The profile is for a
+/// cookie with a good token only.
+async fn bare(port: u16, dir: &Path, sizes: [usize; 2]) -> anyhow::Result<()> {
     fn render(padding: &str) -> String {
         BarePage { title: "Log in", site: "Latchkey", padding }.render().unwrap_or_default()
     }
     fn answer(padding: &str) -> Response {
         ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], render(padding)).into_response()
     }
-    type Shared = Arc<(DecodingKey, [String; 2])>;
-    async fn show(State(shared): State<Shared>) -> Response {
-        answer(&shared.1[0])
+    async fn show(State(shared): State<Arc<Bare>>) -> Response {
+        answer(&shared.padding[0])
     }
-    async fn show_profile(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    async fn log_in(State(shared): State<Arc<Bare>>, form: String) -> Response {
+        bare_log_in(&shared, &form).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+    async fn show_profile(State(shared): State<Arc<Bare>>, headers: HeaderMap) -> Response {
         let cookie = headers.get(header::COOKIE).and_then(|cookie| cookie.to_str().ok());
         let token = cookie.and_then(|cookie| cookie.split_once("latchkey_session=")).map(|(_, token)| token);
-        match token.map(|token| decode::<Claims>(token, &shared.0, &Validation::default())) {
-            Some(Ok(_)) => answer(&shared.1[1]),
+        match token.map(|token| decode::<Claims>(token, &shared.key.1, &Validation::default())) {
+            Some(Ok(_)) => answer(&shared.padding[1]),
             _ => StatusCode::UNAUTHORIZED.into_response(),
         }
     }
@@ -313,9 +408,12 @@ async fn bare(port: u16, sizes: [usize; 2]) -> anyhow::Result<()> {
     let router = axum::Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/empty", get(|| async {}))
-        .route("/login", get(show))
+        .route("/login", get(show).post(log_in))
         .route("/profile", get(show_profile));
-    let shared = Arc::new((DecodingKey::from_secret(KEY), padding));
+    let db = Db::open(&DatabaseUrl::of_file(&dir.join(BARE_DATABASE))?).await?;
+    let hasher = Hasher::start(HashEngine::Fast, 19_456, 2, Metrics::default().hashing)?;
+    let key = (EncodingKey::from_secret(KEY), DecodingKey::from_secret(KEY));
+    let shared = Arc::new(Bare { key, padding, db, hasher });
     Ok(axum::serve(TcpListener::bind(("127.0.0.1", port)).await?, router.with_state(shared)).await?)
 }
 
@@ -338,7 +436,7 @@ impl Load {
 impl Server {
     async fn bare(dir: &Path, sizes: [usize; 2]) -> anyhow::Result<Self> {
         let (mut command, port) = (Command::new(env::current_exe()?), free_port()?);
-        command.args(["bare", &port.to_string(), &sizes[0].to_string(), &sizes[1].to_string()]);
+        command.args(["bare", &port.to_string()]).arg(dir).args(sizes.map(|size| size.to_string()));
         Self::start(command, port, dir.join("bare.log")).await
     }
 
