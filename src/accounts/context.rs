@@ -53,15 +53,15 @@ pub(super) enum Post {
     Letter,
     /// A letter with news waits in the outbox.
     News,
-    /// No new letter waits.
+    /// No new letter is due.
     Nothing,
 }
 
 impl Accounts {
     /// Wakes the postman if there is a letter. Call it after the commit.
     ///
-    /// News waits while passwords wait for a thread, until the postman looks without a ring. To send an email takes a tenth of the
-    /// processor time of a log-in, and a crowd that logs in in new browsers is in that much sooner.
+    /// News waits while passwords wait for a thread, until the postman looks without a ring. Sending an email takes a fifth of the
+    /// processor time of a hash, and a crowd's log-ins in new browsers are done that much sooner.
     pub(super) fn ring(&self, post: Post) {
         let rings = match post {
             Post::Letter => true,

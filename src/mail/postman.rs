@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::compose::{Composed, LinkToken, compose};
@@ -17,11 +18,12 @@ use crate::db::within;
 
 /// How many letters may be sent at once.
 pub const AT_ONCE: usize = 4;
-/// How often to look when the bell does not ring, for letters that were put off or that other processes wrote.
+/// How often to look when the bell does not ring and no password waits for a thread, for letters that were put off or that other
+/// processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long to leave the letters for which nobody rings, while passwords wait for a thread. It is a few seconds only: an attacker
-/// can keep that queue full, and an owner must hear of a thief's log-in.
-const LEAVE_FOR: Duration = Duration::from_secs(5);
+/// How long to leave the letters for which nobody rings, while passwords wait for a thread. With [`LOOK_EVERY`], that is five
+/// seconds at most: an attacker can keep passwords waiting, and an owner must hear of a thief's log-in.
+const LEAVE_FOR: Duration = Duration::from_secs(4);
 /// How long the database may take for one look at the outbox.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -43,6 +45,8 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
     let mut greeting = Greeting::default();
     let mut look = true; // whether letters may be due
     let mut looked = Instant::now();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         if look {
             looked = Instant::now();
@@ -69,8 +73,9 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
             _ = stop.changed() => break,
             () = app.accounts.bell.notified() => look = true,
             Some(_) = sending.join_next() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {
-                look |= app.accounts.hasher.waiting() == 0 || looked.elapsed() >= LEAVE_FOR;
+            _ = tick.tick() => {
+                let none_waits = app.accounts.hasher.waiting() == 0;
+                look |= none_waits || looked.elapsed() >= LEAVE_FOR || greeting.failures > 0;
             }
         }
     }

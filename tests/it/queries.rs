@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use latchkey::accounts::event::{self, EventKind};
 use latchkey::accounts::limit::clients::{Action, Source};
-use latchkey::accounts::{Asked, user};
+use latchkey::accounts::{Asked, outbox, user};
+use latchkey::clock::Clock;
 use latchkey::db::Db;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QuerySelect, QueryTrait, Statement};
 use uuid::Uuid;
@@ -186,4 +187,31 @@ async fn a_proxy_asks_who_is_there_without_a_statement() {
     let mut asked = asked.await;
     asked.dedup(); // the hosts of apps are kept for a second, which may be over
     assert!(asked.is_empty() || asked == ["SELECT apps"], "{asked:?}");
+}
+
+/// Returns the texts in a column of the answer.
+async fn texts(conn: &impl ConnectionTrait, sql: &str, column: usize) -> Vec<String> {
+    let rows = conn.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(column).unwrap()).collect()
+}
+
+/// However many letters wait, the next one is found in one step. Nobody else can write while the statement that leases it reads.
+#[tokio::test]
+async fn the_postman_finds_the_next_letter_by_the_index() {
+    sqlite_only!("SQLite's own table of statements");
+    let app = TestApp::start().await;
+    app.user("sam", OTTER).await;
+    app.outbox_is_done().await;
+    let db = app.app.db.clone();
+    let _dir = app.stop().await;
+    assert!(outbox::most_urgent(db.read(), Clock::default().now()).await.unwrap().is_none());
+    let kept = "SELECT sql FROM sqlite_stmt WHERE sql LIKE ";
+    let looks = texts(db.read(), &format!("{kept}'SELECT (CASE%'"), 0).await;
+    let leases = texts(db.write(), &format!("{kept}'UPDATE \"outbox\"%ORDER BY%'"), 0).await;
+    assert!(!looks.is_empty() && !leases.is_empty());
+    for sql in looks.iter().chain(&leases) {
+        let plan = texts(db.read(), &format!("EXPLAIN QUERY PLAN {sql}"), 3).await.join(", ");
+        assert!(plan.contains("(state=? AND priority=? AND next_attempt_at<?)"), "{sql}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN outbox"), "{sql}: {plan}");
+    }
 }

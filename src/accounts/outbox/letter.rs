@@ -11,7 +11,7 @@ use crate::accounts::{Asked, Fault, Result};
 
 /// Which letters go first. An attacker decides how many letters of strangers there are, so no other letter may wait behind
 /// them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "i32", db_type = "Integer")]
 pub enum Priority {
     /// A reset whose address was not looked up yet. It is not sent before it is sorted (`outbox::sort`).

@@ -7,7 +7,7 @@ mod sort;
 mod waits;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{LockBehavior, LockType, SelectStatement, SubQueryStatement};
+use sea_orm::sea_query::{CaseStatement, LockBehavior, LockType, Query, SelectStatement, SubQueryStatement};
 use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, QueryTrait, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::db::{Db, delete_in_batches};
 use crate::locale::Locale;
 use letter::{Letter, Priority};
 
-pub use waits::{PutOff, Queue, most_urgent, pause, put_off_due, queue};
+pub use waits::{PutOff, Queue, pause, put_off_due, queue};
 
 /// A row of the outbox.
 pub type OutboxRow = Model;
@@ -126,7 +126,11 @@ async fn insert_for(
         sent_at: Set(None),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
-    Ok(if handling.priority == Priority::Owner { Post::News } else { Post::Letter })
+    Ok(match handling.priority {
+        _ if due > now => Post::Nothing,
+        Priority::Owner => Post::News,
+        Priority::Unsorted | Priority::Reset | Priority::Stranger => Post::Letter,
+    })
 }
 
 /// Writes a letter with news to an owner, for its turn at the time `due`. If its turn is later, and a letter of the same
@@ -192,13 +196,25 @@ fn unleased(now: OffsetDateTime) -> Condition {
     Condition::any().add(Column::LeasedUntil.is_null()).add(Column::LeasedUntil.lte(now))
 }
 
+/// Selects the letters that are due, also resets whose address was not looked up yet.
 fn due(now: OffsetDateTime) -> Condition {
-    let sorted = Column::Priority.ne(Priority::Unsorted);
-    Condition::all()
-        .add(Column::State.eq(LetterState::Waiting))
-        .add(sorted)
-        .add(Column::NextAttemptAt.lte(now))
-        .add(unleased(now))
+    let waiting = Condition::all().add(Column::State.eq(LetterState::Waiting));
+    waiting.add(Column::NextAttemptAt.lte(now)).add(unleased(now))
+}
+
+/// Returns the priority of the letter that goes first of those that are due, also of a reset whose address was not looked up yet.
+///
+/// It looks for each priority by itself, which takes one step in the index. For one query in the order of the priorities, SQLite
+/// would read all letters that are due, and sort them.
+pub async fn most_urgent(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Option<Priority>> {
+    let first = Priority::iter().fold(CaseStatement::new(), |first, priority| {
+        let due =
+            Entity::find().select_only().column(Column::Id).filter(due(now)).filter(Column::Priority.eq(priority));
+        first.case(Expr::exists(due.into_query()), priority)
+    });
+    let ask = Query::select().expr(first).take();
+    let row = conn.query_one(&ask).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.flatten())
 }
 
 /// Selects those of these letters that no other node changes at this moment. Two nodes that change the same letters in
@@ -211,16 +227,27 @@ fn unlocked(letters: Condition) -> SelectStatement {
 /// Takes the next letter that is due, for [`LEASE`]. Two postmen never get the same one. A reset for an account goes before
 /// all others.
 pub async fn lease(db: &Db, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
-    use sea_orm::sea_query::ExprTrait; // here, because it gives every number a `max` of its own
-
     // Most of the time there is nothing. A reading connection sees that: a postman of a SQLite file does not wait for every
     // request that writes.
-    match most_urgent(db.read(), now).await? {
-        None => return Ok(None),
-        Some(Priority::Unsorted) => sort::sort(db, now).await?,
-        Some(_) => {}
+    let mut first = most_urgent(db.read(), now).await?;
+    if first == Some(Priority::Unsorted) {
+        sort::sort(db, now).await?;
+        first = most_urgent(db.read(), now).await?;
     }
-    let next = Entity::find().select_only().column(Column::Id).filter(due(now)).order_by_asc(Column::Priority);
+    let Some(first) = first else { return Ok(None) };
+    // Another postman may take the last one of a priority meanwhile, and more resets may arrive that are not sorted.
+    for priority in Priority::iter().filter(|priority| *priority >= first && *priority != Priority::Unsorted) {
+        if let Some(row) = lease_one(db, priority, now).await? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+async fn lease_one(db: &Db, priority: Priority, now: OffsetDateTime) -> Result<Option<OutboxRow>> {
+    use sea_orm::sea_query::ExprTrait; // here, because it gives every number a `max` of its own
+
+    let next = Entity::find().select_only().column(Column::Id).filter(due(now)).filter(Column::Priority.eq(priority));
     let next = next.order_by_asc(Column::NextAttemptAt).order_by_asc(Column::Id).limit(1);
     // The postmen of other nodes take other letters, and none of them waits. SQLite has one writer, and leaves this out.
     let next = next.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked).into_query();

@@ -4,12 +4,12 @@ use std::cmp;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{Condition, QueryOrder, QuerySelect};
+use sea_orm::{QueryOrder, QuerySelect};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::letter::Priority;
-use super::{Column, Entity, LetterState, PAUSES, not_sent, unleased, unlocked};
+use super::{Column, Entity, LetterState, PAUSES, due, not_sent, unlocked};
 use crate::accounts::Result;
 
 /// How many letters are put off at once.
@@ -29,18 +29,6 @@ pub enum Queue {
         /// When the next attempt is due.
         next: OffsetDateTime,
     },
-}
-
-/// Selects the letters that are due, also resets whose address was not looked up yet.
-fn due(now: OffsetDateTime) -> Condition {
-    let waiting = Condition::all().add(Column::State.eq(LetterState::Waiting));
-    waiting.add(Column::NextAttemptAt.lte(now)).add(unleased(now))
-}
-
-/// Returns the priority of the letter that goes first of those that are due, also of a reset whose address was not looked up yet.
-pub async fn most_urgent(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Option<Priority>> {
-    let due = Entity::find().select_only().column(Column::Priority).filter(due(now)).order_by_asc(Column::Priority);
-    Ok(due.limit(1).into_tuple().one(conn).await?)
 }
 
 /// Returns the pause after so many failures in a row to reach the mail server. It is a minute at most: on several nodes,
@@ -89,12 +77,13 @@ pub async fn put_off_due(
 /// Every client may learn this. So it must not depend on letters that exist only if an address has an account: an attacker
 /// could ask for a reset, and see here whether its letter waits. Resets count until their address is looked up, which
 /// happens only after the mail server has answered (`mail::postman`). Later neither their failures nor their successes
-/// count.
+/// count. News that is due does not count either: it waits for passwords, too, and would tell that somebody has logged in.
 pub async fn queue(conn: &impl ConnectionTrait, now: OffsetDateTime) -> Result<Queue> {
     let waiting = Column::State.eq(LetterState::Waiting).and(Column::Priority.ne(Priority::Reset));
     // This comes first: a letter that is put off between the two statements is in the second one.
     let due = Entity::find().select_only().column(Column::Id).filter(due(now)).filter(waiting.clone());
-    let due = due.filter(Column::FailedAt.is_null()).limit(1).into_tuple::<Uuid>().one(conn).await?;
+    let due = due.filter(Column::Priority.ne(Priority::Owner)).filter(Column::FailedAt.is_null());
+    let due = due.limit(1).into_tuple::<Uuid>().one(conn).await?;
     let failed = Entity::find().select_only().filter(waiting).filter(Column::FailedAt.is_not_null());
     let failed = failed.expr(Column::FailedAt.max()).expr(Column::CreatedAt.min()).expr(Column::NextAttemptAt.min());
     type Times = (Option<OffsetDateTime>, Option<OffsetDateTime>, Option<OffsetDateTime>);
