@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use futures_util::FutureExt;
+use latchkey::accounts::password::Password;
+use latchkey::accounts::password::hasher::Hasher;
 use latchkey::accounts::session;
 use latchkey::app::App;
 use latchkey::chance;
@@ -21,12 +25,22 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::browser::Browser;
-use crate::database;
+use crate::{OTTER, database};
 
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     config: Config,
+}
+
+/// Returns passwords that take so many places for each core in the queue for the hash, until they are dropped.
+pub fn line(hasher: &Hasher, for_each_core: usize) -> Vec<impl Future + use<'_>> {
+    let places = for_each_core * thread::available_parallelism().unwrap().get();
+    let mut line: Vec<_> = (0..places).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
+    for one in &mut line {
+        assert!(one.now_or_never().is_none());
+    }
+    line
 }
 
 /// A running Latchkey.

@@ -42,9 +42,7 @@ async fn a_crash_in_the_middle_of_a_sign_up_leaves_nothing_behind() {
     let mut process = Process::hashing_slowly().await;
     let mut sam = process.browser();
     let fields = [("email", "sam@example.com"), ("username", "sam"), ("password", OTTER)];
-    let before = process.hashes_begun().await;
-    let signing_up = tokio::spawn(async move { sam.post("/signup", &fields).await });
-    process.until_hashes(before).await;
+    let signing_up = process.until_hashing(async move { sam.post("/signup", &fields).await }).await;
     process.kill();
     assert!(signing_up.await.is_err(), "no answer");
     process.start().await;

@@ -7,13 +7,12 @@ use latchkey::accounts::apps::{self, operate};
 use latchkey::accounts::event::{self, EventKind};
 use latchkey::accounts::limit::accounts;
 use latchkey::accounts::limit::clients::Action;
-use latchkey::accounts::password::Password;
 use reqwest::{Response, StatusCode};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::app::TestApp;
+use crate::app::{TestApp, line};
 use crate::authorize::{CALLBACK, CHALLENGE, Wiki};
 use crate::browser::{Browser, Page};
 use crate::process::until;
@@ -439,11 +438,7 @@ async fn when_the_queue_for_the_hash_is_full_the_owners_browser_can_log_in_and_o
     sam.log_out().await;
     // The test fills the queue itself. The limits are on, and no client could fill it so soon.
     let hasher = app.app.accounts.hasher.clone();
-    let places = 256 * std::thread::available_parallelism().unwrap().get();
-    let mut line: Vec<_> = (0..places).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
-    for one in &mut line {
-        assert!(futures_util::poll!(one.as_mut()).is_pending());
-    }
+    let line = line(&hasher, 256);
     for _ in 0..40 {
         app.browser().log_in("sam", OTTER).await.assert_framed(503);
     }
@@ -466,11 +461,7 @@ async fn when_strangers_fill_the_queue_for_the_hash_the_password_can_still_be_ch
     let reset = phone.open(&link).await.form("/reset-password");
     let token = link.rsplit('=').next().unwrap();
     let hasher = app.app.accounts.hasher.clone();
-    let places = 256 * std::thread::available_parallelism().unwrap().get();
-    let mut line: Vec<_> = (0..places).map(|_| Box::pin(hasher.verify(Password::new(OTTER), None))).collect();
-    for one in &mut line {
-        assert!(futures_util::poll!(one.as_mut()).is_pending());
-    }
+    let line = line(&hasher, 256);
     let weak = change.clone().fill("current_password", OTTER).fill("new_password", "password");
     sam.submit(weak).await.assert_framed(422);
     phone.submit(reset.clone().fill("password", "password")).await.assert_framed(422);

@@ -151,12 +151,11 @@ async fn a_log_in_that_is_under_way_does_not_open_an_account_that_is_being_disab
     let process = Process::hashing_slowly().await;
     process.user("sam", OTTER).await;
     let mut sam = process.browser();
-    let before = process.hashes_begun().await;
-    let log_in = tokio::spawn(async move {
+    let log_in = async move {
         let page = sam.log_in("sam", OTTER).await;
         (page, sam)
-    });
-    process.until_hashes(before).await;
+    };
+    let log_in = process.until_hashing(log_in).await;
     process.done(&["user", "disable", "sam"]);
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
     let (page, mut sam) = log_in.await.unwrap();
@@ -262,9 +261,7 @@ async fn a_reset_that_is_under_way_does_not_open_an_account_that_is_being_disabl
     process.user("sam", OTTER).await;
     let link = process.done(&["user", "reset-link", "sam"]);
     let mut sam = process.browser();
-    let before = process.hashes_begun().await;
-    let reset = tokio::spawn(async move { sam.reset(link.trim(), HERON).await });
-    process.until_hashes(before).await;
+    let reset = process.until_hashing(async move { sam.reset(link.trim(), HERON).await }).await;
     process.done(&["user", "disable", "sam"]);
     assert!(!reset.is_finished(), "the reset was too fast for this test");
     reset.await.unwrap().assert_framed(410);

@@ -1,7 +1,7 @@
 //! Letters are written with their cause and sent at least once. If one cannot be sent, it is kept with the reason.
 
+use std::fs;
 use std::time::Duration;
-use std::{fs, thread};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -10,14 +10,13 @@ use latchkey::accounts::login::{Credentials, LogIn, log_in};
 use latchkey::accounts::outbox::letter::Priority;
 use latchkey::accounts::outbox::{self, ActiveModel, Entity, LetterState, OutboxRow, Queue};
 use latchkey::accounts::password::Password;
-use latchkey::accounts::password::hasher::Hasher;
 use latchkey::accounts::policy::Lasting;
 use latchkey::accounts::user::email::Email;
 use latchkey::chance;
 use latchkey::db::Db;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel};
 
-use crate::app::TestApp;
+use crate::app::{TestApp, line};
 use crate::database::{contents, on_postgres};
 use crate::{HERON, OTTER};
 
@@ -162,17 +161,6 @@ async fn what_is_due_while_the_mail_server_is_away_waits_and_is_given_up_at_its_
     }
 }
 
-/// Returns requests that wait in the queue for the hash until they are dropped.
-fn crowd(hasher: &Hasher) -> Vec<impl Future + use<'_>> {
-    let threads = thread::available_parallelism().unwrap().get();
-    let mut crowd: Vec<_> = (0..8 * threads).map(|_| Box::pin(hasher.verify(Password::new(HERON), None))).collect();
-    for one in &mut crowd {
-        let _ = one.now_or_never(); // now it has its place
-    }
-    assert!(hasher.waiting() > 0);
-    crowd
-}
-
 #[tokio::test]
 async fn news_rings_no_bell_while_passwords_wait() {
     let app = TestApp::start().await;
@@ -189,7 +177,7 @@ async fn news_rings_no_bell_while_passwords_wait() {
     };
     rings();
     let hasher = accounts.hasher.for_the_known();
-    let crowd = crowd(&hasher);
+    let line = line(&hasher, 8);
     in_a_new_browser().await;
     assert!(!rings(), "nobody waits for it");
     let queue = async || outbox::queue(accounts.db.read(), now).await.unwrap();
@@ -200,7 +188,7 @@ async fn news_rings_no_bell_while_passwords_wait() {
         .unwrap();
     assert!(rings(), "its user waits");
     assert_eq!(queue().await, Queue::Due);
-    drop(crowd);
+    drop(line);
     in_a_new_browser().await;
     assert!(rings(), "no password waits");
 }
@@ -210,7 +198,7 @@ async fn news_goes_out_although_passwords_wait() {
     let app = TestApp::start().await;
     app.user("sam", OTTER).await;
     let hasher = app.app.accounts.hasher.for_the_known();
-    let _crowd = crowd(&hasher);
+    let _line = line(&hasher, 8);
     app.browser().log_in("sam", OTTER).await;
     let letter = app.letters_to("sam@example.com", 2).await.remove(0);
     assert_eq!(letter.subject, "New log-in to your Latchkey account");

@@ -18,6 +18,7 @@ use reqwest::{Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::EntityTrait;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::app::Letter;
@@ -123,14 +124,16 @@ impl Process {
         value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
     }
 
-    /// Returns how many jobs the hashing threads have begun.
-    pub async fn hashes_begun(&self) -> f64 {
-        self.metric("latchkey_hash_wait_seconds_count").await
-    }
-
-    /// Waits until a hashing thread has begun another job. A thread that runs does not say so: it overwrites its memory, too.
-    pub async fn until_hashes(&self, before: f64) {
-        until("a password is being hashed", async || (self.hashes_begun().await > before).then_some(())).await;
+    /// Starts a request, and returns when a hashing thread has begun to work for it. That the thread runs would not tell so: it
+    /// overwrites its memory, too.
+    pub async fn until_hashing<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let begun = async || self.metric("latchkey_hash_wait_seconds_count").await;
+        let (before, request) = (begun().await, tokio::spawn(request));
+        until("a password is being hashed", async || (begun().await > before).then_some(())).await;
+        request
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -412,9 +415,8 @@ async fn sigterm_lets_a_log_in_finish_and_then_exits_well() {
     process.user("sam", OTTER).await;
     let mut sam = process.browser();
     sam.open("/login").await; // and the connection stays open
-    let before = process.hashes_begun().await;
-    let log_in = tokio::spawn(async move { sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await });
-    process.until_hashes(before).await;
+    let log_in = async move { sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await };
+    let log_in = process.until_hashing(log_in).await;
     process.terminate();
     until("no new connection is taken", async || reqwest::get(&process.url).await.is_err().then_some(())).await;
     assert!(!log_in.is_finished(), "the log-in was too fast for this test");
