@@ -50,12 +50,11 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
     loop {
         if look {
             looked = Instant::now();
-        }
-        look = look
-            && tokio::select! {
+            look = tokio::select! {
                 _ = stop.changed() => break,
                 is_open = greeting.is_good(&app, &mailer) => is_open,
             };
+        }
         while look && sending.len() < AT_ONCE {
             match within(PATIENCE, outbox::lease(&app.db, app.now())).await {
                 Ok(Some(row)) => {
