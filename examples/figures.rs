@@ -355,12 +355,9 @@ const BARE_DATABASE: &str = "bare.db";
 async fn bare_log_in(bare: &Bare, form: &str) -> anyhow::Result<Response> {
     let field = |name| form_urlencoded::parse(form.as_bytes()).find(|(known, _)| known == name).map(|(_, value)| value);
     let (login, password) = (field("login").context("no name")?, field("password").context("no password")?);
-    let Some(user) = user::by_login(bare.db.read(), &login).await? else {
-        return Ok(StatusCode::FORBIDDEN.into_response());
-    };
-    if !bare.hasher.verify(Password::new(&password), Some(user.hashed_password)).await?.matches {
-        return Ok(StatusCode::FORBIDDEN.into_response());
-    }
+    let user = user::by_login(bare.db.read(), &login).await?.context("no such user")?;
+    let verdict = bare.hasher.verify(Password::new(&password), Some(user.hashed_password)).await?;
+    ensure!(verdict.matches, "another password");
     let now = Clock::default().now();
     let session = session::Model {
         id: chance::id(),
