@@ -4,7 +4,7 @@
 //! cargo build --release && cargo run --release --example figures
 //! ```
 //!
-//! The release binary runs as a child process, on a new database in a temporary folder, with sixteen users.
+//! The release binary runs as a child process, on a new database in a temporary folder, with 128 users for each core.
 //! All traffic is on loopback and comes from this process, from one thread with keep-alive connections. The requests are made
 //! beforehand. Server and client share the machine's cores, and so do a yardstick and its client:
 //!
@@ -60,7 +60,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use measured::{
-    Run, Runs, Table, cores, device, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up,
+    Run, Runs, TURNS, Table, cores, device, load, log_in, met, page, processor_time, raw_argon2, read_once, sign_up,
+    users,
 };
 use served::{Connection, Server, cookies, fetch, free_port, with};
 
@@ -68,9 +69,9 @@ const STARTS: usize = 7;
 const BURSTS: usize = 3;
 const BURST: usize = 200;
 /// The turns are short and many, so that other programs on the machine slow both sides alike.
-const LOGIN_TURNS: usize = 8;
 const LOGINS_FOR: Duration = Duration::from_secs(3);
-const LOGINS_AT_ONCE: usize = 16;
+/// How long the emails about log-ins in new browsers have to be sent.
+const EMAILS_FOR: Duration = Duration::from_secs(5);
 const PAGE_TURNS: usize = 12;
 const PAGES_FOR: Duration = Duration::from_secs(1);
 const PAGES_AT_ONCE: usize = 32;
@@ -134,25 +135,26 @@ async fn all_log_ins(dir: &Path, table: &mut Table) -> anyhow::Result<()> {
     bare.stop()
 }
 
-/// Returns log-ins in browsers that the accounts know: others cost an email.
-async fn known_browsers(server: &Server) -> anyhow::Result<Vec<Vec<u8>>> {
+/// Returns the log-ins of each turn, of other users each time, in browsers that the accounts know: others cost an email.
+async fn known_browsers(server: &Server) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     let mut requests = vec![];
-    for user in 0..LOGINS_AT_ONCE {
+    for user in 0..users() {
         let jar = cookies(server.connect().await?.ask(&log_in(user)).await?.text);
         requests.push(with(&log_in(user), device(&jar)));
     }
-    Ok(requests)
+    sleep(EMAILS_FOR).await;
+    Ok(requests.chunks(users() / TURNS).map(<[_]>::to_vec).collect())
 }
 
 /// Measures log-ins per second in turns with the bare handler and raw argon2. Returns the hashes per second of raw argon2.
 async fn logins(server: Server, bare: &Server, table: &mut Table) -> anyhow::Result<f64> {
-    let requests = known_browsers(&server).await?;
-    let bare_requests: Vec<_> = (0..LOGINS_AT_ONCE).map(log_in).collect();
+    let turns = known_browsers(&server).await?;
+    let bare_requests: Vec<_> = (0..users() / TURNS).map(log_in).collect();
     let [mut rate, mut cost, mut raw_rate, mut raw_cost, mut ratios] = [const { Runs(Vec::new()) }; 5];
     let [mut bare_rate, mut bare_cost, mut bare_ratios, mut beside_bare] = [const { Runs(Vec::new()) }; 4];
-    for _ in 0..LOGIN_TURNS {
+    for requests in &turns {
         let least = bare.load(&bare_requests, 303, LOGINS_FOR).await?;
-        let (a, before) = (server.load(&requests, 303, LOGINS_FOR).await?, processor_time(std::process::id())?);
+        let (a, before) = (server.load(requests, 303, LOGINS_FOR).await?, processor_time(std::process::id())?);
         let raw = raw_argon2(LOGINS_FOR)?;
         let b = Load::new(raw, LOGINS_FOR, processor_time(std::process::id())? - before, 0.0);
         rate.0.push(a.per_second);

@@ -50,13 +50,13 @@ async fn storms(
     (bare, bare_request): (&Server, &[u8]),
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    // Of all users but the one for whom the proxy asks: a user's oldest sessions end when there are too many.
-    let log_ins = known_browsers(ours).await?.split_off(1);
+    let turns = known_browsers(ours).await?;
     let [mut quiet, mut busy, mut bare_quiet, mut bare_busy, mut rate] = [const { Runs(Vec::new()) }; 5];
-    for _ in 0..STORMS {
+    // Not of the first users, who are those for whom the proxy asks: a user's oldest session ends when there are too many.
+    for log_ins in turns[1..].iter().cycle().take(STORMS) {
         quiet.0.extend(waits(ours, request, QUIET).await?);
         bare_quiet.0.extend(waits(bare, bare_request, QUIET).await?);
-        let (storm, waited) = tokio::join!(ours.load(&log_ins, 303, STORM), waits(ours, request, STORM));
+        let (storm, waited) = tokio::join!(ours.load(log_ins, 303, STORM), waits(ours, request, STORM));
         rate.0.push(storm?.per_second);
         busy.0.extend(waited?);
         let hashes = spawn_blocking(|| raw_argon2(STORM));

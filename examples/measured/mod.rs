@@ -14,7 +14,10 @@ use crate::served::{Connection, Server, cookies, fetch, post, with};
 
 /// The pause between two pages of the one reader who reads meanwhile. It makes the load of a user, not of a load test.
 pub const READER_RESTS: Duration = Duration::from_millis(2);
-pub const USERS: usize = 16;
+/// So many users at a time log in for each core, again and again.
+pub const AT_ONCE: usize = 16;
+/// How often other users take their turn. A user who logs in more than fifty times ends a session each time, which users do not.
+pub const TURNS: usize = 8;
 pub const PASSWORD: &str = "velvet otter bakes rye";
 
 /// A run on this machine, and the share of the machine that other programs take meanwhile.
@@ -45,7 +48,7 @@ impl Run {
 
 /// Signs up the users, which makes the database.
 pub async fn sign_up(server: Server) -> anyhow::Result<()> {
-    for user in 0..USERS {
+    for user in 0..users() {
         let (email, username) = (format!("otter{user}@example.com"), format!("otter{user}"));
         let request = post("/signup", &[("email", &email), ("username", &username), ("password", PASSWORD)]);
         let status = server.connect().await?.ask(&request).await?.status;
@@ -54,12 +57,17 @@ pub async fn sign_up(server: Server) -> anyhow::Result<()> {
     server.stop()
 }
 
+/// Returns how many users sign up.
+pub fn users() -> usize {
+    TURNS * AT_ONCE * cores()
+}
+
 pub fn page() -> Vec<u8> {
     fetch("/login")
 }
 
 pub fn log_in(user: usize) -> Vec<u8> {
-    post("/login", &[("login", &format!("otter{}", user % USERS)), ("password", PASSWORD)])
+    post("/login", &[("login", &format!("otter{}", user % users())), ("password", PASSWORD)])
 }
 
 /// Reads the page and pauses. Returns how many milliseconds the page took.

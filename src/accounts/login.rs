@@ -146,17 +146,14 @@ async fn attempt(
         }
         user.hashed_password = fresh;
     }
-    let turn = match device {
-        Some(_) => None,
-        None => Some(limits.accounts.turn(db, Mailed::NewDevice, &user, now).await?),
-    };
     let tx = db.begin().await?;
     let Some(logged_in) = begin_session(&tx, accounts, &user, (lasting, client), now).await? else {
         return Ok(LogIn::Failed);
     };
     limits.accounts.forgive(&tx, &buckets).await?;
     let mut post = Post::Nothing;
-    if let Some(turn) = turn {
+    if device.is_none() {
+        let turn = limits.accounts.turn(&tx, Mailed::NewDevice, &user, now).await?;
         post = new_device::tell(&tx, (&user, logged_in.session.id), client, turn, now).await?;
     }
     tx.commit().await?;

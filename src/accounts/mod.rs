@@ -46,7 +46,10 @@ pub mod user;
 
 use std::fmt;
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, InsertStatement, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+};
 use uuid::Uuid;
 
 pub use client::{Asked, Client};
@@ -97,19 +100,31 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Deletes the rows that match `which`, except the `most` newest by a column and then by their id.
-async fn keep_newest<E: EntityTrait>(
+/// Adds a row, and then deletes the rows that match `which`, except the `most` newest by a column and then by their id. Returns
+/// whether `insert` has added a row.
+///
+/// Seldom are there too many, so the statement that adds the row says whether to look. On PostgreSQL it does not see what was
+/// committed after it began. If rows are added at the same time, one too many may stay until the next one is added.
+async fn insert_and_keep_newest<E: EntityTrait>(
     conn: &impl ConnectionTrait,
+    mut insert: InsertStatement,
     which: Condition,
     (newest, id): (E::Column, E::Column),
     most: u64,
-) -> Result<()> {
+) -> Result<bool> {
     /// How many rows are deleted at once. There is seldom more than one.
     const AT_ONCE: u64 = 100;
-    let rows = E::find().select_only().column(id).filter(which).order_by_desc(newest).order_by_desc(id);
-    let older = rows.offset(most).limit(AT_ONCE).into_tuple::<Uuid>().all(conn).await?;
-    if !older.is_empty() {
-        E::delete_many().filter(id.is_in(older)).exec(conn).await?;
+    let all = E::find().select_only().column(id).filter(which);
+    let is_full = Expr::exists(all.clone().offset(most - 1).limit(1).into_query());
+    let Some(added) = conn.query_one(insert.returning(Query::returning().expr(is_full))).await? else {
+        return Ok(false);
+    };
+    if added.try_get_by_index(0)? {
+        let older = all.order_by_desc(newest).order_by_desc(id).offset(most).limit(AT_ONCE);
+        let older = older.into_tuple::<Uuid>().all(conn).await?;
+        if !older.is_empty() {
+            E::delete_many().filter(id.is_in(older)).exec(conn).await?;
+        }
     }
-    Ok(())
+    Ok(true)
 }

@@ -118,7 +118,7 @@ async fn turn_to_tell(
     if !sessions.iter().any(|other| other.id != own.id && ends(other)) {
         return Ok(None);
     }
-    limits.accounts.turn(db, Mailed::DevicesEnded, user, now).await.map(Some)
+    limits.accounts.turn(db.write(), Mailed::DevicesEnded, user, now).await.map(Some)
 }
 
 /// Tells the owner that devices are logged out, in the transaction that ends their sessions: in a letter of its own, or in

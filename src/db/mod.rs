@@ -226,11 +226,14 @@ pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late().into()))
 }
 
-/// Begins a transaction in a task of its own, because the caller may be given up at any moment: a request ends when its client
-/// goes. If that is while PostgreSQL answers `BEGIN`, sqlx 0.9.0 puts a connection into the pool that is still in its transaction
-/// (their issue 4393, mended after that release). What others write on it would answer "done" and be lost. The task goes on to the
-/// end, and a transaction that nobody takes from it is rolled back.
+/// Begins a transaction. On PostgreSQL it does so in a task of its own, because the caller may be given up at any moment: a
+/// request ends when its client goes. If that is while PostgreSQL answers `BEGIN`, sqlx 0.9.0 puts a connection into the pool that
+/// is still in its transaction (their issue 4393, mended after that release). What others write on it would answer "done" and be
+/// lost. The task goes on to the end, and a transaction that nobody takes from it is rolled back.
 async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+    if pool.get_database_backend() != DbBackend::Postgres {
+        return pool.begin_with_options(options).await;
+    }
     let pool = pool.clone();
     let task = tokio::spawn(async move { pool.begin_with_options(options).await }.in_current_span());
     task.await.unwrap_or_else(|why| Err(DbErr::Custom(why.to_string())))

@@ -2,9 +2,12 @@
 //! `LATCHKEY_TEST_DATABASE` names. `tests/on_postgres` starts such a server.
 
 use std::fs::{self, DirBuilder};
+use std::future::poll_fn;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Mutex, OnceLock};
+use std::task::{Context, Poll};
 use std::thread;
 
 use latchkey::db::Db;
@@ -25,6 +28,17 @@ pub(crate) use sqlite_only;
 /// A database whose tables are those of this program. Databases of tests are copies of it, which takes less time than to
 /// bring an empty one up to date.
 const TEMPLATE: &str = "latchkey_template";
+
+/// Polls a future so many times, or until it is ready, and drops it, as a request is dropped when its client goes.
+pub async fn give_up_after(steps: usize, work: impl Future) {
+    let (mut work, mut polls) = (pin!(work), 0);
+    let given_up = |context: &mut Context<'_>| {
+        polls += 1;
+        let done = work.as_mut().poll(context).is_ready();
+        if done || polls == steps { Poll::Ready(()) } else { Poll::Pending }
+    };
+    poll_fn(given_up).await;
+}
 
 fn server() -> Option<String> {
     std::env::var("LATCHKEY_TEST_DATABASE").ok()

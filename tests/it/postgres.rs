@@ -1,15 +1,12 @@
 //! PostgreSQL: each test has a temporary cluster, and servers that share its database.
 
 use std::fs;
-use std::future::poll_fn;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 use latchkey::accounts::link::reset_token;
 use latchkey::accounts::outbox;
@@ -22,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::OTTER;
 use crate::cluster::{Cluster, SECRET, WAITING, count, until_locked_out};
+use crate::database::give_up_after;
 use crate::process::{Process, confirm, free_port, sign_up, try_to_serve, until};
 use crate::smtp::make_certificate;
 
@@ -236,14 +234,7 @@ async fn a_transaction_that_is_given_up_as_it_begins_ends() {
     let (db, other) = (cluster.db().await, cluster.db().await);
     db.write().execute_unprepared("CREATE TABLE written (n integer)").await.unwrap();
     for steps in 1..=4 {
-        let (mut begin, mut polls) = (Box::pin(db.begin()), 0);
-        poll_fn(|context| {
-            polls += 1;
-            let begun = begin.poll_unpin(context).is_ready();
-            if begun || polls == steps { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        drop(begin);
+        give_up_after(steps, db.begin()).await;
         // Each connection of the pool writes one row.
         let write = |_| db.write().execute_unprepared("INSERT INTO written SELECT 1 FROM pg_sleep(0.2)");
         try_join_all((0..CONNECTIONS).map(write)).await.unwrap();

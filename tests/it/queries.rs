@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::app::TestApp;
 use crate::authorize::Wiki;
-use crate::database::sqlite_only;
+use crate::database::{give_up_after, sqlite_only};
 use crate::{OTTER, changes, forward, tokens};
 
 /// SeaORM binds the 1 of `LIMIT ?`, and SQLite looks at the value to plan. Without the guarantee that plans do not depend on
@@ -35,6 +35,23 @@ async fn sqlite_prepares_a_query_once() {
     let row = row.expect("the statement is kept");
     let counts: (i64, i64) = (row.try_get_by_index(0).unwrap(), row.try_get_by_index(1).unwrap());
     assert_eq!(counts, (10, 0));
+}
+
+/// As on PostgreSQL (`postgres::a_transaction_that_is_given_up_as_it_begins_ends`): if the one connection that writes were still in
+/// a transaction, what others write would be lost.
+#[tokio::test]
+async fn a_transaction_that_is_given_up_as_it_begins_ends_on_sqlite() {
+    sqlite_only!("its one connection that writes");
+    let app = TestApp::start().await;
+    let db = &app.app.db;
+    db.write().execute_unprepared("CREATE TABLE written (n integer)").await.unwrap();
+    for steps in 1..=4 {
+        give_up_after(steps, db.begin()).await;
+        db.write().execute_unprepared("INSERT INTO written VALUES (1)").await.unwrap();
+        let asked = Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM written");
+        let row = db.read().query_one_raw(asked).await.unwrap().expect("a row");
+        assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), steps as i64);
+    }
 }
 
 /// Returns how often each statement has run, by its verb and table, and how many rows were looked at without an index, on all
@@ -111,8 +128,8 @@ async fn requests_ask_no_more_than_they_need() {
     );
     expect!(
         "a log-in",
-        "DELETE visits, INSERT events, INSERT limits, INSERT sessions, INSERT visits, SELECT limits, SELECT sessions, \
-         SELECT users, SELECT visits, UPDATE devices, UPDATE limits",
+        "DELETE visits, INSERT events, INSERT limits, INSERT limits, INSERT sessions, INSERT visits, SELECT users, \
+         SELECT visits, UPDATE devices",
         sam.post("/login", &[("login", "sam"), ("password", OTTER)]).await.status == 303
     );
     expect!(

@@ -11,7 +11,7 @@ use super::request::Request;
 use super::scope::Scope;
 use crate::accounts::session::{self, Session};
 use crate::accounts::token::{Token, TokenDigest};
-use crate::accounts::{Result, keep_newest};
+use crate::accounts::{Result, insert_and_keep_newest};
 use crate::chance;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -102,12 +102,12 @@ pub(super) async fn begin(
         sid: Set(None),
         authenticated_at: Set(None),
     };
-    Entity::insert(row).exec_without_returning(conn).await?;
     let same = Condition::all().add(Column::SessionId.eq(session.id)).add(Column::AppId.eq(request.app.id));
     // Codes that nobody took must not push out what is in use.
     let late = same.clone().add(Column::CodeUsedAt.is_null()).add(Column::CreatedAt.lte(now - CODE_LIVES));
     Entity::delete_many().filter(late).exec(conn).await?;
-    keep_newest::<Entity>(conn, same, (Column::LastUsedAt, Column::Id), MOST).await?;
+    let row = Entity::insert(row).into_query();
+    insert_and_keep_newest::<Entity>(conn, row, same, (Column::LastUsedAt, Column::Id), MOST).await?;
     Ok(code)
 }
 

@@ -3,7 +3,7 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, ExprTrait, OnConflict};
-use sea_orm::{Condition, Iterable, QueryOrder, QuerySelect, Set};
+use sea_orm::{Condition, InsertMany, IntoActiveModel, Iterable, QueryOrder, QuerySelect};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -175,55 +175,49 @@ impl AccountLimits {
     /// Takes one attempt from each of the buckets, or from none of them. Of a hundred attempts at once, no more succeed than of a
     /// hundred in turn.
     pub async fn take(&self, db: &Db, buckets: &[Bucket], now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
+        if let [bucket] = buckets {
+            return self.take_one((db.read(), db.write()), bucket, now).await;
+        }
         if !self.on {
             return Ok(Ok(Admission { last: false }));
         }
         loop {
-            let found = Entity::find().filter(Column::Key.is_in(keys(buckets))).all(db.read()).await?;
-            let (mut rows, mut unchanged, mut last) = (vec![], Condition::any(), false);
-            for Bucket { key, rate, failures_max } in buckets {
-                let before = found.iter().find(|row| row.key == *key);
-                let (old, failed) = before.map_or((0, 0), |row| (row.refilled_at, row.failures));
-                if failures_max.is_some_and(|most| failed >= most) {
-                    return Ok(Err(TooMany::Closed));
-                }
-                let refilled_at = match rate.take(old, now) {
-                    Ok(refilled_at) => refilled_at,
-                    Err(wait) => return Ok(Err(TooMany::Account(wait))),
-                };
-                // A letter is no failure. The sweep keeps buckets with failures longer than the others, however many others
-                // there are.
-                let failures = failures_max.map_or(0, |_| failed + 1);
-                last |= failures_max.is_some_and(|most| failures == most || failures.unsigned_abs() == rate.burst);
-                rows.push(ActiveModel {
-                    key: Set(key.clone()),
-                    refilled_at: Set(refilled_at),
-                    failures: Set(failures),
-                });
-                let same = Condition::all().add(Column::Key.eq(key)).add(Column::RefilledAt.eq(old));
-                unchanged = unchanged.add(same.add(Column::Failures.eq(failed)));
-            }
-            // Each row is written only if it is as it was read. If another request was faster, it has taken this attempt or has
-            // forgiven the failures. Then nothing is written, and this one reads again. If the attempt were taken from one bucket
-            // and then given back, others would miss it in between. A bucket has so few attempts that the loop ends soon.
-            let mut on_conflict = OnConflict::column(Column::Key);
-            on_conflict.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
-            let write = Entity::insert_many(rows).on_conflict(on_conflict);
-            let is_taken = if let [_] = buckets {
-                write.exec_with_returning_keys(db.write()).await?.len() == 1
-            } else {
-                let tx = db.begin().await?;
-                let all = write.exec_with_returning_keys(&tx).await?.len() == buckets.len();
-                if all {
-                    tx.commit().await?
-                } else {
-                    tx.rollback().await?
-                }
-                all
+            // First of all, so that a flood of attempts that are refused writes nothing.
+            let found = read(db.read(), buckets).await?;
+            let (write, admission) = match attempt(buckets, &found, now) {
+                Ok(attempt) => attempt,
+                Err(too_many) => return Ok(Err(too_many)),
             };
-            if is_taken {
-                return Ok(Ok(Admission { last }));
+            // If the attempt were taken from one bucket and then given back, others would miss it in between.
+            let tx = db.begin().await?;
+            if write.exec_with_returning_keys(&tx).await?.len() == buckets.len() {
+                tx.commit().await?;
+                return Ok(Ok(admission));
             }
+            tx.rollback().await?;
+        }
+    }
+
+    /// Takes one attempt. Most of the time there is nothing to read: the bucket is refilled, and no attempt has failed.
+    async fn take_one(
+        &self,
+        (reader, writer): (&impl ConnectionTrait, &impl ConnectionTrait),
+        bucket: &Bucket,
+        now: OffsetDateTime,
+    ) -> Result<Result<Admission, TooMany>> {
+        if !self.on {
+            return Ok(Ok(Admission { last: false }));
+        }
+        let (buckets, mut found) = (std::slice::from_ref(bucket), vec![]);
+        loop {
+            let (write, admission) = match attempt(buckets, &found, now) {
+                Ok(attempt) => attempt,
+                Err(too_many) => return Ok(Err(too_many)),
+            };
+            if write.exec_with_returning_keys(writer).await?.len() == 1 {
+                return Ok(Ok(admission));
+            }
+            found = read(reader, buckets).await?;
         }
     }
 
@@ -231,13 +225,16 @@ impl AccountLimits {
     /// a way to keep the hashing threads busy, and a program that asks for tokens would give its successful attempts to an
     /// attacker.
     ///
-    /// One after the other, in the order in which [`AccountLimits::take`] writes them: two requests that lock the same rows in
+    /// An `INSERT` writes the rows in the order in which [`AccountLimits::take`] does. Two requests that lock the same rows in
     /// different orders would wait for each other.
     pub async fn forgive(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
-        for bucket in buckets {
-            let row = ActiveModel { failures: Set(0), ..Default::default() };
-            Entity::update_many().set(row).filter(Column::Key.eq(&bucket.key)).exec(conn).await?;
+        if !self.on {
+            return Ok(());
         }
+        let row = |bucket: &Bucket| Model { key: bucket.key.clone(), refilled_at: 0, failures: 0 }.into_active_model();
+        let mut on_conflict = OnConflict::column(Column::Key);
+        on_conflict.update_column(Column::Failures);
+        Entity::insert_many(buckets.iter().map(row)).on_conflict(on_conflict).exec_without_returning(conn).await?;
         Ok(())
     }
 
@@ -261,11 +258,17 @@ impl AccountLimits {
 
     /// Takes the turn of one letter of this kind to the user, and returns when it may be sent: now, or when the limit
     /// allows it. In the latter case the turn belongs to the letter in which the news of this kind waits (`outbox::join`).
-    pub async fn turn(&self, db: &Db, letter: Mailed, user: &User, now: OffsetDateTime) -> Result<OffsetDateTime> {
-        let bucket = self.letters(letter, &user.email_canonical);
-        let Err(too_many) = self.take(db, &bucket, now).await? else { return Ok(now) };
+    pub async fn turn(
+        &self,
+        conn: &impl ConnectionTrait,
+        letter: Mailed,
+        user: &User,
+        now: OffsetDateTime,
+    ) -> Result<OffsetDateTime> {
+        let [bucket] = self.letters(letter, &user.email_canonical);
+        let Err(too_many) = self.take_one((conn, conn), &bucket, now).await? else { return Ok(now) };
         // Refused if the letter that waits has taken this turn already. Then what happened now joins that letter.
-        let _ = self.take(db, &bucket.map(Bucket::one_ahead), now).await?;
+        let _ = self.take_one((conn, conn), &bucket.one_ahead(), now).await?;
         Ok(now + too_many.wait())
     }
 
@@ -301,6 +304,42 @@ impl AccountLimits {
         refill.filter(Column::Key.is_in(keys(buckets))).exec(conn).await?;
         Ok(())
     }
+}
+
+/// Reads the rows of the buckets that have one.
+async fn read(conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<Vec<Model>> {
+    Ok(Entity::find().filter(Column::Key.is_in(keys(buckets))).all(conn).await?)
+}
+
+/// Returns the statement that takes one attempt from each of the buckets, for rows as they were read. It writes each row only if it
+/// is as it was read, or as good as that: how long ago a bucket was refilled does not matter. If another request was faster, it
+/// has taken this attempt or has forgiven the failures. Then fewer rows than buckets are written, and the caller reads again. A
+/// bucket has so few attempts that this ends soon.
+fn attempt(
+    buckets: &[Bucket],
+    found: &[Model],
+    now: OffsetDateTime,
+) -> Result<(InsertMany<ActiveModel>, Admission), TooMany> {
+    let (mut rows, mut unchanged, mut last) = (vec![], Condition::any(), false);
+    for Bucket { key, rate, failures_max } in buckets {
+        let before = found.iter().find(|row| row.key == *key);
+        let (old, failed) = before.map_or((0, 0), |row| (row.refilled_at, row.failures));
+        if failures_max.is_some_and(|most| failed >= most) {
+            return Err(TooMany::Closed);
+        }
+        let refilled_at = rate.take(old, now).map_err(TooMany::Account)?;
+        // A letter is no failure. The sweep keeps buckets with failures longer than the others, however many others there are.
+        let failures = failures_max.map_or(0, |_| failed + 1);
+        last |= failures_max.is_some_and(|most| failures == most || failures.unsigned_abs() == rate.burst);
+        rows.push(Model { key: key.clone(), refilled_at, failures }.into_active_model());
+        let now = now.unix_timestamp();
+        let as_good = if old <= now { Column::RefilledAt.lte(now) } else { Column::RefilledAt.eq(old) };
+        let same = Condition::all().add(Column::Key.eq(key)).add(as_good);
+        unchanged = unchanged.add(same.add(Column::Failures.eq(failed)));
+    }
+    let mut on_conflict = OnConflict::column(Column::Key);
+    on_conflict.update_columns([Column::RefilledAt, Column::Failures]).action_cond_where(unchanged);
+    Ok((Entity::insert_many(rows).on_conflict(on_conflict), Admission { last }))
 }
 
 fn keys(buckets: &[Bucket]) -> impl Iterator<Item = &str> {

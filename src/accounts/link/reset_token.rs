@@ -1,14 +1,14 @@
 //! `reset_tokens`: the links with which a user who forgot the password chooses a new one.
 
-use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::{QueryTrait, Set};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::LinkTable;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
-use crate::accounts::{Result, keep_newest};
+use crate::accounts::{Result, insert_and_keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -69,9 +69,8 @@ pub(in crate::accounts) async fn issue(conn: &impl ConnectionTrait, user: &User,
         expires_at: Set(now + LIFETIME),
         used_at: Set(None),
     };
-    Entity::insert(row).exec_without_returning(conn).await?;
-
-    keep_newest::<Entity>(conn, Column::UserId.eq(user.id).into(), (Column::CreatedAt, Column::Id), ALIVE_MAX).await?;
+    let (row, of_user) = (Entity::insert(row).into_query(), Column::UserId.eq(user.id).into());
+    insert_and_keep_newest::<Entity>(conn, row, of_user, (Column::CreatedAt, Column::Id), ALIVE_MAX).await?;
     Ok(token)
 }
 

@@ -5,14 +5,14 @@
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, ExprTrait, IntoCondition};
-use sea_orm::{JoinType, QuerySelect, Set, UpdateMany};
+use sea_orm::{JoinType, QuerySelect, QueryTrait, Set, UpdateMany};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::accounts::session::SessionKind;
 use crate::accounts::token::{Token, TokenDigest};
 use crate::accounts::user::{self, User};
-use crate::accounts::{Client, Result, keep_newest};
+use crate::accounts::{Client, Result, insert_and_keep_newest};
 use crate::chance;
 use crate::db::delete_in_batches;
 
@@ -142,8 +142,8 @@ pub(in crate::accounts) async fn make_known(
             token_digest: Set(digest),
             last_seen_at: Set(now),
         };
-        Entity::insert(row).exec_without_returning(conn).await?;
-        keep_newest::<Entity>(conn, Column::UserId.eq(user).into(), (Column::LastSeenAt, Column::Id), MOST).await?;
+        let (row, of_user) = (Entity::insert(row).into_query(), Column::UserId.eq(user).into());
+        insert_and_keep_newest::<Entity>(conn, row, of_user, (Column::LastSeenAt, Column::Id), MOST).await?;
     }
     Ok(new)
 }

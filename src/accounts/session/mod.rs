@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::accounts::policy::{Lasting, Lifetimes};
 use crate::accounts::user::{self, User};
-use crate::accounts::{Client, Fault, Result, keep_newest};
+use crate::accounts::{Client, Fault, Result, insert_and_keep_newest};
 use crate::chance;
 use crate::clock::APART;
 use crate::db::{Transaction, delete_in_batches};
@@ -110,12 +110,10 @@ pub(in crate::accounts) async fn start(
     insert
         .select_from(still.select_only().exprs(values).into_query())
         .map_err(|why| Fault::Internal(why.to_string()))?;
-    if tx.execute(&insert).await?.rows_affected() == 0 {
-        return Ok(None);
-    }
     let of_kind = Condition::all().add(Column::UserId.eq(user.id)).add(Column::Kind.eq(session.kind));
-    keep_newest::<Entity>(tx, of_kind, (Column::LastSeenAt, Column::Id), MOST).await?;
-    Ok(Some(session))
+    let newest = (Column::LastSeenAt, Column::Id);
+    let began = insert_and_keep_newest::<Entity>(tx, insert, of_kind, newest, MOST).await?;
+    Ok(began.then_some(session))
 }
 
 /// Returns a session.
