@@ -16,7 +16,7 @@ use crate::served::{Connection, Server, cookies, fetch, post, with};
 pub const READER_RESTS: Duration = Duration::from_millis(2);
 /// So many users at a time log in for each core, again and again.
 pub const AT_ONCE: usize = 16;
-/// How often other users take their turn. A user who logs in more than fifty times ends a session each time, which users do not.
+/// How many groups of users take turns. From the 51st log-in of a user on, each ends a session. Users seldom have so many.
 pub const TURNS: usize = 8;
 pub const PASSWORD: &str = "velvet otter bakes rye";
 

@@ -183,10 +183,10 @@ async fn take_attempt(
     if let (Some(device), Some(user)) = (device, user) {
         let own = limits.accounts.device(device);
         let (hasher, key) = (hasher.for_the_known(), user.to_string());
-        match limits.accounts.take(db, &own, now).await? {
+        match limits.accounts.take_own(db, &own, now).await? {
             // After so many failures in a row the browser is a stranger.
             Err(TooMany::Closed) => {}
-            admission => return Ok(Attempt { buckets: own.into(), admission: admission?, hasher, key }),
+            admission => return Ok(Attempt { buckets: vec![own], admission: admission?, hasher, key }),
         }
     }
     let strangers = limits.accounts.strangers(user, login);

@@ -103,8 +103,9 @@ impl std::error::Error for Fault {}
 /// Adds a row, and then deletes the rows that match `which`, except the `most` newest by a column and then by their id. Returns
 /// whether `insert` has added a row.
 ///
-/// Seldom are there too many, so the statement that adds the row says whether to look. On PostgreSQL it does not see what was
-/// committed after it began. If rows are added at the same time, one too many may stay until the next one is added.
+/// There are seldom too many, so the statement that adds the row says whether to look. On PostgreSQL a statement does not see what
+/// others commit while it waits for the user's row, as that of `session::start` does. If sessions begin at the same time, a few too
+/// many may stay until the next one begins. The other callers have locked the user in an earlier statement.
 async fn insert_and_keep_newest<E: EntityTrait>(
     conn: &impl ConnectionTrait,
     mut insert: InsertStatement,

@@ -229,7 +229,8 @@ pub async fn within<T, E: From<DbErr>>(limit: Duration, work: impl Future<Output
 /// Begins a transaction. On PostgreSQL it does so in a task of its own, because the caller may be given up at any moment: a
 /// request ends when its client goes. If that is while PostgreSQL answers `BEGIN`, sqlx 0.9.0 puts a connection into the pool that
 /// is still in its transaction (their issue 4393, mended after that release). What others write on it would answer "done" and be
-/// lost. The task goes on to the end, and a transaction that nobody takes from it is rolled back.
+/// lost. The task goes on to the end, and a transaction that nobody takes from it is rolled back. SQLite needs none: there the library
+/// rolls back a `BEGIN` whose answer nobody takes.
 async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
     if pool.get_database_backend() != DbBackend::Postgres {
         return pool.begin_with_options(options).await;

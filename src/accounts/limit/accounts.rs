@@ -139,8 +139,8 @@ impl AccountLimits {
     /// Returns the bucket of log-ins from this browser to an account that knows it. The browser has a bucket of its own,
     /// so that a stranger's guesses never keep the owner out (OWASP, “Slow Down Online Guessing Attacks with Device
     /// Cookies”).
-    pub fn device(&self, device: Uuid) -> [Bucket; 1] {
-        [self.bucket("device", &device.to_string(), OWN, Some(FAILURES_MAX))]
+    pub fn device(&self, device: Uuid) -> Bucket {
+        self.bucket("device", &device.to_string(), OWN, Some(FAILURES_MAX))
     }
 
     /// Returns the bucket of the current password, on a page of a user who is logged in. A stolen session must not become
@@ -175,15 +175,15 @@ impl AccountLimits {
     /// Takes one attempt from each of the buckets, or from none of them. Of a hundred attempts at once, no more succeed than of a
     /// hundred in turn.
     pub async fn take(&self, db: &Db, buckets: &[Bucket], now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
-        if let [bucket] = buckets {
-            return self.take_one((db.read(), db.write()), bucket, now).await;
-        }
         if !self.on {
             return Ok(Ok(Admission { last: false }));
         }
+        // First of all, so that a flood of attempts that are refused writes nothing.
+        let mut found = read(db.read(), buckets).await?;
+        if let [bucket] = buckets {
+            return take_one((db.read(), db.write()), bucket, found, now).await;
+        }
         loop {
-            // First of all, so that a flood of attempts that are refused writes nothing.
-            let found = read(db.read(), buckets).await?;
             let (write, admission) = match attempt(buckets, &found, now) {
                 Ok(attempt) => attempt,
                 Err(too_many) => return Ok(Err(too_many)),
@@ -195,30 +195,17 @@ impl AccountLimits {
                 return Ok(Ok(admission));
             }
             tx.rollback().await?;
+            found = read(db.read(), buckets).await?;
         }
     }
 
-    /// Takes one attempt. Most of the time there is nothing to read: the bucket is refilled, and no attempt has failed.
-    async fn take_one(
-        &self,
-        (reader, writer): (&impl ConnectionTrait, &impl ConnectionTrait),
-        bucket: &Bucket,
-        now: OffsetDateTime,
-    ) -> Result<Result<Admission, TooMany>> {
+    /// Takes one attempt of a browser that the account knows. Most of the time its bucket is refilled, and nothing is read.
+    /// A refusal costs a write on PostgreSQL, which locks the row. Only a client that has the device token is refused here.
+    pub async fn take_own(&self, db: &Db, device: &Bucket, now: OffsetDateTime) -> Result<Result<Admission, TooMany>> {
         if !self.on {
             return Ok(Ok(Admission { last: false }));
         }
-        let (buckets, mut found) = (std::slice::from_ref(bucket), vec![]);
-        loop {
-            let (write, admission) = match attempt(buckets, &found, now) {
-                Ok(attempt) => attempt,
-                Err(too_many) => return Ok(Err(too_many)),
-            };
-            if write.exec_with_returning_keys(writer).await?.len() == 1 {
-                return Ok(Ok(admission));
-            }
-            found = read(reader, buckets).await?;
-        }
+        take_one((db.read(), db.write()), device, vec![], now).await
     }
 
     /// Forgets the failures, because the password was right. The attempt stays taken: otherwise a right password would be
@@ -226,7 +213,8 @@ impl AccountLimits {
     /// attacker.
     ///
     /// An `INSERT` writes the rows in the order in which [`AccountLimits::take`] does. Two requests that lock the same rows in
-    /// different orders would wait for each other.
+    /// different orders would wait for each other. Of a row that is there, only the failures change. A row that a sweep has
+    /// deleted comes back as one that is refilled, which means the same.
     pub async fn forgive(&self, conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<()> {
         if !self.on {
             return Ok(());
@@ -266,9 +254,13 @@ impl AccountLimits {
         now: OffsetDateTime,
     ) -> Result<OffsetDateTime> {
         let [bucket] = self.letters(letter, &user.email_canonical);
-        let Err(too_many) = self.take_one((conn, conn), &bucket, now).await? else { return Ok(now) };
+        if !self.on {
+            return Ok(now);
+        }
+        let Err(too_many) = take_one((conn, conn), &bucket, vec![], now).await? else { return Ok(now) };
+        let found = read(conn, std::slice::from_ref(&bucket)).await?;
         // Refused if the letter that waits has taken this turn already. Then what happened now joins that letter.
-        let _ = self.take_one((conn, conn), &bucket.one_ahead(), now).await?;
+        let _ = take_one((conn, conn), &bucket.one_ahead(), found, now).await?;
         Ok(now + too_many.wait())
     }
 
@@ -311,10 +303,32 @@ async fn read(conn: &impl ConnectionTrait, buckets: &[Bucket]) -> Result<Vec<Mod
     Ok(Entity::find().filter(Column::Key.is_in(keys(buckets))).all(conn).await?)
 }
 
-/// Returns the statement that takes one attempt from each of the buckets, for rows as they were read. It writes each row only if it
-/// is as it was read, or as good as that: how long ago a bucket was refilled does not matter. If another request was faster, it
-/// has taken this attempt or has forgiven the failures. Then fewer rows than buckets are written, and the caller reads again. A
-/// bucket has so few attempts that this ends soon.
+/// Takes one attempt from a bucket whose row is `found`, or is not known.
+async fn take_one(
+    (reader, writer): (&impl ConnectionTrait, &impl ConnectionTrait),
+    bucket: &Bucket,
+    mut found: Vec<Model>,
+    now: OffsetDateTime,
+) -> Result<Result<Admission, TooMany>> {
+    let buckets = std::slice::from_ref(bucket);
+    loop {
+        let (write, admission) = match attempt(buckets, &found, now) {
+            Ok(attempt) => attempt,
+            Err(too_many) => return Ok(Err(too_many)),
+        };
+        if write.exec_with_returning_keys(writer).await?.len() == 1 {
+            return Ok(Ok(admission));
+        }
+        found = read(reader, buckets).await?;
+    }
+}
+
+/// Returns the statement that takes one attempt from each of the buckets, whose rows are `found`. A bucket without one is taken to be
+/// refilled and to have no failures.
+///
+/// It writes each row only if it is as it was found, or as good as that: how long ago a bucket was refilled does not matter. If it
+/// is not, another request has taken this attempt or has forgiven the failures, or the row was not known. Then fewer rows than
+/// buckets are written, and the caller reads them. A bucket has so few attempts that this ends soon.
 fn attempt(
     buckets: &[Bucket],
     found: &[Model],
