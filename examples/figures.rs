@@ -68,7 +68,7 @@ use served::{Connection, Server, cookies, fetch, free_port, with};
 const STARTS: usize = 7;
 const BURSTS: usize = 3;
 const BURST: usize = 200;
-/// The turns are short and many, so that other programs on the machine slow both sides alike.
+/// How long a turn of log-ins lasts. The turns are short and many, so that other programs on the machine slow both sides alike.
 const LOGINS_FOR: Duration = Duration::from_secs(3);
 /// How long the emails about log-ins in new browsers have to be sent.
 const EMAILS_FOR: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use crate::served::{Connection, Server, cookies, fetch, post, with};
 
 /// The pause between two pages of the one reader who reads meanwhile. It makes the load of a user, not of a load test.
 pub const READER_RESTS: Duration = Duration::from_millis(2);
-/// So many users at a time log in for each core, again and again.
+/// How many users log in at once, again and again, for each core.
 pub const AT_ONCE: usize = 16;
 /// How many groups of users take turns. From the 51st log-in of a user on, each ends a session. Users seldom have so many.
 pub const TURNS: usize = 8;
