@@ -2,7 +2,8 @@
 //! script and without. The problems are collected, and all of them are reported at the end.
 //!
 //! Each state leaves its picture in `target/screenshots`, and its HTML as served in `target/gallery`. The sheets
-//! `sheet-*.png` show all pictures of one window, so that a change is easy to see.
+//! `sheet-*.png` show all pictures of one window, so that a change is easy to see. `GALLERY_PICTURES=off` takes no
+//! picture: nothing reads them except people.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -468,9 +469,9 @@ impl Critic {
             if !dark {
                 looks += ", ...inspect.stretched()";
             }
-            let wrong = self.learns(&format!("inspect.verdict().then((verdict) => [{looks}, ...verdict])")).await;
+            let wrong = self.learns(&format!("inspect.verdict({dark}).then((verdict) => [{looks}, ...verdict])")).await;
             self.notes(state, serde_json::from_value(wrong).unwrap());
-            if self.script == Script::On {
+            if self.has_pictures() {
                 self.keeps_picture(state).await;
             }
         }
@@ -502,6 +503,10 @@ impl Critic {
     fn picture(&self, name: &str) -> PathBuf {
         let dark = if self.dark { "-dark" } else { "" };
         target("screenshots").join(format!("{name}-{}-{}{dark}.png", self.language, self.width))
+    }
+
+    fn has_pictures(&self) -> bool {
+        self.script == Script::On && std::env::var_os("GALLERY_PICTURES").is_none_or(|asked| asked != "off")
     }
 
     async fn keeps_picture(&self, name: &str) {
@@ -552,7 +557,7 @@ impl Critic {
 
     /// Ends the walk: gives the HTML of all pages to the Nu checker, makes the sheets, and reports the problems.
     async fn sums_up(mut self) {
-        if self.script == Script::On {
+        if self.has_pictures() {
             self.hangs_pictures().await;
         }
         for words in what_nu_says(&target("gallery").join(self.kind()), &self.states) {

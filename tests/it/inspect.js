@@ -136,10 +136,12 @@ globalThis.inspect = (() => {
     });
   };
 
-  /** axe-core's verdict, as a promise. */
-  const verdict = async () => {
+  /** axe-core's verdict, as a promise. In dark only the colours are others than in light. */
+  const verdict = async (dark) => {
     const tags = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-    const { violations } = await axe.run({ runOnly: tags, iframes: false, preload: false, resultTypes: ["violations"] });
+    const colours = axe.getRules(tags).filter((rule) => rule.tags.includes("cat.color")).map((rule) => rule.ruleId);
+    const runOnly = dark ? { type: "rule", values: colours } : { type: "tag", values: tags };
+    const { violations } = await axe.run({ runOnly, iframes: false, preload: false, resultTypes: ["violations"] });
     const words = ({ id, help }, { target, failureSummary }) => `axe ${id} (${help}) at ${target}: ${failureSummary}`;
     return violations.flatMap((rule) => rule.nodes.map((node) => words(rule, node).replace(/\s+/g, " ")));
   };
