@@ -120,7 +120,7 @@ fn cut(text: &str) -> &str {
 
 /// Returns a new request ID. It links an answer to its lines in the log.
 fn request_id() -> String {
-    format!("{:016x}", u64::from_le_bytes(chance::bytes()))
+    format!("{:016x}", u64::from_le_bytes(chance::label()))
 }
 
 /// Returns the answer with the words of its failure, and writes the failure's line into the log.

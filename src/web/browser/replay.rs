@@ -41,7 +41,7 @@ const RESPONSES_MAX: usize = 4096;
 
 /// Returns a new ID for a form.
 pub fn form_id() -> String {
-    URL_SAFE_NO_PAD.encode(chance::bytes::<12>())
+    URL_SAFE_NO_PAD.encode(chance::label::<12>())
 }
 
 /// How long the work goes on when no request waits for its response any more. After a double click, a browser drops the
