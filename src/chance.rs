@@ -72,6 +72,6 @@ mod tests {
         let (long, short): (HashSet<_>, HashSet<_>) = all.iter().copied().unzip();
         assert_eq!((long.len(), short.len()), (4000, 4000));
         let first: HashSet<_> = long.iter().map(|label| label[..8].to_vec()).collect();
-        assert!(short.iter().all(|label| !first.contains(label.as_slice())), "no byte is given out twice");
+        assert!(short.iter().all(|label| !first.contains(label.as_slice())), "no label begins another");
     }
 }

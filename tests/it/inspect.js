@@ -136,7 +136,7 @@ globalThis.inspect = (() => {
     });
   };
 
-  /** axe-core's verdict, as a promise. In dark only the colours are others than in light. */
+  /** axe-core's verdict, as a promise. In dark it looks at colours only: nothing else differs from light (`look.rs`). */
   const verdict = async (dark) => {
     const tags = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
     const colours = axe.getRules(tags).filter((rule) => rule.tags.includes("cat.color")).map((rule) => rule.ruleId);

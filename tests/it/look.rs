@@ -45,6 +45,17 @@ async fn style(app: &TestApp) -> (String, String) {
     (page.html, path)
 }
 
+/// `gallery.rs` relies on this: in dark, it has axe-core look at colours only.
+#[test]
+fn in_dark_the_style_sheet_changes_nothing_but_variables() {
+    let (_, dark) = include_str!("../../static/app.css").split_once("(prefers-color-scheme: dark) {").unwrap();
+    let (dark, rest) = dark.split_once("\n}\n").unwrap();
+    assert!(!rest.contains("prefers-color-scheme"), "there is one place for dark");
+    let lines: Vec<&str> = dark.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let [":root {", variables @ .., "}"] = lines.as_slice() else { panic!("more than :root: {lines:?}") };
+    assert!(!variables.is_empty() && variables.iter().all(|line| line.starts_with("--")), "{variables:?}");
+}
+
 #[tokio::test]
 async fn a_logo_stands_beside_the_name_and_is_the_icon() {
     // The name of the file says nothing.
