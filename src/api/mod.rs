@@ -61,10 +61,9 @@ pub fn router(app: Arc<App>) -> serde_json::Result<(Router, OpenApi)> {
     let twins = twin(twins, urls::OPENAPI, &describe);
     let router = operations.merge(twins).route(urls::OPENAPI, describe);
 
-    let gate = Gate::new(app.clone(), Language::accepted, error::json);
-    let before = from_fn_with_state(app.clone(), before);
-    let router = router.layer(before).layer(from_fn_with_state(Arc::new(gate), gate::around)).with_state(app);
-    Ok((router, description))
+    let gate = Arc::new(Gate::new(app.clone(), Language::accepted, error::json));
+    let layers = (from_fn_with_state(gate, gate::around), from_fn_with_state(app.clone(), before));
+    Ok((router.layer(layers).with_state(app), description))
 }
 
 /// Adds the twin of a path, which ends with a slash where the path does not. Below a path that ends with a slash there is

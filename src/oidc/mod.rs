@@ -28,7 +28,7 @@ use crate::urls;
 
 /// Returns all paths of this door.
 pub fn router(app: Arc<App>) -> Router {
-    let gate = Gate::new(app.clone(), Language::accepted, error::json);
+    let gate = Arc::new(Gate::new(app.clone(), Language::accepted, error::json));
     Router::new()
         .route(urls::OPENID_CONFIGURATION, get(discovery::configuration))
         .route(urls::OAUTH_METADATA, get(discovery::configuration))
@@ -39,8 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route(urls::INTROSPECT, post(shown_token::introspect))
         .route(urls::REVOCATIONS, get(revocations::show).post(revocations::show_own))
         .route(urls::USERINFO, get(userinfo::show).post(userinfo::show))
-        .layer(from_fn(for_every_page))
-        .layer(from_fn_with_state(Arc::new(gate), gate::around))
+        .layer((from_fn_with_state(gate, gate::around), from_fn(for_every_page)))
         .with_state(app)
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Extension;
+use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use utoipa::openapi::OpenApi;
@@ -28,6 +29,7 @@ use pages::{
 pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
     let described = Extension(Arc::new(docs::Api::read(api, &app.public_url)));
     let gate = Arc::new(Gate::new(app.clone(), language::of_browser, error::page));
+    let gate = from_fn_with_state(gate, gate::around);
     let guard = Arc::new(guard::Guard { app: app.clone(), responses: Arc::default() });
     let pages = Router::new()
         .route(urls::HOME, get(home::show))
@@ -60,13 +62,15 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::DEV_MAILBOX_LETTER, get(dev_mailbox::letter))
         .route(urls::DEV_MAILBOX_HTML, get(dev_mailbox::html))
         .route(urls::DOCS, get(docs::show).layer(described))
-        // A request passes the layers from the last to the first: gate, guard, visit, resolve.
-        .layer(from_fn_with_state(app.clone(), resolve::around))
-        .layer(visit::layer(&app))
-        .layer(from_fn_with_state(guard, guard::before));
-
-    Router::new()
-        .merge(pages)
+        // A request passes these from the first to the last. Added one by one, each would be in a box of its own, and a request
+        // that enters a box copies all boxes inside of it.
+        .layer((
+            gate.clone(),
+            from_fn_with_state(guard, guard::before),
+            visit::layer(&app),
+            from_fn_with_state(app.clone(), resolve::around),
+        ));
+    let others = Router::new()
         // A page of an app may send these forms, so they do not pass the guard. They read no cookie.
         .route(urls::AUTHORIZE, post(authorize::post))
         .route(urls::OAUTH_LOGOUT, post(logout::post))
@@ -75,7 +79,6 @@ pub fn router(app: Arc<App>, api: &OpenApi) -> Router {
         .route(urls::FAVICON, get(assets::favicon))
         .route(urls::STATIC_FILE, get(assets::serve))
         .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn_with_state(gate, gate::around))
-        .with_state(app)
+        .layer(gate.clone());
+    pages.merge(others).method_not_allowed_fallback(error::method_not_allowed.layer(gate)).with_state(app)
 }
