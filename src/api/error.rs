@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::accounts::limit::TooMany;
 use crate::app::App;
+use crate::gate::client::RequestId;
 use crate::gate::error::{Error, ErrorKind, Explained};
 use crate::locale::{Locale, Translation};
 use crate::words::Words;
@@ -162,7 +163,7 @@ pub fn words(t: &Translation, kind: ErrorKind) -> String {
 }
 
 /// Returns the answer for a failure.
-pub fn json(_: &App, locale: Locale, _: &str, error: &Error) -> Response {
+pub fn json(_: &App, locale: Locale, _: RequestId, error: &Error) -> Response {
     let detail = words(locale.t(), error.kind);
     let language = [(header::CONTENT_LANGUAGE, HeaderValue::from_static(locale.tag()))];
     (error.kind.status(), language, Json(Detail { detail })).into_response()

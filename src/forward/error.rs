@@ -5,11 +5,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::gate::client::RequestId;
 use crate::gate::error::{Error, ErrorKind, Explained};
 use crate::locale::Locale;
 
 /// Returns the answer for a failure. A proxy lets nothing through for it.
-pub fn text(_: &App, _: Locale, request_id: &str, error: &Error) -> Response {
+pub fn text(_: &App, _: Locale, id: RequestId, error: &Error) -> Response {
     let status = error.kind.status();
     let words = match error.kind {
         ErrorKind::Busy | ErrorKind::Unavailable => {
@@ -18,7 +19,7 @@ pub fn text(_: &App, _: Locale, request_id: &str, error: &Error) -> Response {
         ErrorKind::Internal => "Something went wrong.",
         _ => status.canonical_reason().unwrap_or_default(),
     };
-    (status, format!("{words}\nRequest {request_id}\n")).into_response()
+    (status, format!("{words}\nRequest {id}\n")).into_response()
 }
 
 /// Returns a refusal that has its words.

@@ -1,6 +1,7 @@
 //! The client that sends a request, as far as the network tells.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use tracing::warn;
 use crate::accounts::Client;
 use crate::accounts::token::Token;
 use crate::app::App;
+use crate::chance;
 use crate::lan;
 use crate::locale::Locale;
 use crate::seen;
@@ -21,9 +23,22 @@ use crate::seen;
 /// The only header of proxies that is read, and only from the operator's own proxies.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The ID of a request, which stands in all of its lines in the log.
-#[derive(Clone, Debug, Default)]
-pub struct RequestId(pub String);
+/// The ID of a request, written as 16 hexadecimal digits. It links an answer to its lines in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// Returns a new ID.
+    pub fn random() -> Self {
+        Self(u64::from_le_bytes(chance::label()))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// The device token of a browser in which a user has logged in before.
 #[derive(Clone, Debug)]
@@ -59,7 +74,7 @@ impl FromRequestParts<Arc<App>> for Client {
         let Language { locale, chosen } = Language::of(parts);
         let user_agent = user_agent.unwrap_or_default().to_owned();
         let device = parts.extensions.get::<Device>().map(|Device(token)| token.clone());
-        let RequestId(request_id) = parts.extensions.get().cloned().unwrap_or_default();
+        let request_id = parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default();
         Ok(Self { ip: ip(parts, app), via: None, user_agent, locale, chosen, device, request_id })
     }
 }

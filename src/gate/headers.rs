@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::client::RequestId;
 use crate::app::App;
 
 const CLOSED: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), fullscreen=(), \
@@ -36,7 +37,7 @@ pub fn content_security_policy(app: &App, forms_lead_to: &[String]) -> HeaderVal
 }
 
 /// Adds the headers to an answer. A handler that has set a policy, frame or cache header itself keeps its own.
-pub fn add(app: &App, policy: &HeaderValue, request_id: &str, headers: &mut HeaderMap) {
+pub fn add(app: &App, policy: &HeaderValue, id: RequestId, headers: &mut HeaderMap) {
     headers.reserve(FIXED.len() + 5); // once, instead of several times
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
     for (name, value) in FIXED {
@@ -53,20 +54,20 @@ pub fn add(app: &App, policy: &HeaderValue, request_id: &str, headers: &mut Head
         let hsts = if app.settings.hsts_subdomains { HSTS_WITH_SUBDOMAINS } else { HSTS };
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(hsts));
     }
-    add_id(request_id, headers);
+    add_id(id, headers);
 }
 
 /// Adds to an answer that a browser sees at the origin of an app only what says nothing of that origin. What the app's pages
 /// may load, or whether its host has TLS for two years, is not ours to say.
-pub fn add_elsewhere(request_id: &str, headers: &mut HeaderMap) {
+pub fn add_elsewhere(id: RequestId, headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // An answer says who is there. Nobody else must ever get it from a cache.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    add_id(request_id, headers);
+    add_id(id, headers);
 }
 
-fn add_id(request_id: &str, headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(request_id) {
+fn add_id(id: RequestId, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
 }

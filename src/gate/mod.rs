@@ -24,7 +24,6 @@ use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
 
 use crate::app::App;
-use crate::chance;
 use crate::locale::Locale;
 use crate::urls;
 use client::{Language, RequestId};
@@ -36,7 +35,7 @@ pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Returns the language of a request before its user is known.
 type FindLanguage = fn(&App, &HeaderMap) -> Language;
 /// Returns the answer for a failure, in a language and with the request ID.
-type AnswerFailure = fn(&App, Locale, &str, &Error) -> Response;
+type AnswerFailure = fn(&App, Locale, RequestId, &Error) -> Response;
 
 /// What differs between the doors.
 pub struct Gate {
@@ -65,15 +64,15 @@ impl Gate {
 /// Wraps everything else: gives the request its ID, span and language, bounds its time, gives every failure its words, a
 /// panic included, and every answer its headers. The query is not logged, because it may be a token.
 pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let id = request_id();
+    let id = RequestId::random();
     let language = (gate.language)(&gate.app, request.headers());
     request.extensions_mut().insert(language);
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(id);
     // A path of an app is not ours to log: it may be a token too.
     let path = if gate.elsewhere { urls::VERIFY } else { cut(request.uri().path()) };
     // An app that speaks for a person, and its address, are known later.
     let (app, peer) = (Empty, Empty);
-    let span = info_span!("request", id, method = %request.method(), path, app, peer);
+    let span = info_span!("request", %id, method = %request.method(), path, app, peer);
     // A path that is not routed has none, so no path that a client makes up becomes a label of a metric.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, version) = (request.method().clone(), request.version());
@@ -93,12 +92,12 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
             Err(_) => Error::unavailable("the request took too long").into_response(),
         };
         if let Some(error) = Error::of(&mut response) {
-            response = explained(&gate, language.locale, &id, &error, &response);
+            response = explained(&gate, language.locale, id, &error, &response);
         }
         if gate.elsewhere {
-            headers::add_elsewhere(&id, response.headers_mut());
+            headers::add_elsewhere(id, response.headers_mut());
         } else {
-            headers::add(&gate.app, &gate.policy, &id, response.headers_mut());
+            headers::add(&gate.app, &gate.policy, id, response.headers_mut());
         }
         if gate.app.is_stopping() && version < Version::HTTP_2 {
             // A proxy opens another connection, to another server. On one that it had kept, a request could meet the stop.
@@ -118,15 +117,10 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(200)]
 }
 
-/// Returns a new request ID. It links an answer to its lines in the log.
-fn request_id() -> String {
-    format!("{:016x}", u64::from_le_bytes(chance::label()))
-}
-
 /// Returns the answer with the words of its failure, and writes the failure's line into the log.
-fn explained(gate: &Gate, locale: Locale, request_id: &str, error: &Error, response: &Response) -> Response {
+fn explained(gate: &Gate, locale: Locale, id: RequestId, error: &Error, response: &Response) -> Response {
     error.log();
-    let mut explained = (gate.failure)(&gate.app, locale, request_id, error);
+    let mut explained = (gate.failure)(&gate.app, locale, id, error);
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
             explained.headers_mut().append(name, value.clone());

@@ -6,6 +6,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::gate::client::RequestId;
 use crate::gate::error::{Error, ErrorKind, Explained};
 use crate::locale::Locale;
 
@@ -61,7 +62,7 @@ impl IntoResponse for Problem {
 }
 
 /// Returns the answer for a failure. Its words are for developers, and in English: RFC 6749 allows ASCII only.
-pub fn json(_: &App, _: Locale, _: &str, error: &Error) -> Response {
+pub fn json(_: &App, _: Locale, _: RequestId, error: &Error) -> Response {
     let (code, words) = match error.kind {
         ErrorKind::BadRequest => ("invalid_request", "the request cannot be read"),
         ErrorKind::CrossSite => ("invalid_request", "a page of another site sent the request"),

@@ -113,20 +113,19 @@ pub fn keep_ours(app: &App, headers: &mut HeaderMap) {
     if !headers.contains_key(header::COOKIE) {
         return;
     }
-    let names: Vec<&str> = Name::ALL.iter().map(|name| name.on(app)).collect();
-    let mut found = vec![Found::Never; names.len()];
+    let mut found = [Found::Never; Name::ALL.len()];
     for (sent, value) in pairs(headers) {
-        if let Some(ours) = names.iter().position(|name| *name == sent) {
+        if let Some(ours) = Name::ALL.iter().position(|name| name.on(app) == sent) {
             found[ours] = if found[ours] == Found::Never { Found::Once(value) } else { Found::Twice };
         }
     }
-    let mut kept = String::new();
-    for (name, found) in names.iter().zip(found) {
+    let mut kept = String::with_capacity(512); // enough for most browsers
+    for (name, found) in Name::ALL.iter().zip(found) {
         if let Found::Once(value) = found {
-            kept.extend([if kept.is_empty() { "" } else { "; " }, name, "=", value]);
+            kept.extend([if kept.is_empty() { "" } else { "; " }, name.on(app), "=", value]);
         }
     }
-    match HeaderValue::from_str(&kept) {
+    match HeaderValue::try_from(kept) {
         Ok(kept) if !kept.is_empty() => headers.insert(header::COOKIE, kept),
         _ => headers.remove(header::COOKIE),
     };

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::page::{Page, html};
 use crate::accounts::limit::TooMany;
 use crate::app::App;
+use crate::gate::client::RequestId;
 use crate::gate::error::{Error, ErrorKind};
 use crate::locale::{Locale, Translation};
 use crate::urls;
@@ -37,7 +38,7 @@ struct ErrorPage {
     advice: Cow<'static, str>,
     /// Whether the page offers a new password.
     new_password: bool,
-    request_id: String,
+    request_id: RequestId,
 }
 
 /// Returns the words of a kind of failure: what happened, and what to do.
@@ -61,12 +62,12 @@ fn words(kind: ErrorKind, t: &Translation) -> (&'static str, Cow<'static, str>) 
 }
 
 /// Returns the page of a failure.
-pub fn page(app: &App, locale: Locale, request_id: &str, error: &Error) -> Response {
+pub fn page(app: &App, locale: Locale, request_id: RequestId, error: &Error) -> Response {
     let (status, (heading, advice)) = (error.kind.status(), words(error.kind, locale.t()));
     let new_password = matches!(error.kind, ErrorKind::TooMany(TooMany::Account(_) | TooMany::Closed));
     let mut page = Page::plain(app, locale);
     // There may be nothing to read at this path, in any language.
     page.in_other_languages = format!("{}?lang=", urls::HOME);
-    let page = ErrorPage { page, heading, advice, new_password, request_id: request_id.to_owned() };
+    let page = ErrorPage { page, heading, advice, new_password, request_id };
     html(status, locale, &page).unwrap_or_else(|_| status.into_response())
 }
