@@ -17,10 +17,13 @@ use std::io::{self, IsTerminal};
 use std::panic;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use tracing::{Level, enabled, error, field};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, format};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::app::App;
 use crate::config::{Config, LogFormat, Settings};
@@ -76,9 +79,8 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     // one span per page. tower-sessions also warns of every cookie that has expired or is malformed, and h2 of connections
     // that break its limits. Any client can cause any number of these lines.
     let quiet = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,tower_sessions=error,tower_sessions_core=error,h2=error";
-    let filter =
-        EnvFilter::try_new(format!("{quiet},{}", config.log)).map_err(|why| anyhow::anyhow!("LATCHKEY_LOG: {why}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    let filter: Targets = format!("{quiet},{}", config.log).parse().context("LATCHKEY_LOG")?;
+    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => {
             // Each request writes its span's fields. The library's own formatter takes twice as long for the same text.
@@ -87,10 +89,13 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
                 name if to.has_ansi_escapes() => write!(to, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value:?}"),
                 name => write!(to, "{name}={value:?}"),
             });
-            log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields.delimited(" ")).init();
+            let lines = lines.with_ansi(io::stderr().is_terminal()).fmt_fields(fields.delimited(" "));
+            tracing_subscriber::registry().with(lines).with(filter).init();
         }
         LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(false).init(); // it is the last span in the list of all spans
+            // The current span is the last one in the list of all spans.
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            tracing_subscriber::registry().with(lines).with(filter).init();
             panic::set_hook(Box::new(|panic| {
                 let (place, why) = (panic.location().map(field::display), panic.payload_as_str());
                 error!(place, why, "panicked");

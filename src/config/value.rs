@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lettre::message::Mailbox;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::locale::Locale;
 
@@ -35,11 +35,11 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, &'static str> {
     text.parse().map_err(|_| write)
 }
 
-/// Reads the filter of the log. `EnvFilter` takes a word that is no level for the name of a module, and would log everything
+/// Reads the filter of the log. [`Targets`] takes a word that is no level for the name of a module, and would log everything
 /// of a module that does not exist. So each part must have a level.
 pub(super) fn log(text: &str) -> Result<String, &'static str> {
     let has_level = |part: &str| part.rsplit('=').next().is_some_and(|level| level.parse::<LevelFilter>().is_ok());
-    if text.split(',').all(has_level) && EnvFilter::try_new(text).is_ok() {
+    if text.split(',').all(has_level) && text.parse::<Targets>().is_ok() {
         return Ok(text.to_owned());
     }
     Err(

@@ -4,7 +4,10 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, Once, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{HERON, OTTER};
 
@@ -20,8 +23,8 @@ const EVERYTHING: &str = "trace,reqwest=off,hyper_util::client=off,thirtyfour=of
 /// Starts the search, once for all tests.
 pub fn listen() {
     LISTEN.call_once(|| {
-        let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(EVERYTHING)).with_ansi(false);
-        log.with_writer(|| Cage).init();
+        let lines = fmt::layer().with_ansi(false).with_writer(|| Cage);
+        tracing_subscriber::registry().with(lines).with(EVERYTHING.parse::<Targets>().unwrap()).init();
     });
 }
 
