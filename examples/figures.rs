@@ -13,7 +13,7 @@
 //!   `figures logins` measures these and 200 log-ins at once alone, in two minutes;
 //! - the yardstick of pages per second is a bare axum handler in its own process (this program again, with the argument
 //!   `bare`) that renders a page of the same size, with no layers and no database. For signed-in pages it verifies the JWT in
-//!   the cookie first;
+//!   the cookie first. `figures pages` measures this alone, in a minute;
 //! - the yardstick of `/auth/verify` is a handler that does nothing, during log-ins the same beside raw argon2id. `figures verify`
 //!   measures this alone, in a minute;
 //! - the yardstick of `/oauth/token` is what an answer consists of: two RSA signatures, one thread per core, or the commit, if
@@ -102,9 +102,10 @@ async fn measure() -> anyhow::Result<()> {
             tokens::measure(dir.path(), &mut table).await?;
         }
         Some("logins") => all_log_ins(dir.path(), &mut table).await?,
+        Some("pages") => pages(open_site(dir.path()).await?, dir.path(), &mut table).await?,
         Some("verify") => forward::measure(dir.path(), &mut table).await?,
         Some("tokens") => tokens::measure(dir.path(), &mut table).await?,
-        Some(other) => bail!("{other} is none of `logins`, `verify` and `tokens`"),
+        Some(other) => bail!("{other} is none of `logins`, `pages`, `verify` and `tokens`"),
     }
     table.print();
     run.end()
