@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use sea_orm::{ActiveEnum, Iterable};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, error_span};
 
 use super::listing::{self, out};
 use super::open::open_db;
@@ -139,7 +139,7 @@ fn named(row: &OutboxRow) -> String {
 }
 
 async fn asked_to_retry(db: &Db, row: &OutboxRow) -> anyhow::Result<Operated> {
-    let span = info_span!("letter", id = %row.id, kind = row.letter);
+    let span = error_span!("letter", id = %row.id, kind = row.letter);
     Ok(operate::retry(db, row, Clock::default().now()).instrument(span).await?)
 }
 
@@ -165,7 +165,7 @@ async fn retry(db: &Db, row: &OutboxRow) -> anyhow::Result<()> {
 }
 
 async fn drop(db: &Db, row: &OutboxRow) -> anyhow::Result<()> {
-    let (name, span) = (named(row), info_span!("letter", id = %row.id, kind = row.letter));
+    let (name, span) = (named(row), error_span!("letter", id = %row.id, kind = row.letter));
     match operate::drop(db, row, Clock::default().now()).instrument(span).await? {
         Operated::MayGoOut | Operated::Leased => {
             out(format!("Dropped {name}. It is being sent right now, so it may go out once."))

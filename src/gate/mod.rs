@@ -21,7 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, error_span};
 
 use crate::app::App;
 use crate::locale::Locale;
@@ -72,7 +72,7 @@ pub async fn around(State(gate): State<Arc<Gate>>, mut request: Request, next: N
     let path = if gate.elsewhere { urls::VERIFY } else { cut(request.uri().path()) };
     // An app that speaks for a person, and its address, are known later.
     let (app, peer) = (Empty, Empty);
-    let span = info_span!("request", %id, method = %request.method(), path, app, peer);
+    let span = error_span!("request", %id, method = %request.method(), path, app, peer);
     // A path that is not routed has none, so no path that a client makes up becomes a label of a metric.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (method, version) = (request.method().clone(), request.version());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, error, error_span, info, warn};
 
 use super::compose::{Composed, LinkToken, compose};
 use super::{Mailer, Refused};
@@ -58,7 +58,7 @@ pub async fn run(app: Arc<App>, mailer: Arc<Mailer>, mut stop: watch::Receiver<b
         while look && sending.len() < AT_ONCE {
             match within(PATIENCE, outbox::lease(&app.db, app.now())).await {
                 Ok(Some(row)) => {
-                    let span = info_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
+                    let span = error_span!("letter", id = %row.id, kind = row.letter, attempt = row.attempts, request = row.request_id());
                     sending.spawn(deliver(app.clone(), mailer.clone(), row).instrument(span));
                 }
                 Ok(None) => look = false,

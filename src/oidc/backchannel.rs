@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::{Id, JoinSet};
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, error, error_span, info, warn};
 use url::{Host, Url};
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ pub async fn run(app: Arc<App>) {
                 Ok(notices) => {
                     for notice in notices {
                         let (id, span) =
-                            (notice.app.id, info_span!("logout", id = %notice.row.id, app = notice.app.name));
+                            (notice.app.id, error_span!("logout", id = %notice.row.id, app = notice.app.name));
                         let task = telling.spawn(tell(app.clone(), trust.clone(), notice).instrument(span));
                         busy.insert(task.id(), id);
                     }

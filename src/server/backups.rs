@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::app::App;
 use crate::data::{self, Backup, Folder, Source};
@@ -23,7 +23,7 @@ pub async fn run(app: Arc<App>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        let looking = within(LONGEST, look(&app, folder)).instrument(info_span!("backup"));
+        let looking = within(LONGEST, look(&app, folder)).instrument(error_span!("backup"));
         if let Err(why) = looking.await {
             app.metrics.backups.failures.inc();
             let (folder, minutes) = (folder.path.display(), AFTER_FAILURE.as_secs() / 60);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{EnumIter, Iterable};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::accounts::authorize::pushed;
 use crate::accounts::link::{not_me_link, pending_signup, reset_token};
@@ -53,7 +53,7 @@ pub async fn run(app: Arc<App>) {
                 warn!(%fault, "failed; trying again later");
             }
         };
-        sweeping.instrument(info_span!("sweep")).await;
+        sweeping.instrument(error_span!("sweep")).await;
     }
 }
 

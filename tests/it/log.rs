@@ -4,7 +4,7 @@ use std::fs;
 
 use latchkey::accounts::event;
 use reqwest::{Method, RequestBuilder};
-use sea_orm::{EntityTrait, QueryOrder};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 use serde_json::Value;
 
 use crate::process::{Process, forget, try_to_serve};
@@ -63,6 +63,18 @@ async fn every_line_is_an_object_and_an_event_has_its_request_id_everywhere() {
     let sent = all.iter().filter(|line| line["message"] == "sent").filter_map(|line| span(line, "letter"));
     let letter = sent.into_iter().find(|letter| letter["kind"] == "reset_password").unwrap();
     assert_eq!(letter["request"], asked["request"]);
+}
+
+#[tokio::test]
+async fn a_failure_has_its_request_id_however_little_is_logged() {
+    let mut process = Process::serving(&[FOR_MACHINES, ("LATCHKEY_LOG", "error")]).await;
+    process.db().await.write().execute_unprepared("ALTER TABLE users RENAME TO lost").await.unwrap();
+    let page = process.browser().log_in("sam", OTTER).await;
+    assert_eq!(page.status, 503, "{}", page.html);
+    process.stop().await;
+    let all = lines(&process.log());
+    let failed = all.iter().find(|line| line["message"] == "failed").unwrap();
+    assert_eq!(span(failed, "request").unwrap()["id"], page.headers["x-request-id"].to_str().unwrap(), "{failed}");
 }
 
 #[tokio::test]
