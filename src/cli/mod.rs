@@ -80,6 +80,7 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     // that break its limits. Any client can cause any number of these lines.
     let quiet = "sea_orm=warn,sea_orm_migration=warn,sqlx=warn,tower_sessions=error,tower_sessions_core=error,h2=error";
     let filter: Targets = format!("{quiet},{}", config.log).parse().context("LATCHKEY_LOG")?;
+    let log = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => {
@@ -89,13 +90,11 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
                 name if to.has_ansi_escapes() => write!(to, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value:?}"),
                 name => write!(to, "{name}={value:?}"),
             });
-            let lines = lines.with_ansi(io::stderr().is_terminal()).fmt_fields(fields.delimited(" "));
-            tracing_subscriber::registry().with(lines).with(filter).init();
+            log.with(lines.with_ansi(io::stderr().is_terminal()).fmt_fields(fields.delimited(" "))).init();
         }
         LogFormat::Json => {
             // The current span is the last one in the list of all spans.
-            let lines = lines.json().flatten_event(true).with_current_span(false);
-            tracing_subscriber::registry().with(lines).with(filter).init();
+            log.with(lines.json().flatten_event(true).with_current_span(false)).init();
             panic::set_hook(Box::new(|panic| {
                 let (place, why) = (panic.location().map(field::display), panic.payload_as_str());
                 error!(place, why, "panicked");

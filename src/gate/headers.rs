@@ -17,6 +17,9 @@ const FIXED: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("permissions-policy"), CLOSED),
 ];
 
+/// How many headers an answer gets here at most. A map that gets place for them once does not grow several times.
+pub const ADDED: usize = 10;
+
 /// Two years (RFC 6797, 6.1).
 const HSTS: &str = "max-age=63072000";
 const HSTS_WITH_SUBDOMAINS: &str = "max-age=63072000; includeSubDomains";
@@ -38,7 +41,7 @@ pub fn content_security_policy(app: &App, forms_lead_to: &[String]) -> HeaderVal
 
 /// Adds the headers to an answer. A handler that has set a policy, frame or cache header itself keeps its own.
 pub fn add(app: &App, policy: &HeaderValue, id: RequestId, headers: &mut HeaderMap) {
-    headers.reserve(FIXED.len() + 5); // once, instead of several times
+    headers.reserve(ADDED);
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));

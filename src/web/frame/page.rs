@@ -20,6 +20,7 @@ use crate::config::Signup;
 use crate::gate::client::Language;
 use crate::gate::error::{Error, Explained};
 use crate::gate::form::FieldName;
+use crate::gate::headers::ADDED;
 use crate::locale::{Locale, Translation};
 use crate::look::Look;
 use crate::urls::Next;
@@ -146,8 +147,6 @@ written_at_once! {
 
 /// How long most pages are at most, in bytes.
 const PAGE: usize = 8 << 10;
-/// How many headers most pages have at most, those of every answer included. To make place for them once is cheaper.
-const HEADERS: usize = 14;
 
 /// Renders a page.
 ///
@@ -162,7 +161,7 @@ pub fn html(status: StatusCode, locale: Locale, page: &impl Template) -> Result<
         (header::VARY, "Accept-Language, Cookie"),
     ];
     let mut response = (status, Extension(Explained), Body::from(text)).into_response();
-    response.headers_mut().reserve(HEADERS);
+    response.headers_mut().reserve(headers.len() + ADDED);
     for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
