@@ -172,7 +172,8 @@ async fn oidcc_display_popup() {
     Suite::start().await.flow_with_log_in(&[("display", "popup")]).await;
 }
 
-/// Does a second request, which must show the log-in although the user is logged in. `auth_time` must be of that log-in.
+/// Does a second request, which must show the log-in although the user is logged in. `auth_time` must be of that log-in, and
+/// not of the first one.
 async fn logs_in_again(changes: &[(&str, &str)]) {
     let mut suite = Suite::start().await;
     let first = suite.flow(&[]).await;
@@ -184,7 +185,9 @@ async fn logs_in_again(changes: &[(&str, &str)]) {
     let answer = suite.through(&mut sam, Ok(page)).await;
     let second = suite.finish(&answer, changes).await.id;
     assert_eq!(first.id["sub"], second["sub"]);
-    assert!(second["auth_time"].as_i64() >= Some(asked), "asked at {asked}: {second}");
+    let [before, again, issued] =
+        [&first.id["auth_time"], &second["auth_time"], &second["iat"]].map(|time| time.as_i64().unwrap());
+    assert!(again > before && (asked..=issued).contains(&again), "{before}, asked at {asked}: {second}");
 }
 
 /// `prompt=login` has the user log in again, and `auth_time` is later (Core, 3.1.2.1).
